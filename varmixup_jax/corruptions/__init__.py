@@ -1,0 +1,32 @@
+"""Corruption robustness: the 15 + 4 corruptions of CIFAR-C and Tiny-ImageNet-C as JAX functions.
+
+>>> import jax
+>>> from varmixup_jax import corruptions
+>>> images = jax.random.uniform(jax.random.key(0), (2, 32, 32, 3))
+>>> corruptions.corrupt("fog", jax.random.key(1), images, severity=3).shape
+(2, 32, 32, 3)
+"""
+
+from varmixup_jax.corruptions.frost import FrostTextures, load_textures
+from varmixup_jax.corruptions.registry import (
+    DETERMINISTIC,
+    EXTRA,
+    FUNCTIONS,
+    NAMES,
+    corrupt,
+    frost_source,
+)
+from varmixup_jax.corruptions.tables import SEVERITIES, TABLES
+
+__all__ = [
+    "DETERMINISTIC",
+    "EXTRA",
+    "FUNCTIONS",
+    "NAMES",
+    "SEVERITIES",
+    "TABLES",
+    "FrostTextures",
+    "corrupt",
+    "frost_source",
+    "load_textures",
+]

@@ -1,0 +1,41 @@
+"""Handwritten digits (8x8, 1,797 images, inside scikit-learn): the whole pipeline without a network.
+
+    python -m varmixup_jax.main --config=configs/digits.py            # VarMixup
+    python -m varmixup_jax.main --config=configs/digits.py:all        # all nine methods
+
+Cost: see the table in README.md; well under three minutes on two CPU cores for one method.
+Result: at least 96 % clean test accuracy by VarMixup (360 test images).
+"""
+
+from varmixup_jax.config import base_config, method_argument
+
+
+def get_config(argument=None):
+    c = base_config()
+    c.method, _ = method_argument(argument, "varmixup")
+
+    c.data.source = "digits"
+    c.data.val_fraction = 0.1
+    c.data.pad = 1
+
+    c.model.name = "resnet8"
+    c.epochs = 30.0
+    c.batch_size = 64
+    c.ema_decay = 0.99
+    c.optim.learning_rate = 0.1
+    c.optim.schedule = "onecycle"
+    c.optim.warmup = 0.2
+    c.optim.nesterov = True
+
+    c.vae.latent_size = 8
+    c.vae.width = 32
+    c.vae.epochs = 40.0
+    c.vae.batch_size = 64
+    c.vae.learning_rate = 2e-3
+    c.vae.ema_decay = 0.99
+
+    c.eval.every_epochs = 5.0
+    c.eval.batch_size = 360
+    c.eval.linearity_examples = 360
+    c.eval.attack_examples = 360
+    return c

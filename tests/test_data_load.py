@@ -1,0 +1,272 @@
+"""`load`: digits and npz, the split and the limit, derived properties, and every refusal."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+
+from varmixup_jax.data import Dataset, load, verify
+
+
+def arrays(classes=3, train=12, test=6, shape=(5, 4, 3)):
+    """Valid contents of an .npz file."""
+    generator = np.random.default_rng(0)
+    return {
+        "x_train": generator.integers(0, 256, (train, *shape), np.uint8),
+        "y_train": np.arange(train) % classes,
+        "x_test": generator.integers(0, 256, (test, *shape), np.uint8),
+        "y_test": np.arange(test) % classes,
+    }
+
+
+def save(tmp_path, **changes):
+    """Writes valid contents with changes; a change to None drops the field."""
+    contents = {**arrays(), **changes}
+    path = tmp_path / "set.npz"
+    np.savez(path, **{field: value for field, value in contents.items() if value is not None})
+    return f"npz:{path}"
+
+
+def rows(images):
+    """A hashable identity of every image."""
+    return [image.tobytes() for image in images]
+
+
+def test_digits_are_the_bundled_images_rescaled_and_their_labels():
+    digits = load("digits", val_fraction=0.1, split_seed=0)
+    bundle = load_digits()
+    label_of = {
+        np.rint(image * 255 / 16).astype(np.uint8).tobytes(): label
+        for image, label in zip(bundle.images, bundle.target, strict=True)
+    }
+    seen = []
+    for split in ("train", "val", "test"):
+        images, labels = getattr(digits, f"{split}_images"), getattr(digits, f"{split}_labels")
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.int32
+        assert images.shape[1:] == digits.image_shape == (8, 8, 1)
+        assert [label_of[row] for row in rows(images)] == labels.tolist()
+        seen += rows(images)
+    assert sorted(seen) == sorted(
+        np.rint(i * 255 / 16).astype(np.uint8).tobytes() for i in bundle.images
+    )
+    assert len(digits.test_images) == 359
+    assert digits.label_names == tuple("0123456789")
+
+
+def test_a_classifier_that_knows_train_recognises_test():
+    digits = load("digits", val_fraction=0.1, split_seed=0)
+    flat = {
+        s: getattr(digits, f"{s}_images").reshape(-1, 64).astype(float) for s in ("train", "test")
+    }
+    model = KNeighborsClassifier(3).fit(flat["train"], digits.train_labels)
+    assert model.score(flat["test"], digits.test_labels) > 0.97
+
+
+def test_the_test_split_does_not_depend_on_seed_fraction_or_limit():
+    first = load("digits", val_fraction=0.1, split_seed=0)
+    other = load("digits", val_fraction=0.3, split_seed=5, limit=50)
+    np.testing.assert_array_equal(first.test_images, other.test_images)
+    np.testing.assert_array_equal(first.test_labels, other.test_labels)
+
+
+def test_npz_gives_back_its_arrays_when_nothing_is_held_out(tmp_path):
+    contents = arrays()
+    data = load(save(tmp_path), val_fraction=0.0, split_seed=0)
+    np.testing.assert_array_equal(data.train_images, contents["x_train"])
+    np.testing.assert_array_equal(data.train_labels, contents["y_train"])
+    np.testing.assert_array_equal(data.test_images, contents["x_test"])
+    np.testing.assert_array_equal(data.test_labels, contents["y_test"])
+    assert data.val_images.shape == (0, 5, 4, 3)
+    assert data.val_labels.shape == (0,)
+    assert (data.name, data.label_names, data.num_classes) == ("set", ("0", "1", "2"), 3)
+    assert isinstance(data, Dataset)
+    assert isinstance(data, tuple)
+
+
+def test_npz_takes_grey_images_without_a_channel_axis_and_label_names(tmp_path):
+    grey = {field: arrays(shape=(4, 4))[field] for field in ("x_train", "x_test")}
+    source = save(tmp_path, **grey, label_names=np.array(["a", "b", "c"]))
+    data = load(source, val_fraction=0.0, split_seed=0)
+    assert data.image_shape == (4, 4, 1)
+    assert data.label_names == ("a", "b", "c")
+
+
+def test_val_comes_from_train_and_from_nothing_else(tmp_path):
+    source = save(tmp_path)
+    data = load(source, val_fraction=0.25, split_seed=1)
+    together = sorted(rows(data.train_images) + rows(data.val_images))
+    assert together == sorted(rows(arrays()["x_train"]))
+    assert np.bincount(data.val_labels).tolist() == [1, 1, 1]
+
+
+def test_limit_keeps_classes_balanced_and_leaves_val_and_test_whole():
+    whole = load("digits", val_fraction=0.1, split_seed=0)
+    short = load("digits", val_fraction=0.1, split_seed=0, limit=95)
+    counts = np.bincount(short.train_labels)
+    assert counts.sum() == 95
+    assert counts.max() - counts.min() <= 1
+    assert set(rows(short.train_images)) <= set(rows(whole.train_images))
+    np.testing.assert_array_equal(short.val_images, whole.val_images)
+    np.testing.assert_array_equal(short.test_images, whole.test_images)
+
+
+def test_resize_applies_to_all_three_splits():
+    data = load("digits", val_fraction=0.1, split_seed=0, limit=10, resize=4)
+    full = load("digits", val_fraction=0.1, split_seed=0, limit=10)
+    for split in ("train", "val", "test"):
+        small, large = (getattr(d, f"{split}_images").astype(float) for d in (data, full))
+        means = large.reshape(-1, 4, 2, 4, 2, 1).mean(axis=(2, 4))
+        np.testing.assert_allclose(small, means, atol=1.0)
+
+
+def test_fingerprint_is_of_the_training_split_alone(tmp_path):
+    base = load(save(tmp_path), val_fraction=0.0, split_seed=0)
+    pixels, labels = arrays()["x_train"], arrays()["y_train"].astype("<i4")
+    by_hand = hashlib.sha256(b"(12, 5, 4, 3)" + pixels.tobytes() + labels.tobytes()).hexdigest()
+    assert base.fingerprint == by_hand
+    assert base._replace(test_labels=base.test_labels[::-1]).fingerprint == by_hand
+    other = pixels.copy()
+    other[3, 2, 1, 0] ^= 1
+    assert base._replace(train_images=other).fingerprint != by_hand
+    assert base._replace(train_labels=base.train_labels[::-1]).fingerprint != by_hand
+    assert base.fingerprint is base.fingerprint  # computed once
+
+
+def test_channel_stats_equal_numpy(tmp_path):
+    data = load(save(tmp_path), val_fraction=0.25, split_seed=0)
+    mean, std = data.channel_stats()
+    unit = data.train_images / 255.0
+    np.testing.assert_allclose(mean, unit.mean(axis=(0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std, unit.std(axis=(0, 1, 2)), rtol=1e-12)
+    assert all(type(value) is float for value in (*mean, *std))
+
+
+def test_channel_stats_refuse_a_constant_channel(tmp_path):
+    images = arrays()["x_train"]
+    images[..., 1] = 7
+    data = load(save(tmp_path, x_train=images), val_fraction=0.0, split_seed=0)
+    with pytest.raises(ValueError, match="set: channel 1 of the training images is constant"):
+        data.channel_stats()
+
+
+GOOD = arrays()
+BAD = {
+    "dtype": ({"x_train": GOOD["x_train"] / 255.0}, r"x_train: dtype float64 .*must be uint8 in"),
+    "wide range": (
+        {"x_test": GOOD["x_test"].astype(int) + 300},
+        r"x_test: dtype int64 with values",
+    ),
+    "cast range": ({"x_train": GOOD["x_train"] // 200}, r"x_train: largest pixel is 1, must be"),
+    "axes": ({"x_train": GOOD["x_train"][0, 0]}, r"x_train: shape .* must be \[N, H, W, C\]"),
+    "channels": ({"x_train": GOOD["x_train"][..., :2]}, r"x_train: shape .* C = 1 \(grey\) or 3"),
+    "empty train": (
+        {"x_train": GOOD["x_train"][:0], "y_train": GOOD["y_train"][:0]},
+        r"x_train: 0 images, must be 1 image or more",
+    ),
+    "empty test": (
+        {"x_test": GOOD["x_test"][:0], "y_test": GOOD["y_test"][:0]},
+        r"x_test: 0 images, must be 1 image or more",
+    ),
+    "label dtype": ({"y_train": GOOD["y_train"] * 1.0}, r"y_train: .*float64, must be integers"),
+    "test label dtype": (
+        {"y_test": GOOD["y_test"] * 1.0},
+        r"y_test: dtype float64, must be an int",
+    ),
+    "label count": ({"y_train": GOOD["y_train"][:-1]}, r"y_train: shape \(11,\), must be \(12,\)"),
+    "label column": ({"y_train": GOOD["y_train"][:, None]}, r"y_train: shape \(12, 1\), must be"),
+    "negative label": ({"y_train": GOOD["y_train"] - 1}, r"y_train: label -1 at row 0, must be in"),
+    "test label": ({"y_test": GOOD["y_test"] + 1}, r"y_test: label 3 at row 2, must be in 0\.\.2"),
+    "huge label": ({"y_train": GOOD["y_train"] * 2**40}, r"y_train: largest label 2199023255552"),
+    "one class": ({"y_train": GOOD["y_train"] * 0}, r"label_names: 1 class\(es\), must be 2"),
+    "class missing": (
+        {"y_train": GOOD["y_train"] * 2},
+        r"y_train: no image of class 1 \(1\), 3 \(3",
+    ),
+    "test class missing": ({"y_test": GOOD["y_test"] // 2}, r"y_test: no image of class 2 \(2\)"),
+    "mixed sizes": ({"x_test": GOOD["x_test"][:, :4]}, r"x_test: images of shape .*x_train"),
+    "objects": (
+        {"x_train": np.array([GOOD["x_train"][0], GOOD["x_train"][1, :2]], dtype=object)},
+        r"x_train: an array of Python objects \(images of mixed sizes\?\)",
+    ),
+    "missing field": ({"y_test": None}, r"y_test: missing, must be one of the arrays"),
+    "names": ({"label_names": np.arange(3)}, r"label_names: dtype int64 .*strings of shape \[K\]"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arrays_are_refused_by_file_and_field(tmp_path, case):
+    changes, message = BAD[case]
+    source = save(tmp_path, **changes)
+    with pytest.raises(ValueError, match=rf"^npz:.*set\.npz: field {message}") as caught:
+        load(source, val_fraction=0.0, split_seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_or_missing_or_foreign_file_is_refused_by_name(tmp_path):
+    source = save(tmp_path)
+    path = tmp_path / "set.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"set\.npz: not a readable \.npz file"):
+        load(source, val_fraction=0.0, split_seed=0)
+    damaged = bytearray(whole)
+    damaged[300:330] = bytes(30)
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"set\.npz: field x_train: truncated or damaged"):
+        load(source, val_fraction=0.0, split_seed=0)
+    np.save(tmp_path / "one.npy", GOOD["x_train"])
+    with pytest.raises(ValueError, match=r"one\.npy: is a single array"):
+        load(f"npz:{tmp_path}/one.npy", val_fraction=0.0, split_seed=0)
+    with pytest.raises(ValueError, match=r"no\.npz: no such file"):
+        load(f"npz:{tmp_path}/no.npz", val_fraction=0.0, split_seed=0)
+
+
+@pytest.mark.parametrize(
+    ("source", "near"),
+    [
+        ("digts", "digits"),
+        ("cifar10", "tfds:cifar10"),
+        ("tiny-imagenet", "tiny_imagenet"),
+        ("tfds:", "tfds:<name>"),
+        ("tdfs:cifar100", "tfds:cifar100"),
+    ],
+)
+def test_an_unknown_source_is_refused_with_the_nearest_name(source, near):
+    message = rf"source = '{source}': must be one of digits, .* \(did you mean {near}\?\)"
+    with pytest.raises(ValueError, match=message):
+        load(source, val_fraction=0.0, split_seed=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"val_fraction": 1.0}, r"val_fraction = 1\.0: leaves none"),
+        ({"val_fraction": -0.1}, r"val_fraction = -0\.1: must lie in \[0\.0, 1\.0\]"),
+        ({"split_seed": -1}, r"split_seed = -1: must be a whole number >= 0"),
+        ({"limit": 9}, r"limit = 9: must be a whole number >= 10"),
+        ({"limit": 0}, r"limit = 0: must be a whole number >= 1"),
+        ({"resize": 0}, r"resize = 0: must be a whole number >= 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        load("digits", **{"val_fraction": 0.1, "split_seed": 0, **settings})
+
+
+def test_verify_prints_a_table_or_one_line(tmp_path, capsys):
+    source = save(tmp_path)
+    assert verify.main([source, "--val-fraction", "0.25"]) == 0
+    out = capsys.readouterr().out
+    data = load(source, val_fraction=0.25, split_seed=0)
+    assert [line.split() for line in out.splitlines()[:4]] == [
+        ["split", "images", "shape", "classes", "images/class"],
+        ["train", "9", "5x4x3", "3", "3"],
+        ["val", "3", "5x4x3", "3", "1"],
+        ["test", "6", "5x4x3", "3", "2"],
+    ]
+    assert data.fingerprint in out
+    assert verify.main(["npz:none.npz"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,216 @@
+"""The run's log: what is on disk, what a resume drops, what the terminal sees."""
+
+import io
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from varmixup_jax.training import logs
+from varmixup_jax.training.logs import RunLog, closing_table, write_json
+
+
+def lines(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def plain_console():
+    return Console(file=io.StringIO(), force_terminal=False, width=200)
+
+
+class Clock:
+    """A clock that moves by hand."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_metrics_are_on_disk_at_once(tmp_path):
+    with RunLog(tmp_path / "new", quiet=True) as log:
+        log.metrics(1, loss=np.float32(0.5), epoch=0)
+        log.metrics(2, loss=math.nan, val_accuracy=math.inf)
+        assert lines(tmp_path / "new") == [
+            {"step": 1, "loss": 0.5, "epoch": 0.0},
+            {"step": 2, "loss": None, "val_accuracy": None},
+        ]
+        assert "NaN" not in (tmp_path / "new" / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("resume", range(6))
+def test_resume_from_every_step_equals_the_straight_run(tmp_path, resume):
+    def train(directory, first, last, **kw):
+        with RunLog(directory, quiet=True, **kw) as log:
+            for step in range(first + 1, last + 1):
+                log.metrics(step, loss=1 / step)
+
+    train(tmp_path / "straight", 0, 5)
+    train(tmp_path / "stopped", 0, 5)
+    train(tmp_path / "stopped", resume, 5, resume_step=resume)
+    straight, stopped = (tmp_path / name / "metrics.jsonl" for name in ("straight", "stopped"))
+    assert straight.read_text() == stopped.read_text()
+
+
+def test_resume_drops_a_line_cut_by_a_crash(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    with RunLog(tmp_path, resume_step=2, quiet=True) as log:
+        log.metrics(3, loss=1.0)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 3]
+
+
+def test_a_new_run_starts_a_new_log(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"step": 7}\n')
+    with RunLog(tmp_path, quiet=True):
+        assert lines(tmp_path) == []
+
+
+def test_refusals_name_what_is_wrong(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2: not a line of metrics"):
+        RunLog(tmp_path, resume_step=2, quiet=True).__enter__()
+    with pytest.raises(ValueError, match="resume_step = -1: must be a whole number >= 0"):
+        RunLog(tmp_path, resume_step=-1)
+    with pytest.raises(ValueError, match=r"every_seconds = -1.0: must be >= 0"):
+        RunLog(tmp_path, every_seconds=-1.0)
+    with RunLog(None, quiet=True) as log, pytest.raises(ValueError, match=r"step = 1\.5"):
+        log.metrics(1.5, loss=0.0)
+
+
+def test_plain_lines_come_by_time_by_epoch_and_for_validation(tmp_path):
+    console, clock = plain_console(), Clock()
+    with RunLog(
+        tmp_path, method="iat", total_steps=100, total_epochs=4, every_seconds=10, console=console,
+        clock=clock,
+    ) as log:  # fmt: skip
+        log.metrics(1, epoch=0, loss=2.0)  # a new epoch: printed
+        clock.now = 5.0
+        log.metrics(2, epoch=0, loss=1.9)  # too soon
+        clock.now = 12.0
+        log.metrics(3, epoch=0, loss=1.8, accuracy=0.25, clean_accuracy=0.5)  # by time
+        log.metrics(4, epoch=1, loss=1.7, images_per_second=12345.6)  # a new epoch
+        log.metrics(5, epoch=1, loss=1.6)  # too soon
+        log.metrics(6, val_accuracy=0.75, val_nll=0.9)  # a validation
+    text = console.file.getvalue()
+    assert "\x1b" not in text
+    assert "\r" not in text
+    printed = [line.split("step ")[1].split("/")[0] for line in text.splitlines()]
+    assert printed == ["1", "3", "4", "6"]
+    third = text.splitlines()[1]
+    # 97 steps are left after 3 steps in 12 s: 388 s
+    for part in ("iat", "epoch 0/4", "3/100", "loss 1.8000", "soft acc 25.0%", "clean acc 50.0%"):
+        assert part in third
+    assert third.endswith("left 0:06:28")
+    assert "img/s 12,346" in text
+    assert "val acc 75.0%  val nll 0.9000" in text
+
+
+def test_time_left_counts_only_the_steps_of_this_process(tmp_path):
+    console, clock = plain_console(), Clock()
+    with RunLog(
+        tmp_path, resume_step=50, total_steps=100, every_seconds=0, console=console, clock=clock
+    ) as log:
+        clock.now = 10.0
+        log.metrics(60, loss=1.0)
+    assert console.file.getvalue().strip().endswith("left 0:00:40")
+
+
+def test_a_terminal_gets_one_live_line(tmp_path):
+    console = Console(file=io.StringIO(), force_terminal=True, width=160)
+    with RunLog(tmp_path, method="[erm]", total_steps=4, console=console) as log:
+        log.metrics(2, loss=0.25)
+        log.say("[note] kept")
+    text = console.file.getvalue()
+    assert "[erm]" in text  # names are text, never markup
+    assert "[note] kept" in text
+    assert "loss 0.2500" in text
+    assert "\x1b[2K" in text  # the live line is erased and rewritten
+
+
+def test_quiet_prints_nothing(tmp_path):
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with RunLog(tmp_path, quiet=True, every_seconds=0, console=console) as log:
+        log.metrics(1, loss=1.0)
+        log.say("hello")
+        log.closing_table([])
+    assert console.file.getvalue() == ""
+
+
+def test_tensorboard_mirrors_and_is_not_needed(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboardX")
+    with RunLog(tmp_path / "with", quiet=True) as log:
+        log.metrics(3, loss=0.125)
+    (events,) = (tmp_path / "with" / "tensorboard").glob("events*")
+    assert b"loss" in events.read_bytes()
+    monkeypatch.setattr(logs, "SummaryWriter", None)
+    with RunLog(tmp_path / "without", quiet=True) as log:
+        log.metrics(3, loss=0.125)
+    assert [p.name for p in (tmp_path / "without").iterdir()] == ["metrics.jsonl"]
+
+
+def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with RunLog(None, quiet=True) as log:
+        log.metrics(1, loss=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_write_json_round_trips_and_replaces(tmp_path):
+    path = tmp_path / "deep" / "summary.json"
+    value = {"a": np.float32(0.5), "b": (1, np.int64(2)), "c": Path("x/y"), "d": math.nan}
+    assert write_json(path, value | {"e": np.arange(3), "f": {"g": None, "h": True}}) == path
+    assert json.loads(path.read_text()) == {
+        "a": 0.5, "b": [1, 2], "c": "x/y", "d": None, "e": [0, 1, 2], "f": {"g": None, "h": True},
+    }  # fmt: skip
+    write_json(path, {"a": 1})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["summary.json"]
+
+
+@pytest.mark.parametrize("stage", ["fsync", "replace"])
+def test_write_json_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch, stage):
+    path = write_json(tmp_path / "config.json", {"old": True})
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(logs.os, stage, fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_json(path, {"new": True})
+    assert json.loads(path.read_text()) == {"old": True}
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_write_json_refuses_what_json_has_not(tmp_path):
+    with pytest.raises(TypeError, match="a value of type object has no JSON form"):
+        write_json(tmp_path / "x.json", {"a": object()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_table_averages_only_a_complete_benchmark():
+    rows = [{"corruption": "none", "severity": 0, "metric": "accuracy", "value": 0.9}]
+    for index in range(15):
+        for severity in range(1, 6):
+            row = {"corruption": f"c{index}", "severity": severity, "metric": "accuracy"}
+            rows.append(row | {"value": index / 15})
+    extra = {"corruption": "saturate", "severity": 1, "metric": "accuracy", "value": 100.0}
+
+    def text(rows):
+        console = plain_console()
+        console.print(closing_table(rows, title="erm"))
+        return console.file.getvalue()
+
+    assert "0.9000" in text([*rows, extra])
+    assert f"{np.mean(np.arange(15) / 15):.4f}" in text([*rows, extra])
+    assert "–" in text([*rows[:-1], extra])
+
+
+def test_logs_do_not_import_jax():
+    code = "import sys, varmixup_jax.training.logs; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,150 @@
+"""The corruptions by name, and the one function that applies them."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from varmixup_jax import checks
+from varmixup_jax.corruptions import blur, colour, digital, elastic, frost, grid, motion, noise
+from varmixup_jax.corruptions import spatter as spatter_file
+from varmixup_jax.corruptions import weather
+from varmixup_jax.corruptions.frost import FrostTextures
+from varmixup_jax.corruptions.tables import SEVERITIES, TABLES, Table
+from varmixup_jax.types import Array, Key
+
+Corruption = Callable[[Key, Array, Array, Table], Array]
+
+SMALLEST = 8
+"""Least number of pixels a side."""
+
+FUNCTIONS: dict[str, Corruption] = {
+    "gaussian_noise": noise.gaussian_noise,
+    "shot_noise": noise.shot_noise,
+    "impulse_noise": noise.impulse_noise,
+    "defocus_blur": blur.defocus_blur,
+    "glass_blur": blur.glass_blur,
+    "motion_blur": motion.motion_blur,
+    "zoom_blur": blur.zoom_blur,
+    "snow": weather.snow,
+    "frost": frost.frost,
+    "fog": weather.fog,
+    "brightness": colour.brightness,
+    "contrast": colour.contrast,
+    "elastic_transform": elastic.elastic_transform,
+    "pixelate": digital.pixelate,
+    "jpeg_compression": digital.jpeg_compression,
+    "speckle_noise": noise.speckle_noise,
+    "gaussian_blur": blur.gaussian_blur,
+    "spatter": spatter_file.spatter,
+    "saturate": colour.saturate,
+}
+
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""The four that are never averaged into the corruption accuracy."""
+
+NAMES = tuple(name for name in FUNCTIONS if name not in EXTRA)
+"""The fifteen of the corruption accuracy, in the order of the paper."""
+
+DETERMINISTIC = (
+    "defocus_blur",
+    "zoom_blur",
+    "brightness",
+    "contrast",
+    "pixelate",
+    "jpeg_compression",
+    "gaussian_blur",
+    "saturate",
+)
+"""Those that ignore the key and match the original recipe pixel by pixel."""
+
+
+def corrupt(
+    name: str,
+    key: Key,
+    images: Array,
+    severity: int | Array,
+    table: str = "cifar",
+    frost_textures: FrostTextures | None = None,
+) -> Array:
+    """Corrupts a batch of images as CIFAR-10-C, CIFAR-100-C or Tiny-ImageNet-C do.
+
+    The images are read as an 8-bit file would hold them (rounded to multiples of 1/255), corrupted
+    with one draw per image, clipped and truncated to multiples of 1/255 like the published files.
+    Pure: may be called inside jit, vmap and scan. Compiled once per name, table and shape; the
+    severity is data.
+
+    Args:
+      name: one of `NAMES` or `EXTRA`.
+      key: typed key, `jax.random.key(...)`; one key gives the whole batch, independent per image.
+      images: float32 `[B, S, S, C]` in [0, 1], S >= 8, C = 1 or 3.
+      severity: 1 to 5, a Python integer or an int32 scalar, which may be traced (a traced value out
+        of range is clamped).
+      table: `cifar` (made for 32 pixels) or `tiny_imagenet` (64).
+      frost_textures: of `load_textures`, for `frost` with the original photographs; None
+        synthesises them. Other corruptions ignore it.
+
+    Returns:
+      float32 `[B, S, S, C]`, multiples of 1/255 in [0, 1].
+
+    Raises:
+      ValueError: unknown name or table, severity out of range, images of another shape.
+      TypeError: integer images.
+
+    >>> images = jnp.full((1, 8, 8, 3), 0.5)
+    >>> levels = corrupt("contrast", jax.random.key(0), images, severity=3) * 255
+    >>> int(levels.max())
+    128
+
+    References: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common
+    Corruptions and Perturbations", ICLR 2019.
+    """
+    checks.one_of(FUNCTIONS, name=name)
+    checks.one_of(TABLES, table=table)
+    checks.float_image(images=images)
+    _, height, width, channels = images.shape
+    if height != width or height < SMALLEST or channels not in (1, 3):
+        raise ValueError(
+            f"images: has shape {tuple(images.shape)}, must be [B, S, S, C] with S >= {SMALLEST} "
+            "and C = 1 or 3"
+        )
+    textures = frost_textures if name == "frost" else None
+    if textures is not None and min(textures.images.shape[1:3]) <= height:
+        raise ValueError(
+            f"frost_textures: has shape {tuple(textures.images.shape)}, must be larger than the "
+            f"images' {height} pixels a side"
+        )
+    return _apply(name, table, key, images, _severity(severity), textures)
+
+
+def frost_source(frost_textures: FrostTextures | None) -> str:
+    """What a result row says about where its frost came from."""
+    return "procedural" if frost_textures is None else "photographs"
+
+
+def _severity(severity: int | Array) -> Array:
+    try:
+        checks.one_of(SEVERITIES, severity=operator.index(severity))
+    except jax.errors.TracerIntegerConversionError:
+        pass
+    except TypeError:
+        checks.one_of(SEVERITIES, severity=repr(severity))
+    return jnp.asarray(severity, jnp.int32)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _apply(
+    name: str,
+    table: str,
+    key: Key,
+    images: Array,
+    severity: Array,
+    textures: FrostTextures | None,
+) -> Array:
+    clean = grid.nearest(images.astype(jnp.float32))
+    extra = () if textures is None else (textures,)
+    return grid.truncate(FUNCTIONS[name](key, clean, severity, TABLES[table], *extra))

@@ -1,0 +1,182 @@
+"""The original archives of four data sets to arrays: NumPy only, no TensorFlow, no pickle.
+
+Archives are read by member name and in memory; nothing is ever extracted to disk.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+_CIFAR_SHAPE = (3, 32, 32)  # channel, row, column: the order of the bytes in the binary version
+_IDX_UBYTE = 8  # the type code of unsigned bytes in an IDX header
+
+
+class Examples(NamedTuple):
+    """One split: uint8 images `[N, H, W, C]` and, by feature name, int64 labels `[N]`."""
+
+    images: np.ndarray
+    labels: dict[str, np.ndarray]
+
+
+class Contents(NamedTuple):
+    """What the archives of a data set hold: splits by name, class names by feature name."""
+
+    splits: dict[str, Examples]
+    names: dict[str, tuple[str, ...]]
+
+
+def read_cifar(
+    files: Sequence[Path],
+    *,
+    folder: str,
+    members: Mapping[str, Sequence[str]],
+    name_lists: Mapping[str, str],
+) -> Contents:
+    """Reads the binary version of CIFAR-10 or CIFAR-100.
+
+    A record is one byte for each label, then 3072 bytes: red, green and blue plane, row by row.
+
+    Args:
+      files: the one `.tar.gz`.
+      folder: of the members within it.
+      members: the `.bin` members of each split, in order.
+      name_lists: for each label feature, in the order of the label bytes, the member that lists its
+        class names.
+
+    Returns:
+      The contents, with images `[N, 32, 32, 3]`.
+
+    Raises:
+      ValueError: naming the archive and the member that is missing, truncated or out of range.
+    """
+    (archive,) = files
+    wanted = [*name_lists.values(), *(name for names in members.values() for name in names)]
+    raw = _tar_members(archive, [f"{folder}/{name}" for name in wanted])
+    names = {}
+    for feature, member in name_lists.items():
+        lines = raw[f"{folder}/{member}"].decode("utf-8").split("\n")
+        names[feature] = tuple(line.strip() for line in lines if line.strip())
+    size = len(name_lists) + int(np.prod(_CIFAR_SHAPE))
+    splits = {}
+    for split, bins in members.items():
+        records = []
+        for member in bins:
+            data = raw[f"{folder}/{member}"]
+            if not data or len(data) % size:
+                raise ValueError(
+                    f"{archive}: {folder}/{member}: {len(data)} bytes, "
+                    f"must be whole records of {size}"
+                )
+            records.append(np.frombuffer(data, np.uint8).reshape(-1, size))
+        table = np.concatenate(records)
+        labels = {f: table[:, column].astype(np.int64) for column, f in enumerate(name_lists)}
+        for feature, values in labels.items():
+            _check_range(archive, f"{split} {feature}", values, 0, len(names[feature]) - 1)
+        planes = table[:, len(name_lists) :].reshape(-1, *_CIFAR_SHAPE)
+        splits[split] = Examples(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels)
+    return Contents(splits, names)
+
+
+def read_svhn(files: Sequence[Path]) -> Contents:
+    """Reads the cropped digits of SVHN: MATLAB files, X `[32, 32, 3, N]`, y `[N, 1]` in 1..10.
+
+    Args:
+      files: `train_32x32.mat` and `test_32x32.mat`.
+
+    Returns:
+      The contents, with images `[N, 32, 32, 3]`; the digit 0, stored as 10, becomes label 0.
+
+    Raises:
+      ValueError: naming the file that is damaged or out of range.
+    """
+    # Imported here: no other reader needs it.
+    from scipy.io import loadmat
+
+    splits = {}
+    for split, file in zip(("train", "test"), files, strict=True):
+        try:
+            matrices = loadmat(str(file), variable_names=["X", "y"])
+            images, digits = matrices["X"], matrices["y"].astype(np.int64).ravel()
+        except Exception as error:  # loadmat documents no set of errors for damaged files
+            raise ValueError(f"{file}: not a whole MATLAB file with X and y") from error
+        expected = (32, 32, 3, len(digits))
+        if images.dtype != np.uint8 or images.shape != expected:
+            raise ValueError(
+                f"{file}: field X: {images.dtype} of shape {images.shape}, must be uint8 {expected}"
+            )
+        _check_range(file, "field y", digits, 1, 10)
+        rows_first = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
+        splits[split] = Examples(rows_first, {"label": digits % 10})
+    return Contents(splits, {"label": tuple(str(digit) for digit in range(10))})
+
+
+def read_idx_pairs(files: Sequence[Path], *, names: tuple[str, ...]) -> Contents:
+    """Reads gzipped IDX files, the format of MNIST and Fashion-MNIST.
+
+    Args:
+      files: training images, training labels, test images, test labels.
+      names: of the classes.
+
+    Returns:
+      The contents, with images `[N, H, W, 1]`.
+
+    Raises:
+      ValueError: naming the file that is damaged or out of range.
+    """
+    splits = {}
+    for split, images_file, labels_file in (("train", *files[:2]), ("test", *files[2:])):
+        images = _read_idx(images_file, axes=3)
+        labels = _read_idx(labels_file, axes=1).astype(np.int64)
+        if len(images) != len(labels):
+            raise ValueError(f"{labels_file}: {len(labels)} labels, must be {len(images)}")
+        _check_range(labels_file, "label", labels, 0, len(names) - 1)
+        splits[split] = Examples(images[..., None], {"label": labels})
+    return Contents(splits, {"label": names})
+
+
+def _tar_members(archive: Path, wanted: Sequence[str]) -> dict[str, bytes]:
+    found = {}
+    try:
+        # One pass: seeking back in a gzipped tar would decompress it again for every member.
+        with tarfile.open(archive, mode="r|gz") as tar:
+            for member in tar:
+                if member.name in wanted and member.isreg():
+                    found[member.name] = tar.extractfile(member).read()
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{archive}: truncated, damaged or not a .tar.gz") from error
+    for name in wanted:
+        if name not in found:
+            raise ValueError(f"{archive}: no member {name}, must have {', '.join(wanted)}")
+    return found
+
+
+def _read_idx(file: Path, axes: int) -> np.ndarray:
+    """An IDX array: two zero bytes, a type code, the number of axes, their sizes, the values."""
+    try:
+        with gzip.open(file) as stream:
+            data = stream.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{file}: truncated, damaged or not a .gz file") from error
+    start = 4 * (1 + axes)
+    if len(data) < start or data[:4] != bytes((0, 0, _IDX_UBYTE, axes)):
+        raise ValueError(f"{file}: begins with {data[:4].hex()}, must be 000008{axes:02x}")
+    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", axes, offset=4))
+    expected = int(np.prod(shape, dtype=object))
+    if len(data) - start != expected:
+        raise ValueError(
+            f"{file}: {len(data) - start} values, must be {expected} for shape {shape}"
+        )
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _check_range(file: Path, field: str, values: np.ndarray, low: int, high: int) -> None:
+    outside = values[(values < low) | (values > high)]
+    if len(outside):
+        raise ValueError(f"{file}: {field}: {outside[0]}, must be in {low}..{high}")

@@ -1,0 +1,96 @@
+"""Decoded images kept in the user's cache directory, so that only the first load decodes them.
+
+Decoding CIFAR-10's 60,000 PNGs takes about 15 s on one core, reading the decoded arrays 0.3 s. A
+cache entry is one uncompressed `.npz` (its zip checksums catch damage); it is written under another
+name and renamed, so that no reader sees half of one. Everything about the cache may fail: then the
+images are decoded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+_KEY = "cache_key"
+
+
+def cache_directory() -> Path:
+    """`$XDG_CACHE_HOME/varmixup_jax/decoded`, by default under `~/.cache`. It may not exist."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "varmixup_jax" / "decoded"
+
+
+def stamp(files: Iterable[Path], *extra: object) -> str:
+    """Identifies the state of some files without reading them.
+
+    Args:
+      files: existing files.
+      *extra: whatever else the decoded arrays depend on.
+
+    Returns:
+      Hex SHA-256 over the path, size and modification time of each file, sorted, and `extra`.
+
+    Raises:
+      OSError: if a file does not exist.
+    """
+    digest = hashlib.sha256(repr(extra).encode())
+    for file in sorted(files):
+        status = file.stat()
+        digest.update(f"\n{file}\0{status.st_size}\0{status.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def through_cache(
+    name: str, folder: Path, key: str, decode: Callable[[], Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The decoded arrays of a folder, from the cache if it has them for this very key.
+
+    There is one entry for each folder: a new key replaces the old entry.
+
+    Args:
+      name: begins the entry's file name, for people who look into the directory.
+      folder: where the encoded images are.
+      key: of everything the arrays depend on, see `stamp`.
+      decode: makes the arrays when the cache has none.
+
+    Returns:
+      What `decode` returned, now or then.
+    """
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    entry = cache_directory() / f"{name}-{place}.npz"
+    arrays = _read(entry, key)
+    if arrays is None:
+        arrays = dict(decode())
+        _write(entry, key, arrays)
+    return arrays
+
+
+def _read(entry: Path, key: str) -> dict[str, np.ndarray] | None:
+    try:
+        # Opened here: np.load leaves a file open if it is not a whole archive.
+        with entry.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if str(archive[_KEY]) != key:
+                return None
+            return {name: archive[name] for name in archive.files if name != _KEY}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(entry: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    with contextlib.suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".partial")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **{_KEY: np.array(key)}, **arrays)
+            os.replace(temporary, entry)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(temporary)

@@ -1,0 +1,90 @@
+"""`npz:<path>`: one NumPy archive with x_train, y_train, x_test, y_test."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from varmixup_jax.data.dataset import Part, Source
+from varmixup_jax.data.validate import check_images, refusal
+
+_FIELDS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def read_npz(path: str) -> Source:
+    """Reads an `.npz` file of images and labels. Pickled objects in it are never read.
+
+    The number of classes is the length of the optional field `label_names`, else one more than the
+    largest training label (with names `0`, `1`, ...).
+
+    Args:
+      path: of a file with `x_train`, `x_test`: uint8 `[N, H, W, C]` (or `[N, H, W]`, grey),
+        `y_train`, `y_test`: integers `[N]`, and optionally `label_names`: strings `[K]`.
+
+    Returns:
+      A `Source` named after the file.
+
+    Raises:
+      ValueError: if the file is missing, truncated, not an archive, lacks a field, or holds images
+        that are not uint8.
+    """
+    file = Path(path).expanduser()
+    where = f"npz:{file}"
+    if not file.is_file():
+        raise ValueError(f"{where}: no such file, must be a .npz file with {', '.join(_FIELDS)}")
+    try:
+        archive = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{where}: not a readable .npz file, it may be truncated") from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError(
+            f"{where}: is a single array, must be a .npz file with {', '.join(_FIELDS)}"
+        )
+    with archive:
+        arrays = {field: _field(archive, where, field) for field in _FIELDS}
+        names = _field(archive, where, "label_names") if "label_names" in archive.files else None
+    for field in ("x_train", "x_test"):
+        if arrays[field].ndim == 3:
+            arrays[field] = arrays[field][..., None]
+        check_images(where, field, arrays[field])
+    label_names = _label_names(where, arrays["y_train"], names)
+    return Source(
+        name=file.stem,
+        where=where,
+        train=Part(arrays["x_train"], arrays["y_train"], "x_train", "y_train"),
+        test=Part(arrays["x_test"], arrays["y_test"], "x_test", "y_test"),
+        label_names=label_names,
+    )
+
+
+def _field(archive: np.lib.npyio.NpzFile, where: str, field: str) -> np.ndarray:
+    if field not in archive.files:
+        raise refusal(where, field, "missing", f"one of the arrays {', '.join(_FIELDS)}")
+    try:
+        return archive[field]
+    except ValueError as error:
+        if "allow_pickle" in str(error):
+            found = "an array of Python objects (images of mixed sizes?)"
+            raise refusal(where, field, found, "a plain array, images of one size") from error
+        raise refusal(where, field, "truncated", "complete") from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise refusal(where, field, "truncated or damaged", "complete") from error
+
+
+def _label_names(where: str, labels: np.ndarray, names: np.ndarray | None) -> tuple[str, ...]:
+    if names is not None:
+        if names.dtype.kind != "U" or names.ndim != 1:
+            found = f"dtype {names.dtype} and shape {names.shape}"
+            raise refusal(where, "label_names", found, "strings of shape [K]")
+        return tuple(str(name) for name in names)
+    if labels.dtype.kind not in "iu" or labels.size == 0:
+        found = f"shape {labels.shape} and dtype {labels.dtype}"
+        raise refusal(where, "y_train", found, "integers of shape [N], N > 0")
+    largest = int(labels.max())
+    if largest >= labels.size:
+        # Some class would be missing; said here because listing the classes could take all memory.
+        raise refusal(where, "y_train", f"largest label {largest}", f"below {labels.size} images")
+    return tuple(str(k) for k in range(largest + 1))

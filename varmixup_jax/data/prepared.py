@@ -1,0 +1,116 @@
+"""Where a prepared TFDS data set lies: found by looking at folders only, never by a download."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+_REQUEST = re.compile(r"(\w+)(?:/(\w[\w.\-]*))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
+_VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
+_METADATA = ("dataset_info.json", "features.json")
+
+
+def data_root(data_dir: str | None) -> Path:
+    """The directory of prepared sets: `data_dir`, `$TFDS_DATA_DIR` or `~/tensorflow_datasets`."""
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(chosen).expanduser()
+
+
+def parse_request(request: str) -> tuple[str, str | None, str | None]:
+    """Splits `name[/config][:version]`.
+
+    Args:
+      request: such as `cifar10`, `cifar10:3.0.2` or `imagenet_resized/32x32`.
+
+    Returns:
+      `(name, config, version)`, the latter two None where not given.
+
+    Raises:
+      ValueError: if the request has another form.
+
+    Example:
+      >>> parse_request("imagenet_resized/32x32:0.1.0")
+      ('imagenet_resized', '32x32', '0.1.0')
+    """
+    match = _REQUEST.fullmatch(request)
+    if not match:
+        raise ValueError(
+            f"source = 'tfds:{request}': must be tfds:<name>, tfds:<name>/<config> or "
+            "tfds:<name>:<version> such as tfds:cifar10:3.0.2"
+        )
+    return match[1], match[2], match[3]
+
+
+def find_prepared(request: str, data_dir: str | None) -> Path:
+    """The folder of a prepared data set: `<root>/<name>[/<config>]/<version>`, the latest version.
+
+    Args:
+      request: `name[/config][:version]`.
+      data_dir: the root, see `data_root`.
+
+    Returns:
+      The folder; it has TFDS's metadata files and its data is in array_record format.
+
+    Raises:
+      ValueError: if there is none (with the command that prepares it), there are several configs
+        and `request` names none, or the data is in another file format.
+    """
+    name, config, version = parse_request(request)
+    root = data_root(data_dir)
+    where = f"tfds:{request}"
+    found = [(None, path) for path in _versions(root / name)]
+    found += [
+        (configured.name, path)
+        for configured in sorted((root / name).glob("*/"))
+        for path in _versions(configured)
+    ]
+    chosen = [
+        (its_config, path)
+        for its_config, path in found
+        if config in (None, its_config) and version in (None, path.name)
+    ]
+    if not chosen:
+        there = sorted({path.parent.name for path in root.glob("*/*/") if _is_prepared(path)})
+        others = f" (prepared there: {', '.join(there)})" if there else ""
+        option = f" --data-dir {root}" if data_dir else ""
+        raise ValueError(
+            f"{where}: not prepared in {root}{others}; prepare it with: "
+            f"python -m varmixup_jax.data.prepare {request}{option}"
+        )
+    configs = sorted({str(its_config) for its_config, _ in chosen})
+    if len(configs) > 1:
+        raise ValueError(
+            f"{where}: several configs in {root / name}, must be one of "
+            + ", ".join(f"tfds:{name}/{each}" for each in configs)
+        )
+    versions = [path for _, path in chosen]
+    folder = max(versions, key=lambda path: tuple(int(part) for part in path.name.split(".")))
+    _check_format(where, folder)
+    return folder
+
+
+def _versions(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*/") if _is_prepared(path)]
+
+
+def _is_prepared(path: Path) -> bool:
+    is_version = _VERSION.fullmatch(path.name) is not None
+    return is_version and all((path / file).is_file() for file in _METADATA)
+
+
+def _check_format(where: str, folder: Path) -> None:
+    file = folder / _METADATA[0]
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+        formats = [info["fileFormat"], *info.get("alternativeFileFormats", [])]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{file}: not TFDS metadata with a field fileFormat, it may be truncated"
+        ) from error
+    if "array_record" not in formats:
+        raise ValueError(
+            f"{where}: {file}: field fileFormat: {', '.join(formats)}, must be array_record (TFDS "
+            "writes it with file_format='array_record'; other formats need TensorFlow to be read)"
+        )

@@ -1,0 +1,71 @@
+"""Checks a data source and prints a table: `python -m varmixup_jax.data.verify tfds:cifar10`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from varmixup_jax.data.dataset import Dataset
+from varmixup_jax.data.sources import load
+
+
+def describe(dataset: Dataset) -> str:
+    """A table of the splits, then classes, channel statistics and fingerprint.
+
+    Args:
+      dataset: any.
+
+    Returns:
+      Lines of text.
+    """
+    rows = [("split", "images", "shape", "classes", "images/class")]
+    for split in ("train", "val", "test"):
+        images = getattr(dataset, f"{split}_images")
+        counts = np.bincount(getattr(dataset, f"{split}_labels"), minlength=dataset.num_classes)
+        low, high = counts.min(), counts.max()
+        per_class = f"{low}" if low == high else f"{low} to {high}"
+        shape = "x".join(str(side) for side in images.shape[1:])
+        rows.append((split, str(len(images)), shape, str(np.count_nonzero(counts)), per_class))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    mean, std = dataset.channel_stats()
+    shown = dataset.label_names[:10]
+    more = ", ..." if dataset.num_classes > len(shown) else ""
+    return "\n".join(
+        [
+            *(line.rstrip() for line in lines),
+            f"classes      {', '.join(shown)}{more}",
+            f"mean         {', '.join(f'{value:.4f}' for value in mean)}",
+            f"std          {', '.join(f'{value:.4f}' for value in std)}",
+            f"fingerprint  {dataset.fingerprint}",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit status: 0, or 1 after one line on the standard error."""
+    parser = argparse.ArgumentParser(prog="python -m varmixup_jax.data.verify", description=__doc__)
+    parser.add_argument("source", help="digits, tfds:<name>, tiny_imagenet or npz:<path>")
+    parser.add_argument("--data-dir", help="as in the configuration")
+    parser.add_argument("--val-fraction", type=float, default=0.0, help="default: %(default)s")
+    parser.add_argument("--split-seed", type=int, default=0, help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        dataset = load(
+            options.source,
+            data_dir=options.data_dir,
+            val_fraction=options.val_fraction,
+            split_seed=options.split_seed,
+        )
+        print(describe(dataset))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

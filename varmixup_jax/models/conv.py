@@ -1,0 +1,201 @@
+"""A convolution whose gradients are as fast inside a loop as outside it, also on a CPU.
+
+XLA's CPU compiler rewrites convolutions into the form that its fast kernel takes (NHWC image, HWIO
+kernel, NHWC output) in the outermost computation only. The gradients that JAX derives are of other
+forms, so inside `scan`, `fori_loop`, `while_loop`, `map` or `cond` they run on a naive loop, up to
+64 times slower (jax issue 12868). Here both gradients are written in the fast form from the start.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Initializer
+from jax import lax
+
+from varmixup_jax import checks
+from varmixup_jax.models.initializers import scaled_normal
+from varmixup_jax.types import Array
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+# Images per convolution in the weight gradient: on CPUs, longer sums fall out of the cache.
+_CHUNK = 16
+
+
+def conv2d(
+    image: Array,
+    kernel: Array,
+    *,
+    strides: Pair = (1, 1),
+    padding: Padding = ((0, 0), (0, 0)),
+    gradients: Literal["auto", "xla", "loop_safe"] = "auto",
+) -> Array:
+    """Cross-correlates images with a kernel.
+
+        out[b, y, x, o] = sum_{i, j, c} image[b, s y + i - p, t x + j - q, c] kernel[i, j, c, o]
+
+    with (s, t) the strides, p and q the padding before, and zeros outside the image.
+
+    Args:
+      image: `[B, H, W, C]`, floating.
+      kernel: `[kh, kw, C, O]`, of the same dtype.
+      strides: of rows and columns, >= 1.
+      padding: zeros before and after, of rows and of columns, >= 0 and < the kernel's size.
+      gradients: "xla" leaves the derivatives to JAX (the fast choice on GPU and TPU), "loop_safe"
+        writes them as this module says (reverse mode only), "auto" chooses by the default backend.
+
+    Returns:
+      `[B, H', W', O]` of the same dtype, H' = (H + p + p' - kh) // s + 1.
+
+    Raises:
+      ValueError: if a field is not as described.
+
+    >>> conv2d(jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 2, 4)), strides=(2, 2)).shape
+    (1, 2, 2, 4)
+    """
+    checks.one_of(("auto", "xla", "loop_safe"), gradients=gradients)
+    for stride in strides:
+        checks.whole(1, strides=stride)
+    for size, (before, after) in zip(kernel.shape, padding, strict=False):
+        checks.in_range(0, size - 1, padding=before)
+        checks.in_range(0, size - 1, padding=after)
+    if gradients == "auto":
+        gradients = "loop_safe" if jax.default_backend() == "cpu" else "xla"
+    if gradients == "xla":
+        return _correlate(image, kernel, padding, strides=strides)
+    return _loop_safe(image, kernel, tuple(strides), tuple(tuple(p) for p in padding))
+
+
+def _correlate(
+    image: Array,
+    kernel: Array,
+    padding: Padding,
+    *,
+    strides: Pair = (1, 1),
+    spread: Pair = (1, 1),
+    holes: Pair = (1, 1),
+) -> Array:
+    """The one form of convolution in this module; `spread` and `holes` put zeros in between."""
+    return lax.conv_general_dilated(
+        image,
+        kernel,
+        strides,
+        padding,
+        lhs_dilation=spread,
+        rhs_dilation=holes,
+        dimension_numbers=_LAYOUT,
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _loop_safe(image: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
+    return _correlate(image, kernel, padding, strides=strides)
+
+
+def _forward(image: Array, kernel: Array, strides: Pair, padding: Padding):
+    return _loop_safe(image, kernel, strides, padding), (image, kernel)
+
+
+def _backward(strides: Pair, padding: Padding, saved: tuple[Array, Array], cotangent: Array):
+    # Two separate results: a caller that wants the image's gradient alone pays for it alone.
+    image, kernel = saved
+    return (
+        _image_gradient(cotangent, kernel, image.shape, strides, padding),
+        _kernel_gradient(image, cotangent, kernel.shape, strides, padding),
+    )
+
+
+_loop_safe.defvjp(_forward, _backward)
+
+
+def _image_gradient(
+    cotangent: Array, kernel: Array, shape: Sequence[int], strides: Pair, padding: Padding
+) -> Array:
+    """Correlates the cotangent, spread out by the stride, with the turned kernel."""
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    pads = []
+    for axis in range(2):
+        size, taps, stride = shape[1 + axis], kernel.shape[axis], strides[axis]
+        before = taps - 1 - padding[axis][0]
+        spread_size = (cotangent.shape[1 + axis] - 1) * stride + 1
+        # Rows at the end that no window covered get zeros: their gradient.
+        pads.append((before, size + taps - 1 - before - spread_size))
+    return _correlate(cotangent, turned, tuple(pads), spread=strides)
+
+
+def _kernel_gradient(
+    image: Array, cotangent: Array, shape: Sequence[int], strides: Pair, padding: Padding
+) -> Array:
+    """Correlates the image with the cotangent: channels take the batch's place and vice versa."""
+    pads = []
+    for axis in range(2):
+        before = padding[axis][0]
+        covered = (cotangent.shape[1 + axis] - 1) * strides[axis] + shape[axis]
+        pads.append((before, covered - before - image.shape[1 + axis]))
+
+    def part(images: Array, cotangents: Array) -> Array:
+        images, cotangents = images.transpose(3, 1, 2, 0), cotangents.transpose(1, 2, 0, 3)
+        return _correlate(images, cotangents, tuple(pads), holes=strides)
+
+    batch = image.shape[0]
+    if batch <= _CHUNK:
+        return part(image, cotangent).transpose(1, 2, 0, 3)
+    whole = batch - batch % _CHUNK
+
+    def add(total: Array, chunk: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + part(*chunk).astype(jnp.float32), None
+
+    chunks = [a[:whole].reshape(-1, _CHUNK, *a.shape[1:]) for a in (image, cotangent)]
+    total = jnp.zeros((shape[2], *shape[:2], shape[3]), jnp.float32)
+    total, _ = lax.scan(add, total, tuple(chunks))
+    if whole < batch:
+        total = total + part(image[whole:], cotangent[whole:]).astype(jnp.float32)
+    return total.astype(image.dtype).transpose(1, 2, 0, 3)
+
+
+class Conv(nn.Module):
+    """A 2-D convolution with the parameters (and their names) of `nn.Conv`.
+
+    The padding is `(k - 1) // 2` zeros on each side: an odd kernel keeps the size at stride 1, and
+    a 3x3 kernel of stride 2 pads (1, 1) as PyTorch's networks do (Flax's "SAME" pads (0, 1) on even
+    sizes).
+
+    Attributes:
+      features: output channels.
+      kernel_size: rows and columns of the kernel, odd.
+      stride: of both axes.
+      use_bias: whether to add a bias per output channel.
+      dtype: of the computation; the parameters are float32.
+      kernel_init: initialiser of the kernel; biases start at 0.
+    """
+
+    features: int
+    kernel_size: Pair
+    stride: int = 1
+    use_bias: bool = True
+    dtype: str = "float32"
+    kernel_init: Initializer = scaled_normal(1.0, "fan_in")
+
+    @nn.compact
+    def __call__(self, image: Array) -> Array:
+        """Maps `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), features]`."""
+        shape = (*self.kernel_size, image.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        out = conv2d(
+            image.astype(self.dtype),
+            kernel.astype(self.dtype),
+            strides=(self.stride, self.stride),
+            padding=tuple(((k - 1) // 2, (k - 1) // 2) for k in self.kernel_size),
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
+            out = out + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return out

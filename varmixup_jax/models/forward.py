@@ -1,0 +1,61 @@
+"""Linen modules as the pure functions that everything outside `models` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+
+from varmixup_jax.types import Array, PyTree, Tap, identity_tap
+
+
+def as_apply(module: nn.Module) -> Callable[..., tuple[Array, PyTree]]:
+    """A classifier module as `apply(params, stats, image, *, train, tap) -> (logits, stats)`.
+
+    Args:
+      module: called as `module(image, train=..., tap=...)`, with BatchNorm statistics (if any) in
+        the "batch_stats" collection.
+
+    Returns:
+      A pure function; `stats` come back updated for `train=True` and as given for `train=False`.
+    """
+
+    def apply(
+        params: PyTree, stats: PyTree, image: Array, *, train: bool = False, tap: Tap = identity_tap
+    ) -> tuple[Array, PyTree]:
+        variables = {"params": params, "batch_stats": stats} if stats else {"params": params}
+        if not train:
+            return module.apply(variables, image, train=False, tap=tap), stats
+        logits, updated = module.apply(
+            variables, image, train=True, tap=tap, mutable=["batch_stats"]
+        )
+        return logits, updated.get("batch_stats", {})
+
+    return apply
+
+
+class VAE(NamedTuple):
+    """A VAE module as pure functions of its parameters.
+
+    Attributes:
+      encode: `(params, image [B, H, W, C]) -> (mean, log_std)`, each `[B, *latent_shape]`.
+      decode: `(params, latent) -> image [B, H, W, C]` in [0, 1].
+      latent_shape: shape of one latent.
+    """
+
+    encode: Callable[[PyTree, Array], tuple[Array, Array]]
+    decode: Callable[[PyTree, Array], Array]
+    latent_shape: tuple[int, ...]
+
+
+def as_vae(module: nn.Module) -> VAE:
+    """A VAE module with methods `encode` and `decode` as a `VAE`."""
+
+    def encode(params: PyTree, image: Array) -> tuple[Array, Array]:
+        return module.apply({"params": params}, image, method="encode")
+
+    def decode(params: PyTree, latent: Array) -> Array:
+        return module.apply({"params": params}, latent, method="decode")
+
+    return VAE(encode, decode, tuple(module.latent_shape))

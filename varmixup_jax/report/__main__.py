@@ -1,0 +1,44 @@
+"""`python -m varmixup_jax.report RUN [RUN ...]`: the page and the table, or a README's table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from varmixup_jax import report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; 0 on success, 2 with one line on standard error on a refusal."""
+    parser = argparse.ArgumentParser(
+        prog="python -m varmixup_jax.report",
+        description="Puts methods side by side: report.html and report.md, mean ± std over seeds.",
+    )
+    for name, settings in {
+        "runs": {"nargs": "+", "metavar": "RUN", "help": "a run directory, or one that holds some"},
+        "--out": {"metavar": "DIR", "help": "where to write the report (default: ./report)"},
+        "--readme": {
+            "metavar": "FILE",
+            "help": "replace the table between the result markers of FILE; "
+            "no report is written unless --out is given",
+        },
+    }.items():
+        parser.add_argument(name, type=Path, **settings)
+    parser.add_argument("--baseline", metavar="NAME", help="the run that mCE is relative to")
+    options = parser.parse_args(arguments)
+    try:
+        if options.readme is not None:
+            report.update_readme(options.runs, options.readme, options.baseline)
+            print(options.readme)
+        if options.readme is None or options.out is not None:
+            print(report.write(options.runs, options.out or Path("report"), options.baseline))
+    except (ValueError, OSError) as error:
+        print(f"varmixup_jax.report: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""The names a report knows and the order in which it shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+METHODS = (
+    "erm",
+    "mixup",
+    "mixup_r",
+    "manifold_mixup",
+    "at",
+    "trades",
+    "iat",
+    "varmixup",
+    "adv_varmixup",
+)
+CORRUPTION_FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+    "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
+}
+BENCHMARK = tuple(n for f, names in CORRUPTION_FAMILIES.items() if f != "extra" for n in names)
+CORRUPTIONS = (*BENCHMARK, *CORRUPTION_FAMILIES["extra"])
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+def method_rank(method: str) -> tuple[int, str]:
+    """Sorts methods: the nine in their order, others after them by name."""
+    return (METHODS.index(method) if method in METHODS else len(METHODS), method)

@@ -1,0 +1,137 @@
+"""Where the numbers come from: the opening paragraph, the configurations, a line per run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from varmixup_jax.report import markup
+from varmixup_jax.report.measures import Board, differing_fields, field_text
+from varmixup_jax.report.rows import Run
+from varmixup_jax.report.tables import TITLES, Cell
+
+VALUES_IN_A_CELL = 6  # of a field that takes many values among the runs of one method
+SHA_DIGITS = 12
+
+
+def summary(runs: Sequence[Run], boards: Sequence[Board]) -> str:
+    """One paragraph: data sets, runs, seeds, schedule, hardware."""
+    done = [run for run in runs if run.done]
+    names = ", ".join(TITLES.get(board.dataset, board.dataset) for board in boards)
+    methods = len({run.method for run in runs})
+    parts = [f"{names}: {_plural(len(runs), 'run')} of {_plural(methods, 'method')}"]
+    other = [(s, sum(run.status == s for run in runs)) for s in ("failed", "running")]
+    other = [
+        f"{count} {'failed' if s == 'failed' else 'unfinished'}" for s, count in other if count
+    ]
+    if other:
+        parts.append(f" ({len(done)} done, {', '.join(other)}: listed below, in no mean)")
+    seeds = sorted({run.seed for run in runs})
+    parts.append(f", {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}. ")
+    schedule = [
+        _spread([run.config.get("model.name") for run in done], "", ""),
+        _spread([run.summary.get("parameters") for run in done], "", " parameters"),
+        _spread([run.summary.get("epochs") for run in done], "", " epochs"),
+        _spread([run.summary.get("steps") for run in done], "", " steps"),
+        _spread([run.config.get("batch_size") for run in done], "batch size ", ""),
+    ]
+    if any(schedule):
+        parts.append(f"{', '.join(part for part in schedule if part)}. ")
+    devices = _spread([run.summary.get("device") for run in done], "Hardware: ", "")
+    if devices:
+        parts.append(f"{devices}. ")
+    walls = [run.summary.get("wall_seconds") for run in runs]
+    total = sum(wall for wall in walls if isinstance(wall, (int, float)))
+    if total:
+        parts.append(f"Wall time of all runs together: {clock(total)}.")
+    return "".join(parts).strip()
+
+
+def configurations(runs: Sequence[Run]) -> list[str]:
+    """The fields in which the runs differ, by method; then each whole configuration, folded."""
+    fields = differing_fields([run.config for run in runs])
+    methods = list(dict.fromkeys(run.method for run in runs))
+    blocks = []
+    if fields:
+        members = [[run for run in runs if run.method == method] for method in methods]
+        rows = [[Cell(name), *(Cell(_values(part, name)) for part in members)] for name in fields]
+        blocks.append(markup.table(["Field", *methods], rows, "texts"))
+    else:
+        blocks.append(markup.paragraph("All runs have the same configuration.", "note"))
+    listings = [markup.folded(run.name, markup.listing(_configuration_text(run))) for run in runs]
+    blocks.append(markup.folded(f"All configurations ({len(runs)})", "\n".join(listings)))
+    return blocks
+
+
+def run_table(runs: Sequence[Run]) -> list[str]:
+    """Per run: status, wall time, hash of the parameters, versions, commit and command."""
+    headings = ["Run", "Status", "Method", "Seed", "Wall time", "Steps", "Checkpoint"]
+    headings += ["Params SHA-256", "Device", "Git", "Versions", "Command"]
+    rows = []
+    for run in runs:
+        s = run.summary
+        wall = s.get("wall_seconds")
+        versions = s.get("versions")
+        texts = [
+            run.name,
+            "unfinished" if run.status == "running" else run.status,
+            run.method,
+            run.seed,
+            clock(wall) if isinstance(wall, (int, float)) else "–",
+            _or_dash(s.get("steps")),
+            _or_dash(s.get("checkpoint")),
+            _or_dash(s.get("params_sha256"))[:SHA_DIGITS],
+            _or_dash(s.get("device")),
+            _or_dash(s.get("git"))[:SHA_DIGITS],
+            ", ".join(f"{k} {v}" for k, v in versions.items())
+            if isinstance(versions, dict)
+            else "–",
+            _or_dash(s.get("command")),
+        ]
+        rows.append([Cell(str(text)) for text in texts])
+    return [markup.table(headings, rows, "texts runs")]
+
+
+def clock(seconds: float) -> str:
+    """A duration as people write it.
+
+    >>> [clock(s) for s in (4.21, 75, 7385)]
+    ['4.2 s', '1 min 15 s', '2 h 03 min']
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _values(runs: Iterable[Run], name: str) -> str:
+    values = list(dict.fromkeys(field_text(run.config, name) for run in runs))
+    more = len(values) - VALUES_IN_A_CELL
+    tail = [f"and {more} more"] if more > 0 else []
+    return ", ".join(values[:VALUES_IN_A_CELL] + tail)
+
+
+def _configuration_text(run: Run) -> str:
+    return json.dumps(run.config, indent=1, ensure_ascii=False)
+
+
+def _spread(values: Iterable[object], before: str, after: str) -> str:
+    """One value as it is, several as a range (numbers) or a list; "" of none."""
+    known = [value for value in dict.fromkeys(values) if value is not None]
+    if not known:
+        return ""
+    if all(isinstance(value, (int, float)) for value in known):
+        low, high = min(known), max(known)
+        text = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    else:
+        text = ", ".join(map(str, known))
+    return f"{before}{text}{after}"
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _or_dash(value: object) -> str:
+    return "–" if value is None or value == "" else str(value)

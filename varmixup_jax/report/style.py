@@ -1,0 +1,181 @@
+"""One look for every chart: a fixed colour, marker and dash per method, SVG that follows the theme.
+
+Colours are chosen to stay apart under the three common colour-vision deficiencies, and never carry
+a meaning alone: marker and dash differ as well. Charts are drawn in the light theme; on the way to
+the page each colour becomes a CSS variable, which the page sets for light and for dark.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from varmixup_jax.report.names import METHODS
+
+
+class Style(NamedTuple):
+    """How one method is drawn: colours for a light and a dark page, marker, dash pattern."""
+
+    light: str
+    dark: str
+    marker: str
+    dash: str | tuple
+
+
+INK, MUTED, GRID, PAPER = "#1d2430", "#5b6472", "#dfe3e8", "#fefefe"
+THEME: Mapping[str, str] = {INK: "#e7ebf0", MUTED: "#a4adba", GRID: "#333b47", PAPER: "#171c23"}
+
+_STYLES = (
+    Style("#4d4f53", "#c3c7cd", "o", "-"),  # erm
+    Style("#3d9fd8", "#62baf0", "s", "-"),  # mixup
+    Style("#00796b", "#2fb7a3", "D", (0, (4, 1.5))),  # mixup_r
+    Style("#7fae00", "#a5d233", "^", (0, (6, 2))),  # manifold_mixup
+    Style("#c9a000", "#f0cb3c", "v", "-"),  # at
+    Style("#8a5a00", "#c08f3a", "<", (0, (4, 1.5))),  # trades
+    Style("#e0761f", "#f79a52", ">", (0, (6, 2))),  # iat
+    Style("#3a2fb8", "#9489ff", "P", "-"),  # varmixup
+    Style("#c2277f", "#f06ab4", "X", (0, (4, 1.5))),  # adv_varmixup
+)
+_FURTHER = (
+    Style("#9a3b3b", "#e07f7f", "h", (0, (1, 1))),
+    Style("#6f8fa8", "#9fc0da", "p", (0, (1, 1))),
+    Style("#5f9e5a", "#8fcf89", "*", (0, (1, 1))),
+    Style("#a77bca", "#caa3ea", "d", (0, (1, 1))),
+    Style("#b9a38a", "#dccab3", "8", (0, (1, 1))),
+)
+SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.7,
+    "lines.markersize": 5.5,
+    "text.color": INK,
+    "text.parse_math": False,  # a name with two dollar signs is a name
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "image.interpolation": "nearest",
+}
+
+
+def styles(labels_and_methods: Iterable[tuple[str, str]]) -> dict[str, Style]:
+    """A style per label: the fixed one for a known method's first label, further ones for the rest.
+
+    >>> found = styles([("erm", "erm"), ("mine", "mine")])
+    >>> found["erm"].marker, found["mine"].marker
+    ('o', 'h')
+    """
+    given: dict[str, Style] = {}
+    used: set[str] = set()
+    further = 0
+    for label, method in labels_and_methods:
+        if method in METHODS and method not in used:
+            given[label] = _STYLES[METHODS.index(method)]
+            used.add(method)
+        else:
+            given[label] = _FURTHER[further % len(_FURTHER)]
+            further += 1
+    return given
+
+
+@contextmanager
+def panel(title: str, width: float = 4.6, height: float = 3.1) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of one axes in the house style, width and height in inches."""
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.set_title(title)
+        axes.tick_params(length=0)
+        yield figure, axes
+
+
+def svg(figure: Figure, title: str) -> str:
+    """The figure as an inline `<svg>` that scales with its column and follows the page's theme.
+
+    Ids get a prefix made from the drawing itself, so that two charts of a page never mix theirs.
+
+    Args:
+      figure: drawn in the light colours of this module.
+      title: what a screen reader says, HTML-escaped by the caller; "" for mere decoration.
+    """
+    target = io.StringIO()
+    with matplotlib.rc_context(SETTINGS):
+        figure.savefig(target, format="svg", metadata={"Date": None}, transparent=True)
+    text = target.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    prefix = "g" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
+    text = re.sub(r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>', _opening(title), text, flags=re.S)
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", text)
+    for light in colours():
+        text = text.replace(light, f"var(--{light[1:]})")
+    return re.sub(r"\n\s*", "\n", text).strip()
+
+
+def png(figure: Figure, dpi: int = 160) -> bytes:
+    """The figure as a PNG file."""
+    target = io.BytesIO()
+    with matplotlib.rc_context(SETTINGS):
+        figure.savefig(target, format="png", dpi=dpi, metadata={"Software": None})
+    return target.getvalue()
+
+
+def data_uri(png_bytes: bytes) -> str:
+    """A PNG as the value of an `src` attribute."""
+    return "data:image/png;base64," + base64.b64encode(png_bytes).decode("ascii")
+
+
+def colours() -> dict[str, str]:
+    """Every light colour with its dark twin."""
+    return {**THEME, **{style.light: style.dark for style in (*_STYLES, *_FURTHER)}}
+
+
+def key(style: Style) -> str:
+    """The line and marker of a method as a small inline SVG, for legends in the page."""
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(0.42, 0.18))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set(xlim=(0, 1), ylim=(-1, 1))
+        axes.plot([0.02, 0.98], [0, 0], color=style.light, linestyle=style.dash)
+        axes.plot([0.5], [0], color=style.light, marker=style.marker, markersize=6.5)
+    return svg(figure, "")
+
+
+def _opening(title: str) -> str:
+    label = f'role="img" aria-label="{title}"' if title else 'aria-hidden="true"'
+    label = label.replace("\\", r"\\")
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return rf'<svg viewBox="\1" {label} {spaces}>'

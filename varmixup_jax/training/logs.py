@@ -1,0 +1,305 @@
+"""What a run tells while it trains: `metrics.jsonl`, a live line on the terminal, TensorBoard.
+
+The file is the record; terminal and TensorBoard only mirror it. Nothing here imports JAX, so values
+must be host numbers by the time they arrive: the training loop decides when to wait for the device.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from varmixup_jax import checks
+
+try:
+    from tensorboardX import SummaryWriter
+except ImportError:  # the extra `varmixup_jax[tensorboard]` is not installed
+    SummaryWriter = None
+
+METRICS_FILE = "metrics.jsonl"
+# Never part of a mean over corruptions (they are held out of the 15 of the benchmark).
+EXTRA_CORRUPTIONS = frozenset({"speckle_noise", "gaussian_blur", "spatter", "saturate"})
+BENCHMARK_CONDITIONS = 15 * 5
+# What the terminal shows of a line, in this order: key of the metrics, its label, its format.
+SHOWN = (
+    ("loss", "loss", "{:.4f}"),
+    ("accuracy", "soft acc", "{:.1%}"),
+    ("clean_accuracy", "clean acc", "{:.1%}"),
+    ("images_per_second", "img/s", "{:,.0f}"),
+    ("val_accuracy", "val acc", "{:.1%}"),
+    ("val_nll", "val nll", "{:.4f}"),
+)
+
+
+def write_json(path: Path | str, value: Any) -> Path:
+    """Writes `value` as indented JSON so that a reader sees the old file or the new, never a part.
+
+    The text goes to a temporary file in the same directory, is flushed to the disk (`fsync`), and
+    takes the name by `os.replace`. Numpy scalars and arrays, paths, sets and tuples are written as
+    their JSON kin; a number that is not finite becomes null, since JSON has no NaN.
+
+    Args:
+      path: the file to write; its directory is made where it is missing.
+      value: nested dicts and sequences of strings, numbers, booleans, None and the kinds above.
+
+    Returns:
+      `path` as a `Path`.
+
+    Raises:
+      TypeError: a value has no JSON form; the message names its type.
+    """
+    _replace(Path(path), json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+    return Path(path)
+
+
+class RunLog:
+    """The log of one run, as a context manager over its directory.
+
+    On a terminal one live line shows method, epoch, step, loss, accuracies, speed and time left;
+    elsewhere (a CI log, a file) a plain line is printed every `every_seconds`, at each new epoch
+    and for each validation. Time left is (total - step) · elapsed / steps taken by this process.
+
+    Args:
+      directory: the run's directory; None writes no file (the processes other than the first).
+      resume_step: lines of `metrics.jsonl` with a greater step are dropped, as is a last line cut
+        short by a crash. None starts a new file.
+      method: shown in front of every line.
+      total_steps: steps of the whole run; None leaves out the time left.
+      total_epochs: epochs of the whole run; None shows the epoch alone.
+      quiet: print nothing at all.
+      every_seconds: least time between plain lines, seconds, >= 0.
+      console: where to print; default a `rich` console on standard error.
+
+    Raises:
+      ValueError: a negative `resume_step`, or a kept line of an old log that is not JSON.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as place, RunLog(place, quiet=True) as log:
+    ...     log.metrics(10, loss=0.5)
+    ...     (Path(place) / METRICS_FILE).read_text()
+    '{"step": 10, "loss": 0.5}\\n'
+    """
+
+    def __init__(
+        self,
+        directory: Path | str | None,
+        resume_step: int | None = None,
+        *,
+        method: str = "",
+        total_steps: int | None = None,
+        total_epochs: int | None = None,
+        quiet: bool = False,
+        every_seconds: float = 30.0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        checks.non_negative(every_seconds=every_seconds)
+        if resume_step is not None:
+            checks.whole(0, resume_step=resume_step)
+        self._directory = None if directory is None else Path(directory)
+        self._first_step = resume_step or 0
+        self._resume_step = resume_step
+        self._method, self._total = method, total_steps
+        self._total_epochs = total_epochs
+        self._quiet, self._every, self._clock = quiet, every_seconds, clock
+        self._console = console or Console(stderr=True)
+        self._file = self._board = self._progress = None
+        self._shown: dict[str, Any] = {}
+        self._started = self._last_line = clock()
+        self._last_epoch: int | None = None
+
+    def __enter__(self) -> RunLog:
+        if self._directory is not None:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            path = self._directory / METRICS_FILE
+            _keep_until(path, self._resume_step)
+            self._file = path.open("a", encoding="utf-8")
+            if SummaryWriter is not None:
+                self._board = SummaryWriter(
+                    str(self._directory / "tensorboard"), purge_step=self._resume_step
+                )
+        if not self._quiet and self._console.is_terminal:
+            self._progress = Progress(
+                BarColumn(bar_width=16),
+                TextColumn("{task.description}", markup=False),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._progress.add_task(
+                self._method, total=self._total, completed=self._first_step
+            )
+            self._progress.start()
+        self._started = self._last_line = self._clock()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        for sink in (self._board, self._file):
+            if sink is not None:
+                sink.close()
+        self._file = self._board = self._progress = None
+
+    def metrics(self, step: int, **values: float) -> None:
+        """Appends one line to `metrics.jsonl`, flushes it, and shows it.
+
+        Args:
+          step: steps taken so far, a whole number >= 0.
+          **values: anything `float()` takes; accuracies are fractions, `loss` and `val_nll` are in
+            nats. A value that is not finite is written as null.
+        """
+        checks.whole(0, step=step)
+        numbers = {name: float(value) for name, value in values.items()}
+        if self._file is not None:
+            self._file.write(json.dumps(_plain({"step": int(step), **numbers})) + "\n")
+            self._file.flush()
+        if self._board is not None:
+            for name, number in numbers.items():
+                self._board.add_scalar(name, number, int(step))
+        if not self._quiet:
+            self._show(int(step), numbers)
+
+    def say(self, text: str) -> None:
+        """Prints a line above the live one (nothing in quiet mode)."""
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def closing_table(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Prints `closing_table(rows)` (nothing in quiet mode)."""
+        if not self._quiet:
+            self._console.print(closing_table(rows, title=self._method))
+
+    def _show(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._shown.update(numbers)
+        line = self._line(step)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, description=line)
+            return
+        epoch = self._shown.get("epoch")
+        epoch = int(epoch) if epoch is not None and math.isfinite(epoch) else None
+        due = self._clock() - self._last_line >= self._every
+        if due or epoch != self._last_epoch or any(name.startswith("val_") for name in numbers):
+            self.say(line)
+            self._last_line, self._last_epoch = self._clock(), epoch
+
+    def _line(self, step: int) -> str:
+        parts = [self._method] if self._method else []
+        if "epoch" in self._shown:
+            of = f"/{self._total_epochs}" if self._total_epochs else ""
+            parts.append(f"epoch {self._shown['epoch']:g}{of}")
+        parts.append(f"step {step}/{self._total}" if self._total else f"step {step}")
+        for key, label, form in SHOWN:
+            if key in self._shown:
+                parts.append(f"{label} {form.format(self._shown[key])}")
+        taken = step - self._first_step
+        if self._total and taken > 0:
+            left = (self._total - step) * (self._clock() - self._started) / taken
+            parts.append(f"left {_clock_text(left)}")
+        return "  ".join(parts)
+
+
+def closing_table(rows: Iterable[Mapping[str, Any]], title: str = "") -> Table:
+    """A `rich` table of a run's results: per measure the clean value and the corrupted mean.
+
+    The mean is over the 15 corruptions × 5 severities and is left out unless all 75 are there; the
+    four extra corruptions never enter it.
+
+    Args:
+      rows: rows of `results.jsonl`: dicts with corruption, severity, metric and value.
+      title: printed above the table.
+    """
+    clean: dict[str, float] = {}
+    corrupted: dict[str, dict[tuple[str, int], float]] = {}
+    for row in rows:
+        metric, value = row["metric"], math.nan if row["value"] is None else float(row["value"])
+        if row["corruption"] == "none":
+            clean[metric] = value
+        elif row["corruption"] not in EXTRA_CORRUPTIONS:
+            corrupted.setdefault(metric, {})[row["corruption"], row["severity"]] = value
+    table = Table(title=title or None)
+    for name in ("measure", "clean", "corrupted (15 × 5)"):
+        table.add_column(name, justify="left" if name == "measure" else "right")
+    for metric in dict.fromkeys([*clean, *corrupted]):
+        cells = corrupted.get(metric, {})
+        whole = len(cells) == BENCHMARK_CONDITIONS
+        mean = sum(cells.values()) / len(cells) if whole else None
+        table.add_row(metric, _number_text(clean.get(metric)), _number_text(mean))
+    return table
+
+
+def _keep_until(path: Path, step: int | None) -> None:
+    """Rewrites a log with its lines up to `step`; a new run (None) begins with an empty log."""
+    if step is None or not path.exists():
+        _replace(path, "")
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = []
+    for number, line in enumerate(lines, start=1):
+        if number == len(lines) and not line.endswith("\n"):
+            break  # the process died while it wrote this one
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}:{number}: not a line of metrics ({error})") from None
+    _replace(path, "".join(kept))
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide a shared run from its readers
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _plain(value: Any) -> Any:
+    """`value` with every leaf in a form that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return _plain(value.tolist())
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+def _clock_text(seconds: float) -> str:
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def _number_text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -1,0 +1,173 @@
+"""The training loop: chunks of steps, a watch for non-finite losses, and callbacks. No files here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from varmixup_jax import checks
+from varmixup_jax.training.parallel import Mapping
+from varmixup_jax.training.step import Run
+from varmixup_jax.types import Key, PyTree, TrainState
+
+
+class NonFiniteError(RuntimeError):
+    """The loss or the gradient stopped being finite.
+
+    Attributes:
+      step: the first step (counted from 1) whose loss or gradient norm is NaN or infinite.
+    """
+
+    def __init__(self, step: int, what: str, value: float):
+        super().__init__(f"step {step}: {what} = {value}, training stopped")
+        self.step = step
+
+
+class Plan(NamedTuple):
+    """The order of the data and the rhythm of a run, all in steps.
+
+    Attributes:
+      examples: size of the training split.
+      batch_size: examples a step, over all devices.
+      total_steps: length of the run.
+      steps_per_call: at most so many steps in one program.
+      eval_every: steps between evaluations (and checkpoints); the last step always has one.
+    """
+
+    examples: int
+    batch_size: int
+    total_steps: int
+    steps_per_call: int
+    eval_every: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the training split; what is left over differs from epoch to epoch."""
+        return self.examples // self.batch_size
+
+    def chunk_end(self, step: int) -> int:
+        """Where the chunk that starts at `step` ends: never beyond an evaluation or the end."""
+        next_eval = (step // self.eval_every + 1) * self.eval_every
+        return min(step + self.steps_per_call, next_eval, self.total_steps)
+
+
+def make_plan(
+    *,
+    examples: int,
+    batch_size: int,
+    epochs: float,
+    steps_per_call: int,
+    eval_epochs: float,
+) -> Plan:
+    """A `Plan` from durations in epochs, the one place where they become steps.
+
+    Raises:
+      ValueError: a value out of range, or a batch larger than the training split.
+    """
+    checks.whole(1, batch_size=batch_size, steps_per_call=steps_per_call)
+    checks.positive(epochs=epochs, eval_epochs=eval_epochs)
+    if batch_size > examples:
+        raise ValueError(f"batch_size = {batch_size}: must be <= {examples}, the training split")
+    per_epoch = examples // batch_size
+    total = max(1, round(epochs * per_epoch))
+    eval_every = min(total, max(1, round(eval_epochs * per_epoch)))
+    return Plan(examples, batch_size, total, steps_per_call, eval_every)
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
+    key = jax.random.fold_in(jax.random.key(seed), epoch)
+    return np.asarray(jax.random.permutation(key, examples), np.int32)
+
+
+def data_order(plan: Plan, seed: int, start: int, end: int) -> np.ndarray:
+    """Which examples the steps `start .. end - 1` see: int32 `[end - start, batch_size]`.
+
+    A function of the step number and the seed alone: a new uniform permutation each epoch.
+    """
+    rows = []
+    for step in range(start, end):
+        epoch, position = divmod(step, plan.steps_per_epoch)
+        order = _permutation(seed, epoch, plan.examples)
+        rows.append(order[position * plan.batch_size : (position + 1) * plan.batch_size])
+    return np.stack(rows)
+
+
+class Hooks(NamedTuple):
+    """What a run does besides stepping.
+
+    Attributes:
+      metrics: `(step, means, images)` after each chunk: means of the chunk's metrics and how many
+        training images it took.
+      evaluate: `(step, state)` every `eval_every` steps and at the end, after the chunk was found
+        finite: validate, save, whatever must see the state.
+    """
+
+    metrics: Callable[[int, dict[str, float], int], None]
+    evaluate: Callable[[int, TrainState], None]
+
+
+def fit(
+    run: Run,
+    state: TrainState,
+    fixed: PyTree,
+    plan: Plan,
+    *,
+    start: int,
+    key: Key,
+    data_seed: int,
+    mapping: Mapping,
+    hooks: Hooks,
+) -> TrainState:
+    """Trains from step `start` to the end of the plan.
+
+    While one chunk computes, the metrics of the one before are read, so the device does not wait
+    for the host.
+
+    Args:
+      run: a mapped `make_run` program.
+      state: placed by `mapping.replicate`; donated.
+      fixed: placed likewise.
+      plan: the rhythm.
+      start: steps already taken (`state.step`).
+      key: of the run; each step folds its number in.
+      data_seed: of the order of the data.
+      mapping: places each chunk's order.
+      hooks: see `Hooks`.
+
+    Returns:
+      The state after `plan.total_steps`.
+
+    Raises:
+      NonFiniteError: a loss or gradient norm is not finite; no later checkpoint was asked for.
+    """
+    pending = None
+    step = start
+    while step < plan.total_steps:
+        end = plan.chunk_end(step)
+        order = np.zeros((plan.steps_per_call, plan.batch_size), np.int32)
+        order[: end - step] = data_order(plan, data_seed, step, end)
+        count = np.int32(end - step)
+        state, seen = run(state, fixed, mapping.shard_order(order), count, key)
+        if pending is not None:
+            _report(*pending, plan, hooks)
+        pending, step = (step, end, seen), end
+        if end % plan.eval_every == 0 or end == plan.total_steps:
+            _report(*pending, plan, hooks)
+            pending = None
+            hooks.evaluate(end, state)
+    return state
+
+
+def _report(start: int, end: int, seen: dict, plan: Plan, hooks: Hooks) -> None:
+    values = {name: np.asarray(v)[: end - start] for name, v in seen.items()}
+    for what in ("loss", "grad_norm"):
+        bad = np.flatnonzero(~np.isfinite(values[what]))
+        if bad.size:
+            raise NonFiniteError(start + int(bad[0]) + 1, what, float(values[what][bad[0]]))
+    means = {name: float(v.mean()) for name, v in values.items()}
+    hooks.metrics(end, means, (end - start) * plan.batch_size)

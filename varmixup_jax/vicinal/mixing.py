@@ -1,0 +1,259 @@
+"""Vicinities that interpolate: in pixels, in reconstructions, in a VAE's latent means, in hidden layers.
+
+All follow one pattern: draw partners j = pi(i) and weights lambda ~ Beta(alpha, alpha), then
+
+    x' = out(lambda * into(x_i) + (1 - lambda) * into(x_j)),   y' = lambda * y_i + (1 - lambda) * y_j
+
+where a `Space` is the pair (into, out). `pixels` is Mixup (Zhang et al. 2018, eq. 1), `latents` is
+VarMixup (Mangla et al. 2021): encoder means in, decoder means out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from varmixup_jax import checks
+from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
+
+LAM_KINDS = ("batch", "example")
+
+
+class Space(NamedTuple):
+    """Where interpolation happens.
+
+    Attributes:
+      into: `(key, env, draw) -> points [B, ...]`.
+      out: `(key, env, draw, points) -> image [B, H, W, C]` in [0, 1].
+    """
+
+    into: Callable[[Key, Env, Draw], Array]
+    out: Callable[[Key, Env, Draw, Array], Array]
+
+
+def interpolate(a: Array, b: Array, lam: Array) -> Array:
+    """lambda * a + (1 - lambda) * b, one weight per example, by `vmap` over (a_i, b_i, lambda_i).
+
+    Args:
+      a, b: `[B, ...]`, floating.
+      lam: `[B]`, in [0, 1].
+
+    Returns:
+      `[B, ...]` in the dtype of `a`; exactly `a` where lambda is 1.
+
+    >>> interpolate(jnp.zeros((1, 2)), jnp.ones((1, 2)), jnp.array([0.25])).tolist()
+    [[0.75, 0.75]]
+    """
+
+    def one(a: Array, b: Array, lam: Array) -> Array:
+        lam = lam.astype(a.dtype)
+        return lam * a + (jnp.ones((), a.dtype) - lam) * b
+
+    return jax.vmap(one)(a, b, lam)
+
+
+def draw_lam(key: Key, batch: int, alpha: float, lam: str = "batch") -> Array:
+    """Mixing weights lambda ~ Beta(alpha, alpha), `[B]` float32; all 1 (no mixing) for alpha = 0.
+
+    Args:
+      key: the randomness.
+      batch: B.
+      alpha: concentration, >= 0.
+      lam: "batch" draws one weight for the whole batch (as the original codes do), "example" one
+        for each example.
+
+    Raises:
+      ValueError: alpha < 0 or an unknown kind.
+    """
+    checks.non_negative(alpha=alpha)
+    checks.one_of(LAM_KINDS, lam=lam)
+    if alpha == 0:
+        return jnp.ones((batch,), jnp.float32)
+    shape = () if lam == "batch" else (batch,)
+    return jnp.broadcast_to(jax.random.beta(key, alpha, alpha, shape, jnp.float32), (batch,))
+
+
+def draw_pairing(key: Key, batch: int, alpha: float, lam: str = "batch") -> tuple[Array, Array]:
+    """Partners and weights of one batch, the same for every method given the same key.
+
+    Returns:
+      `partners` int32 `[B]`, a uniform permutation of the batch, and `lam` float32 `[B]`.
+    """
+    partner_key, lam_key = jax.random.split(key)
+    partners = jax.random.permutation(partner_key, batch)
+    return partners, draw_lam(lam_key, batch, alpha, lam)
+
+
+def _need_vae(env: Env, what: str) -> None:
+    if env.encode is None or env.decode is None:
+        raise ValueError(f"env.encode, env.decode = None: {what} needs a VAE")
+
+
+def _pixels_into(key: Key, env: Env, draw: Draw) -> Array:
+    del key, env
+    return draw.image
+
+
+def _pixels_out(key: Key, env: Env, draw: Draw, points: Array) -> Array:
+    del key, env, draw
+    return points
+
+
+def _latents_into(key: Key, env: Env, draw: Draw) -> Array:
+    del key
+    _need_vae(env, "the latent space")
+    return env.encode(draw.image) if draw.latent is None else draw.latent
+
+
+def _latents_out(key: Key, env: Env, draw: Draw, points: Array) -> Array:
+    image = env.decode(points)
+    # A cached latent belongs to the un-augmented example, so its decoding is augmented here; the
+    # code of `draw.image` itself already is of the augmented view.
+    return image if draw.latent is None else env.augment(key, image)
+
+
+def _reconstructions_into(key: Key, env: Env, draw: Draw) -> Array:
+    return _latents_out(key, env, draw, _latents_into(key, env, draw))
+
+
+def _mixed_first_out(key: Key, env: Env, draw: Draw, points: Array) -> Array:
+    del key, draw
+    _need_vae(env, "the reconstruction space")
+    return env.decode(env.encode(points))
+
+
+pixels = Space(_pixels_into, _pixels_out)
+"""Mixup: x' = lambda x_i + (1 - lambda) x_j (Zhang et al. 2018)."""
+
+reconstructions = Space(_reconstructions_into, _pixels_out)
+"""Mixup-R: x' = lambda r(x_i) + (1 - lambda) r(x_j), r(x) = D(mu(x))."""
+
+reconstructed_mix = Space(_pixels_into, _mixed_first_out)
+"""The other reading of Mixup-R: x' = r(lambda x_i + (1 - lambda) x_j)."""
+
+latents = Space(_latents_into, _latents_out)
+"""VarMixup: x' = D(lambda mu(x_i) + (1 - lambda) mu(x_j)) (Mangla et al. 2021)."""
+
+
+def dirac(key: Key, env: Env, draw: Draw) -> Draw:
+    """The batch itself: empirical risk minimisation.
+
+    >>> draw = Draw(jnp.zeros((1, 2, 2, 1)), jnp.ones((1, 1)))
+    >>> dirac(jax.random.key(0), Env(logits=None), draw) is draw
+    True
+    """
+    del key, env
+    return draw
+
+
+def _mix(key: Key, env: Env, draw: Draw, *, space: Space, alpha: float, lam: str) -> Draw:
+    pair_key, into_key, out_key = jax.random.split(key, 3)
+    points = space.into(into_key, env, draw)
+    partners, weights = draw_pairing(pair_key, draw.label.shape[0], alpha, lam)
+    mixed = interpolate(points, points[partners], weights)
+    image = space.out(out_key, env, draw, mixed)
+    return draw._replace(
+        image=image.astype(draw.image.dtype),
+        label=interpolate(draw.label, draw.label[partners], weights),
+        latent=None,
+    )
+
+
+def mix(space: Space = pixels, *, alpha: float = 1.0, lam: str = "batch") -> Vicinity:
+    """Convex combinations of each example with a random partner, in a given space.
+
+    Args:
+      space: `pixels` (Mixup), `latents` (VarMixup), `reconstructions` (Mixup-R), or your own.
+      alpha: lambda ~ Beta(alpha, alpha); >= 0, 0 does not mix.
+      lam: one lambda per "batch" or per "example".
+
+    Returns:
+      A vicinity. The permutation of partners and lambda depend on the key alone, not on the space,
+      so that methods can be compared on the same draws.
+
+    Raises:
+      ValueError: alpha < 0, unknown `lam`, or (when called) a space without the VAE it needs.
+
+    References:
+      Zhang, Cissé, Dauphin, Lopez-Paz, *mixup*, ICLR 2018, eq. 1. Mangla, Singh, Havaldar,
+      Balasubramanian, *On the Benefits of Defining Vicinal Distributions in Latent Space*, 2021.
+
+    >>> draw = Draw(jnp.arange(2.0).reshape(2, 1, 1, 1), jnp.eye(2))
+    >>> mixed = mix(pixels, alpha=1.0)(jax.random.key(0), Env(logits=None), draw)
+    >>> bool(jnp.allclose(mixed.label.sum(axis=1), 1.0))
+    True
+    """
+    checks.non_negative(alpha=alpha)
+    checks.one_of(LAM_KINDS, lam=lam)
+    return partial(_mix, space=space, alpha=alpha, lam=lam)
+
+
+def _mix_hidden(
+    key: Key, env: Env, draw: Draw, *, stages: tuple[int, ...], alpha: float, lam: str
+) -> Draw:
+    del env
+    pair_key, stage_key, _ = jax.random.split(key, 3)  # pairs as `mix` draws them
+    chosen = jax.random.choice(stage_key, jnp.asarray(stages, jnp.int32))
+    partners, weights = draw_pairing(pair_key, draw.label.shape[0], alpha, lam)
+
+    def tap(stage: int, hidden: Array) -> Array:
+        hidden = draw.tap(stage, hidden)
+        if stage not in stages:
+            return hidden
+        # Every candidate stage is traced once; the weight 1 leaves all but the drawn one unchanged.
+        here = jnp.where(chosen == stage, weights, jnp.ones_like(weights))
+        return interpolate(hidden, hidden[partners], here)
+
+    label = interpolate(draw.label, draw.label[partners], weights)
+    return draw._replace(label=label, tap=tap)
+
+
+def mix_hidden(
+    stages: tuple[int, ...] = (0, 1, 2), *, alpha: float = 2.0, lam: str = "batch"
+) -> Vicinity:
+    """Manifold Mixup: mix a hidden activation of one randomly drawn stage, and the labels with it.
+
+    h_k <- lambda h_k(x_i) + (1 - lambda) h_k(x_j), k uniform over `stages` once per batch; stage 0 is
+    the input, stage k the output of residual stage k.
+
+    Args:
+      stages: candidate stages, distinct and >= 0.
+      alpha: lambda ~ Beta(alpha, alpha), >= 0.
+      lam: one lambda per "batch" or per "example".
+
+    Returns:
+      A vicinity that leaves `image` as it is and sets `tap`.
+
+    Raises:
+      ValueError: empty, repeated or negative stages; alpha < 0; unknown `lam`.
+
+    References:
+      Verma et al., *Manifold Mixup*, ICML 2019, eq. 1.
+    """
+    stages = tuple(int(stage) for stage in stages)
+    if not stages or min(stages) < 0 or len(set(stages)) != len(stages):
+        raise ValueError(f"stages = {stages}: must be distinct whole numbers >= 0, at least one")
+    checks.non_negative(alpha=alpha)
+    checks.one_of(LAM_KINDS, lam=lam)
+    return partial(_mix_hidden, stages=stages, alpha=alpha, lam=lam)
+
+
+def _chain(key: Key, env: Env, draw: Draw, *, vicinities: tuple[Vicinity, ...]) -> Draw:
+    for index, vicinity in enumerate(vicinities):
+        draw = vicinity(jax.random.fold_in(key, index), env, draw)
+    return draw
+
+
+def chain(*vicinities: Vicinity) -> Vicinity:
+    """One vicinity after the other: `chain(a, b)` samples b around a sample of a.
+
+    Raises:
+      ValueError: no vicinity is given.
+    """
+    if not vicinities:
+        raise ValueError("chain(): needs at least one vicinity")
+    return partial(_chain, vicinities=vicinities)

@@ -1,0 +1,128 @@
+"""Objectives: the only place where models, vicinities and distances meet.
+
+A training objective is a tuple of `Term`s, and its risk over a batch is
+
+    sum_t  weight_t * mean_i distance_t( f(x'_i), y'_i ),     (x', y') ~ vicinity_t around the batch
+
+the vicinal risk of Chapelle, Weston, Bottou and Vapnik (*Vicinal Risk Minimization*, NIPS 2000, eq. 4)
+with one sample a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from varmixup_jax import checks
+from varmixup_jax.losses import soft_accuracy
+from varmixup_jax.types import (
+    Array,
+    Draw,
+    Env,
+    Key,
+    PyTree,
+    Tap,
+    Term,
+    identity_augment,
+    identity_tap,
+)
+from varmixup_jax.vicinal.mixing import dirac
+
+ATTACK_BN = ("running", "batch")
+
+
+class Apply(Protocol):
+    """A classifier as a pure function.
+
+    Guarantees: logits `[B, K]` float32; the statistics returned for `train=False` are the ones
+    given; `tap` is applied to the input as stage 0 and to the output of each residual stage.
+    """
+
+    def __call__(
+        self, params: PyTree, stats: PyTree, image: Array, *, train: bool, tap: Tap
+    ) -> tuple[Array, PyTree]: ...
+
+
+class Frozen(NamedTuple):
+    """What a risk takes as given: pure closures whose variables are not trained.
+
+    Attributes:
+      encode: `image -> latent`, a frozen VAE's mean, or None.
+      decode: `latent -> image`, or None.
+      augment: `(key, image) -> image`, the recipe's random crop and flip.
+    """
+
+    encode: Callable[[Array], Array] | None = None
+    decode: Callable[[Array], Array] | None = None
+    augment: Callable[[Key, Array], Array] = identity_augment
+
+
+class RiskOutput(NamedTuple):
+    """The value of a risk: its loss (float32 scalar), new BatchNorm statistics, and measures.
+
+    `accuracy` is the soft-label accuracy of the first term: the mean of y'[argmax f(x')].
+    """
+
+    loss: Array
+    stats: PyTree
+    accuracy: Array
+
+
+Risk = Callable[[PyTree, PyTree, Key, Draw, Frozen], RiskOutput]
+
+
+def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "running") -> Risk:
+    """The risk of a tuple of terms as a pure function, to be differentiated in its first argument.
+
+    The batch is augmented once; every term samples its vicinity around the same augmented view, with
+    a key of its own (`fold_in(key, index)`, so that the first term of every method draws the same
+    partners and weights). Gradients flow through the model, never through a sample. Each term's
+    training pass updates the running statistics in turn.
+
+    Args:
+      terms: at least one.
+      apply: the classifier.
+      attack_bn: BatchNorm mode of the logits that vicinities see: "running" statistics, or those of
+        the "batch" (without updating the running ones).
+
+    Returns:
+      `risk(params, stats, key, draw, frozen) -> RiskOutput`.
+
+    Raises:
+      ValueError: no term, a negative weight, or an unknown `attack_bn`.
+    """
+    terms = tuple(terms)
+    if not terms:
+        raise ValueError("terms = (): an objective needs at least one term")
+    for term in terms:
+        checks.non_negative(weight=term.weight)
+    checks.one_of(ATTACK_BN, attack_bn=attack_bn)
+
+    def risk(params: PyTree, stats: PyTree, key: Key, draw: Draw, frozen: Frozen) -> RiskOutput:
+        term_keys = jax.random.fold_in(key, 0)
+        view = draw._replace(image=frozen.augment(jax.random.fold_in(key, 1), draw.image))
+        fixed = jax.lax.stop_gradient(params)
+        loss, clean_logits, accuracy = jnp.zeros((), jnp.float32), None, None
+        for index, term in enumerate(terms):
+            seen = jax.lax.stop_gradient(stats)
+
+            def logits_of(image: Array, seen: PyTree = seen) -> Array:
+                train = attack_bn == "batch"
+                return apply(fixed, seen, image, train=train, tap=identity_tap)[0]
+
+            env = Env(logits_of, frozen.encode, frozen.decode, frozen.augment)
+            sample = term.vicinity(jax.random.fold_in(term_keys, index), env, view)
+            image, label = jax.lax.stop_gradient((sample.image, sample.label))
+            logits, stats = apply(params, stats, image, train=True, tap=sample.tap)
+            if term.vicinity is dirac and clean_logits is None:
+                clean_logits = logits
+            distance = term.distance(logits, label, clean_logits)
+            loss = loss + term.weight * jnp.mean(distance)
+            if accuracy is None:
+                accuracy = jnp.mean(soft_accuracy(logits, label))
+        return RiskOutput(loss, stats, accuracy)
+
+    return risk
