@@ -109,7 +109,9 @@ def mmd_squared(a: Array, b: Array, kernel: Kernel, *, unbiased: bool = True) ->
         raise ValueError(f"a, b: shapes {a.shape} and {b.shape}, must be [N, d] and [M, d]")
     n, m = a.shape[0], b.shape[0]
     if min(n, m) < (2 if unbiased else 1):
-        raise ValueError(f"a, b: {n} and {m} points, the unbiased estimate needs at least 2 of each")
+        raise ValueError(
+            f"a, b: {n} and {m} points, the unbiased estimate needs at least 2 of each"
+        )
     kaa = kernel(squared_distances(a, a))
     kbb = kernel(squared_distances(b, b))
     kab = kernel(squared_distances(a, b))

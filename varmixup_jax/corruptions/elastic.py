@@ -34,13 +34,13 @@ def elastic_transform(key: Key, images: Array, severity: Array, table: Table) ->
       float32 `[B, S, S, C]`.
     """
     batch, size = images.shape[:2]
-    points_key, field_key = jax.random.split(key)
     alpha, sigma, jitter = (column(table, "elastic_transform", i) * size for i in range(3))
     reach = grid.pick(jitter.astype(np.float32), severity)
-    moved = reach * jax.random.uniform(points_key, (batch, 3, 2), minval=-1.0, maxval=1.0)
+    draw = jax.random.uniform(key, (batch, 6 + 2 * size * size), minval=-1.0, maxval=1.0)
+    moved = reach * draw[:, :6].reshape(batch, 3, 2)
     warped = affine(images, moved)
     blurs = [linear.gaussian(size, s, FIELD_TRUNCATE, border="reflect") for s in sigma]
-    noise = jax.random.uniform(field_key, (batch, size, size, 2), minval=-1.0, maxval=1.0)
+    noise = draw[:, 6:].reshape(batch, size, size, 2)
     field = linear.both(grid.pick(np.stack(blurs), severity), grid.planar(noise))
     field = grid.pick(alpha.astype(np.float32), severity) * grid.pixels(field, 2)
     return displace(warped, field)

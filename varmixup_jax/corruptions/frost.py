@@ -94,7 +94,7 @@ def synthesise(key: Key, count: int, size: int) -> Array:
     Returns:
       float32 `[B, S, S, 3]` in [0, 1].
     """
-    kind_key, level_key, noise_key = jax.random.split(key, 3)
+    kind_key, noise_key = jax.random.split(key)
     kind = jax.random.randint(kind_key, (count,), 0, len(STATISTICS))
     chosen = jnp.asarray(np.asarray(STATISTICS, np.float32))[kind]
     colour, spread, contrast, power = (
@@ -107,10 +107,11 @@ def synthesise(key: Key, count: int, size: int) -> Array:
     frequency[0, 0] = np.inf  # the mean is drawn by itself
     log_frequency = jnp.asarray(np.log(frequency).astype(np.float32))[None]
     amplitude = jnp.where(jnp.isinf(log_frequency), 0.0, jnp.exp(0.5 * power * log_frequency))
-    noise = jnp.fft.rfft2(jax.random.normal(noise_key, (count, size, size)))
+    draw = jax.random.normal(noise_key, (count, size * size + 1))
+    noise = jnp.fft.rfft2(draw[:, 1:].reshape(count, size, size))
     field = jnp.fft.irfft2(noise * amplitude.astype(noise.dtype), s=(size, size))[..., None]
     field = field / jnp.std(field, axis=(1, 2, 3), keepdims=True)
-    level = spread * jax.random.normal(level_key, (count, 1, 1, 1))
+    level = spread * draw[:, :1, None, None]
     return jnp.clip(colour + level + contrast * field, 0.0, 1.0)
 
 

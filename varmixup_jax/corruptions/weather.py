@@ -59,16 +59,14 @@ def plasma(key: Key, count: int, size: int, decay: Array) -> Array:
     levels = max(size - 1, 1).bit_length()
     height = jnp.zeros((count, 1, 1))
     wibble = jnp.float32(WIBBLE)
+    draws = jax.random.uniform(key, (count, 4**levels - 1), minval=-1.0, maxval=1.0)
     for level in range(levels):
         side = 2**level
-        draw = jax.random.uniform(
-            jax.random.fold_in(key, level), (3, count, side, side), minval=-1.0, maxval=1.0
-        )
-        draw = draw * wibble**2
+        draw = draws[:, side**2 - 1 : 4 * side**2 - 1].reshape(count, 3, side, side) * wibble**2
         below, right = jnp.roll(height, -1, axis=1), jnp.roll(height, -1, axis=2)
-        centre = (height + below + right + jnp.roll(below, -1, axis=2)) / 4.0 + draw[0]
-        top = (centre + jnp.roll(centre, 1, axis=1) + height + right) / 4.0 + draw[1]
-        left = (centre + jnp.roll(centre, 1, axis=2) + height + below) / 4.0 + draw[2]
+        centre = (height + below + right + jnp.roll(below, -1, axis=2)) / 4.0 + draw[:, 0]
+        top = (centre + jnp.roll(centre, 1, axis=1) + height + right) / 4.0 + draw[:, 1]
+        left = (centre + jnp.roll(centre, 1, axis=2) + height + below) / 4.0 + draw[:, 2]
         even = jnp.stack([height, top], axis=3).reshape(count, side, 2 * side)
         odd = jnp.stack([left, centre], axis=3).reshape(count, side, 2 * side)
         height = jnp.stack([even, odd], axis=2).reshape(count, 2 * side, 2 * side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -35,17 +36,9 @@ def read_npz(path: str) -> Source:
     where = f"npz:{file}"
     if not file.is_file():
         raise ValueError(f"{where}: no such file, must be a .npz file with {', '.join(_FIELDS)}")
-    try:
-        archive = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{where}: not a readable .npz file, it may be truncated") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(
-            f"{where}: is a single array, must be a .npz file with {', '.join(_FIELDS)}"
-        )
-    with archive:
-        arrays = {field: _field(archive, where, field) for field in _FIELDS}
-        names = _field(archive, where, "label_names") if "label_names" in archive.files else None
+    # Opened here: np.load leaves a file open if it is not a whole archive.
+    with file.open("rb") as stream:
+        arrays, names = _read_fields(stream, where)
     for field in ("x_train", "x_test"):
         if arrays[field].ndim == 3:
             arrays[field] = arrays[field][..., None]
@@ -58,6 +51,21 @@ def read_npz(path: str) -> Source:
         test=Part(arrays["x_test"], arrays["y_test"], "x_test", "y_test"),
         label_names=label_names,
     )
+
+
+def _read_fields(stream: BinaryIO, where: str) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    try:
+        archive = np.load(stream, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{where}: not a readable .npz file, it may be truncated") from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError(
+            f"{where}: is a single array, must be a .npz file with {', '.join(_FIELDS)}"
+        )
+    with archive:
+        arrays = {field: _field(archive, where, field) for field in _FIELDS}
+        names = _field(archive, where, "label_names") if "label_names" in archive.files else None
+    return arrays, names
 
 
 def _field(archive: np.lib.npyio.NpzFile, where: str, field: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from varmixup_jax.models.conv import Conv
 from varmixup_jax.models.initializers import scaled_normal
+from varmixup_jax.models.norm import GroupNorm
 from varmixup_jax.types import Array
 
 LOG_STD_RANGE = (-6.0, 2.0)
@@ -96,9 +97,8 @@ class VAE(nn.Module):
           ValueError: if the image is not of `image_shape`.
         """
         if image.shape[1:] != tuple(self.image_shape):
-            raise ValueError(
-                f"image: has shape {image.shape}, must be [B, {', '.join(map(str, self.image_shape))}]"
-            )
+            wanted = ", ".join(str(size) for size in self.image_shape)
+            raise ValueError(f"image: has shape {image.shape}, must be [B, {wanted}]")
         mean, raw = jnp.split(self.encoder(image).astype(jnp.float32), 2, axis=-1)
         low, high = LOG_STD_RANGE
         centre, reach = (low + high) / 2, (high - low) / 2
@@ -117,9 +117,8 @@ class VAE(nn.Module):
           ValueError: if the latent is not of `latent_shape`.
         """
         if latent.shape[1:] != self.latent_shape:
-            raise ValueError(
-                f"latent: has shape {latent.shape}, must be [B, {', '.join(map(str, self.latent_shape))}]"
-            )
+            wanted = ", ".join(str(size) for size in self.latent_shape)
+            raise ValueError(f"latent: has shape {latent.shape}, must be [B, {wanted}]")
         hidden = latent.astype(self.dtype)
         if self.latent == "vector":
             hidden = self.unflatten(hidden).reshape(latent.shape[0], *self.grid_shape, -1)
@@ -188,7 +187,7 @@ class _Residual(nn.Module):
 
 def _norm_silu(hidden: Array, dtype: str, name: str) -> Array:
     groups = math.gcd(_GROUPS, hidden.shape[-1])
-    return nn.silu(nn.GroupNorm(num_groups=groups, dtype=dtype, name=name)(hidden))
+    return nn.silu(GroupNorm(groups, dtype=dtype, name=name)(hidden))
 
 
 def depth_to_space(hidden: Array) -> Array:

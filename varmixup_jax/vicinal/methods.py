@@ -149,9 +149,7 @@ def manifold_mixup(
 
 
 @register("at", summary="adversarial training with PGD")
-def at(
-    *, eps: float = 8 / 255, step_size: float = 2 / 255, steps: int = 10
-) -> tuple[Term, ...]:
+def at(*, eps: float = 8 / 255, step_size: float = 2 / 255, steps: int = 10) -> tuple[Term, ...]:
     """Adversarial training (Madry et al. 2018, eq. 2.1): CE on PGD examples only, l-infinity."""
     inner = attack(ce, ball=linf(eps), steps=steps, step_size=step_size, start=uniform_start)
     return (Term(1.0, inner, ce),)

@@ -1,0 +1,144 @@
+"""What every corruption promises: shapes, the 8-bit grid, one compilation, keys, refusals."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from varmixup_jax import corruptions
+
+ALL = [*corruptions.NAMES, *corruptions.EXTRA]
+
+
+def pictures(count, size, channels, seed=0):
+    """Smooth random pictures on the 8-bit grid that use the whole range."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(size=(count, 5, 5, channels))
+    at = np.linspace(0, 3.999, size)
+    low, part = at.astype(int), at % 1
+    rows = coarse[:, low] * (1 - part)[:, None, None] + coarse[:, low + 1] * part[:, None, None]
+    out = rows[:, :, low] * (1 - part)[:, None] + rows[:, :, low + 1] * part[:, None]
+    return jnp.asarray(np.round(out * 255) / 255, jnp.float32)
+
+
+def test_names_are_the_fifteen_and_the_four():
+    assert len(corruptions.NAMES) == 15
+    assert corruptions.NAMES[0] == "gaussian_noise"
+    assert corruptions.NAMES[-1] == "jpeg_compression"
+    assert set(corruptions.EXTRA) == {"speckle_noise", "gaussian_blur", "spatter", "saturate"}
+    assert set(ALL) == set(corruptions.FUNCTIONS)
+    for table in corruptions.TABLES.values():
+        assert set(table) == set(ALL)
+        assert {len(rows) for rows in table.values()} == {5}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_trace_serves_five_severities_on_the_grid(name):
+    images = pictures(4, 28, 1)
+    traces = []
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(name, key, images, severity):
+        traces.append(name)
+        return corruptions.corrupt(name, key, images, severity)
+
+    changes = []
+    for severity in corruptions.SEVERITIES:
+        out = run(name, jax.random.key(3), images, jnp.int32(severity))
+        assert out.shape == images.shape
+        assert out.dtype == jnp.float32
+        levels = np.asarray(out) * 255
+        np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
+        assert levels.min() >= 0
+        assert levels.max() <= 255
+        changes.append(float(np.abs(np.asarray(out - images)).mean()))
+    assert len(traces) == 1
+    # A grey image has no saturation to scale: there only severities 4 and 5, which add, change it.
+    assert all(change > 0 for change in changes[3 if name == "saturate" else 0 :])
+
+
+@pytest.mark.parametrize("table", list(corruptions.TABLES))
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(("size", "channels"), [(8, 1), (33, 3)])
+def test_any_square_size_traces(name, table, size, channels):
+    images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
+    out = jax.eval_shape(
+        lambda key, x: corruptions.corrupt(name, key, x, 5, table), jax.random.key(0), images
+    )
+    assert out.shape == images.shape
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_size_eight_with_the_other_table_is_finite(name):
+    if name not in ("elastic_transform", "spatter", "glass_blur", "defocus_blur", "snow"):
+        pytest.skip("its smallest size is no special case")
+    out = corruptions.corrupt(name, jax.random.key(0), pictures(3, 8, 3), 5, "tiny_imagenet")
+    assert np.isfinite(np.asarray(out)).all()
+
+
+@pytest.mark.parametrize("name", ["gaussian_noise", "glass_blur", "motion_blur", "contrast"])
+def test_key_decides_the_draw(name):
+    images = pictures(4, 28, 1)
+    first, again, other = (
+        np.asarray(corruptions.corrupt(name, jax.random.key(seed), images, 3)) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.array_equal(first, other) == (name in corruptions.DETERMINISTIC)
+
+
+@pytest.mark.parametrize("name", ["glass_blur", "motion_blur", "spatter"])
+def test_vmap_over_keys_and_severities_equals_a_loop(name):
+    images = pictures(2, 16, 3)
+    severities = jnp.arange(1, 6)
+    keys = jax.random.split(jax.random.key(0), 5)
+    run = jax.vmap(lambda key, s: corruptions.corrupt(name, key, images, s))
+    mapped = np.asarray(run(keys, severities))
+    for index in range(5):
+        single = corruptions.corrupt(name, keys[index], images, index + 1)
+        # Sums may be ordered differently: one grey level where a value sits on a boundary.
+        gap = np.abs(mapped[index] - np.asarray(single)) * 255
+        assert (gap > 0.5).mean() < 1e-3
+
+
+def test_identical_images_get_independent_draws():
+    images = jnp.full((2, 28, 28, 1), 0.5)
+    for name in ("gaussian_noise", "fog", "snow"):
+        out = np.asarray(corruptions.corrupt(name, jax.random.key(0), images, 5))
+        assert not np.array_equal(out[0], out[1])
+
+
+def test_images_are_read_on_the_grid():
+    images = pictures(4, 28, 1)
+    moved = images + 0.3 / 255
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(
+        corruptions.corrupt("contrast", key, images, 2),
+        corruptions.corrupt("contrast", key, moved, 2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "fogg"}, r"name = 'fogg': must be one of .*did you mean fog"),
+        ({"table": "imagenet"}, r"table = 'imagenet': must be one of cifar, tiny_imagenet"),
+        ({"severity": 0}, r"severity = 0: must be one of 1, 2, 3, 4, 5"),
+        ({"severity": 6}, r"severity = 6: must be one of"),
+        ({"severity": 2.5}, r"severity = '2.5': must be one of"),
+        ({"images": jnp.zeros((2, 7, 7, 3))}, r"images: has shape \(2, 7, 7, 3\).*S >= 8"),
+        ({"images": jnp.zeros((2, 8, 9, 3))}, r"images: has shape \(2, 8, 9, 3\)"),
+        ({"images": jnp.zeros((2, 8, 8, 4))}, r"C = 1 or 3"),
+        ({"images": jnp.zeros((8, 8, 3))}, r"must be \[B, H, W, C\]"),
+    ],
+)
+def test_refusals_name_field_value_and_what_is_allowed(change, message):
+    arguments = {"name": "fog", "severity": 3, "table": "cifar", "images": jnp.zeros((1, 8, 8, 3))}
+    with pytest.raises(ValueError, match=message):
+        corruptions.corrupt(key=jax.random.key(0), **(arguments | change))
+
+
+def test_integer_images_are_refused():
+    with pytest.raises(TypeError, match="images: dtype is uint8"):
+        corruptions.corrupt("fog", jax.random.key(0), jnp.zeros((1, 8, 8, 3), jnp.uint8), 1)

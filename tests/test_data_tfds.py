@@ -1,0 +1,297 @@
+"""Prepared TFDS sets: made here by TFDS itself, read without TensorFlow, refused when bad."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from varmixup_jax.data import load
+from varmixup_jax.data.prepared import find_prepared
+
+CLASSES, TRAIN, TEST = 3, 30, 9
+
+
+def pictures(count, channels, mixed=False):
+    """Images and labels of a split; with `mixed`, of two sizes."""
+    generator = np.random.default_rng(count + channels)
+    sizes = [(6, 5) if mixed and row % 2 else (6, 6) for row in range(count)]
+    images = [generator.integers(0, 256, (*size, channels), np.uint8) for size in sizes]
+    return images, np.arange(count) % CLASSES
+
+
+def prepare(root, name, *, version="1.0.0", channels=3, counts=None, mixed=False, features=None):
+    """Writes a small set with TFDS's own machinery. `features` maps keys to other connectors."""
+    counts = counts or {"train": TRAIN, "test": TEST}
+    side = None if mixed else 6
+    spec = {
+        "image": tfds.features.Image(shape=(side, side, channels)),
+        "label": tfds.features.ClassLabel(names=["ant", "bee", "cow"]),
+        **(features or {}),
+    }
+
+    class Toy(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version(version)
+
+        def _info(self):
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(spec))
+
+        def _split_generators(self, dl_manager):
+            return {split: self._generate_examples(count) for split, count in counts.items()}
+
+        def _generate_examples(self, count):
+            for row, (image, label) in enumerate(
+                zip(*pictures(count, channels, mixed), strict=True)
+            ):
+                picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+                values = {"image": picture, "label": int(label), "coarse": 0}
+                yield row, {key: values[key] for key in spec}
+
+    Toy.name = name
+    builder = Toy(data_dir=str(root), file_format="array_record")
+    builder.download_and_prepare()
+    return root / name / version
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+
+
+@pytest.fixture(scope="module")
+def shared_root(tmp_path_factory):
+    tfds.disable_progress_bar()
+    root = tmp_path_factory.mktemp("prepared")
+    prepare(root, "toy")
+    prepare(root, "grey", channels=1)
+    return root
+
+
+@pytest.fixture
+def root(shared_root, tmp_path):
+    """A copy of the prepared sets that a test may damage."""
+    return shutil.copytree(shared_root, tmp_path / "root")
+
+
+def pairs(images, labels):
+    """Images with labels, in an order of their own: TFDS shuffles when it writes."""
+    return sorted(
+        (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("name", "channels"), [("toy", 3), ("grey", 1)])
+def test_gives_back_every_image_with_its_label(shared_root, name, channels):
+    data = load(f"tfds:{name}", data_dir=str(shared_root), val_fraction=0.0, split_seed=0)
+    assert data.name == name
+    assert data.label_names == ("ant", "bee", "cow")
+    assert data.image_shape == (6, 6, channels)
+    assert data.train_images.dtype == np.uint8
+    assert data.train_labels.dtype == np.int32
+    assert pairs(data.train_images, data.train_labels) == pairs(*pictures(TRAIN, channels))
+    assert pairs(data.test_images, data.test_labels) == pairs(*pictures(TEST, channels))
+
+
+def test_the_order_is_that_of_tfds_data_source(shared_root):
+    data = load("tfds:toy", data_dir=str(shared_root), val_fraction=0.0, split_seed=0)
+    oracle = tfds.builder_from_directory(str(shared_root / "toy/1.0.0")).as_data_source("train")
+    np.testing.assert_array_equal(data.train_images, np.stack([e["image"] for e in oracle]))
+    np.testing.assert_array_equal(data.train_labels, [e["label"] for e in oracle])
+
+
+def test_the_second_load_reads_the_cache_and_a_new_file_does_not(root, monkeypatch):
+    import varmixup_jax.data.tfds_source as module
+
+    decoded = []
+    decode = module.decode_image
+    monkeypatch.setattr(module, "decode_image", lambda *a: decoded.append(1) or decode(*a))
+
+    def again():
+        decoded.clear()
+        return load("tfds:toy", data_dir=str(root), val_fraction=0.1, split_seed=0)
+
+    first = again()
+    assert len(decoded) == TRAIN + TEST
+    second = again()
+    assert len(decoded) == 0
+    assert first.fingerprint == second.fingerprint
+    os.utime(next((root / "toy/1.0.0").glob("*train*")), ns=(0, 1))
+    assert again().fingerprint == first.fingerprint
+    assert len(decoded) == TRAIN + TEST
+
+
+def test_the_environment_names_the_directory(shared_root, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(shared_root))
+    assert load("tfds:toy:1.0.0", val_fraction=0.1, split_seed=0).name == "toy"
+
+
+def test_loading_does_not_import_tensorflow(shared_root):
+    script = """
+        import sys
+
+        class Refuse:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] == "tensorflow":
+                    raise AssertionError("tensorflow was imported")
+
+        sys.meta_path.insert(0, Refuse())
+        from varmixup_jax.data import load
+        data = load("tfds:toy", data_dir=sys.argv[1], val_fraction=0.1, split_seed=0)
+        assert len(data.train_images) == 27
+        assert "tensorflow" not in sys.modules
+        print("loaded")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(shared_root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "loaded\n", done.stderr
+
+
+def test_an_unprepared_set_is_refused_at_once_with_the_command(shared_root):
+    message = (
+        r"^tfds:cifar10: not prepared in .* \(prepared there: grey, toy\); prepare it with: "
+        r"python -m varmixup_jax\.data\.prepare cifar10 --data-dir .*$"
+    )
+    with pytest.raises(ValueError, match=message):
+        load("tfds:cifar10", data_dir=str(shared_root), val_fraction=0.1, split_seed=0)
+
+
+@pytest.mark.parametrize("request_", ["../toy", "toy/..", "toy:1", "a b"])
+def test_a_malformed_request_is_refused(shared_root, request_):
+    with pytest.raises(ValueError, match="must be tfds:<name>, tfds:<name>/<config>"):
+        load(f"tfds:{request_}", data_dir=str(shared_root), val_fraction=0.1, split_seed=0)
+
+
+def test_the_latest_version_is_taken_by_number_and_configs_must_be_named(root):
+    # Under a folder with the set's own name, which must not be mistaken for a config.
+    base = root / "toy"
+    inner = base / "toy"
+    for place in ("1.9.0", "1.10.0"):
+        shutil.copytree(base / "1.0.0", inner / place)
+    assert find_prepared("toy", str(base)) == inner / "1.10.0"
+    assert find_prepared("toy:1.9.0", str(base)) == inner / "1.9.0"
+    for config in ("big", "small"):
+        shutil.copytree(base / "1.0.0", root / "multi" / config / "1.0.0")
+    assert find_prepared("multi/small", str(root)) == root / "multi/small/1.0.0"
+    with pytest.raises(ValueError, match="must be one of tfds:multi/big, tfds:multi/small"):
+        find_prepared("multi", str(root))
+    with pytest.raises(ValueError, match=r"not prepared in .*prepare multi/tiny"):
+        find_prepared("multi/tiny", str(root))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "overwrite", "empty", "remove"])
+def test_a_damaged_record_file_is_refused_by_name(root, damage):
+    (file,) = (root / "toy/1.0.0").glob("*test*")
+    content = bytearray(file.read_bytes())
+    if damage == "overwrite":
+        # The records lie before the padding to 64 KiB.
+        content[200:400] = bytes(200)
+    file.write_bytes({"truncate": content[: len(content) // 2], "empty": b""}.get(damage, content))
+    if damage == "remove":
+        file.unlink()
+    message = rf"{file.name}: truncated, damaged or missing: "
+    with pytest.raises(ValueError, match=message) as caught:
+        load("tfds:toy", data_dir=str(root), val_fraction=0.1, split_seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def edit(root, file, change):
+    path = root / "toy/1.0.0" / file
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda info: info.update(fileFormat="tfrecord"),
+            "fileFormat: tfrecord, must be array_rec",
+        ),
+        (lambda info: info.pop("fileFormat"), "not TFDS metadata with a field fileFormat"),
+        (lambda info: info["splits"].pop(1), "field splits: train, must be train and test"),
+        (lambda info: info["splits"].pop(0), "field splits: test, must be train and test"),
+        (
+            lambda info: info["splits"][1].update(shardLengths=["0"]),
+            "field test: 0 images, must be 1 image or more",
+        ),
+    ],
+)
+def test_bad_metadata_is_refused(root, change, message):
+    edit(root, "dataset_info.json", change)
+    with pytest.raises(ValueError, match=message):
+        load("tfds:toy", data_dir=str(root), val_fraction=0.1, split_seed=0)
+
+
+def test_truncated_metadata_is_refused(root):
+    path = root / "toy/1.0.0/features.json"
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(ValueError, match="TFDS metadata cannot be read"):
+        load("tfds:toy", data_dir=str(root), val_fraction=0.1, split_seed=0)
+
+
+def test_mixed_sizes_need_a_resize(tmp_path):
+    prepare(tmp_path, "mixed", mixed=True)
+    with pytest.raises(
+        ValueError, match=r"image: images of mixed sizes, must be .* resize=<pixels>"
+    ):
+        load("tfds:mixed", data_dir=str(tmp_path), val_fraction=0.1, split_seed=0)
+    data = load("tfds:mixed", data_dir=str(tmp_path), val_fraction=0.0, split_seed=0, resize=6)
+    assert data.image_shape == (6, 6, 3)
+    untouched = pairs(*(part[::2] for part in pictures(TRAIN, 3, mixed=True)))
+    assert set(untouched) <= set(pairs(data.train_images, data.train_labels))
+
+
+def test_an_image_of_another_size_than_announced_is_refused(root):
+    def shrink(content):
+        dimensions = content["featuresDict"]["features"]["image"]["image"]["shape"]
+        dimensions["dimensions"] = ["6", "6", "3"]
+
+    prepare(root, "odd", mixed=True)
+    shutil.rmtree(root / "toy")
+    shutil.copytree(root / "odd", root / "toy")
+    edit(root, "dataset_info.json", lambda info: info.update(name="odd"))
+    edit(root, "features.json", shrink)
+    with pytest.raises(ValueError, match=r"image: shape \(6, [56], 3\) at row \d+, must be of one"):
+        load("tfds:toy", data_dir=str(root), val_fraction=0.1, split_seed=0)
+
+
+def test_a_second_label_feature_is_ignored_and_validation_stands_in_for_test(tmp_path):
+    second = tfds.features.ClassLabel(num_classes=CLASSES)
+    counts = {"train": TRAIN, "validation": TEST}
+    prepare(tmp_path, "two", counts=counts, features={"coarse": second})
+    data = load("tfds:two", data_dir=str(tmp_path), val_fraction=0.0, split_seed=0)
+    assert pairs(data.test_images, data.test_labels) == pairs(*pictures(TEST, 3))
+
+
+def test_a_missing_class_is_refused(tmp_path):
+    prepare(tmp_path, "few", counts={"train": TRAIN, "test": 2})
+    message = r"^tfds:few \(.*\): field test/label: no image of class 2 \(cow\)"
+    with pytest.raises(ValueError, match=message):
+        load("tfds:few", data_dir=str(tmp_path), val_fraction=0.1, split_seed=0)
+
+
+def test_a_set_without_labels_is_refused(tmp_path):
+    prepare(tmp_path, "plain", features={"label": tfds.features.Scalar(np.int64)})
+    with pytest.raises(
+        ValueError, match="field label: features are .*, must be a ClassLabel feature"
+    ):
+        load("tfds:plain", data_dir=str(tmp_path), val_fraction=0.1, split_seed=0)
+
+
+def test_cifar10_has_the_published_statistics():
+    folder = os.environ.get("VARMIXUP_TEST_TFDS_DIR")
+    if not folder:
+        pytest.skip("VARMIXUP_TEST_TFDS_DIR names no directory with a prepared cifar10")
+    data = load("tfds:cifar10", data_dir=folder, val_fraction=0.0, split_seed=0)
+    mean, std = data.channel_stats()
+    np.testing.assert_allclose(mean, (0.4914, 0.4822, 0.4465), atol=5e-4)
+    np.testing.assert_allclose(std, (0.2470, 0.2435, 0.2616), atol=5e-4)
+    assert np.bincount(data.train_labels).tolist() == [5000] * 10

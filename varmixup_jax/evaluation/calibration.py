@@ -1,0 +1,197 @@
+"""Calibration: does a prediction of confidence c come true a fraction c of the time?
+
+Everything is computed from `Bins`, sums over groups of predictions. Bins of equal width are additive:
+those of two batches, or of two processes, are merged by adding them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from varmixup_jax import checks
+from varmixup_jax.losses import soft_accuracy
+from varmixup_jax.types import Array
+
+
+class Bins(NamedTuple):
+    """Sums over the predictions of each bin, all float32 `[M]`.
+
+    Attributes:
+      count: number of predictions.
+      confidence: sum of their confidences.
+      correct: sum of their correctness.
+    """
+
+    count: Array
+    confidence: Array
+    correct: Array
+
+
+def top_prediction(logits: Array, label: Array) -> tuple[Array, Array]:
+    """Confidence of the predicted class, max_k softmax(f)_k, and whether it is the label's.
+
+    Args:
+      logits, label: `[B, K]`; for soft labels "whether" is the label's mass on the prediction.
+
+    Returns:
+      `confidence`, `correct`: float32 `[B]` in [0, 1].
+
+    Raises:
+      ValueError: the shapes differ.
+    """
+    confidence = jnp.max(jax.nn.softmax(logits.astype(jnp.float32)), axis=-1)
+    return confidence, soft_accuracy(logits, label)
+
+
+def reliability_bins(
+    confidence: Array, correct: Array, *, num_bins: int = 15, mask: Array | None = None
+) -> Bins:
+    """Sums over M bins of equal width, closed on the right: B_m = ((m - 1) / M, m / M].
+
+    Args:
+      confidence: `[B]` in [0, 1]; 0 itself belongs to the first bin.
+      correct: `[B]`, 0/1 or boolean (or in [0, 1] for soft labels).
+      num_bins: M >= 1.
+      mask: `[B]`, false (0) for padding, which is left out; None for none.
+
+    Returns:
+      `Bins` of length M.
+
+    Raises:
+      ValueError: M < 1, or shapes that are not `[B]`.
+
+    References:
+      Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017, sec. 2.
+
+    >>> bins = reliability_bins(jnp.array([0.5, 0.9]), jnp.array([1.0, 0.0]), num_bins=2)
+    >>> bins.count.tolist(), bins.correct.tolist()
+    ([1.0, 1.0], [1.0, 0.0])
+    """
+    confidence, correct, weight = _predictions(confidence, correct, mask)
+    checks.whole(1, num_bins=num_bins)
+    inner_edges = jnp.linspace(0.0, 1.0, num_bins + 1, dtype=jnp.float32)[1:-1]
+    # side="left" counts the edges strictly below: a confidence on an edge stays in the bin it closes.
+    index = jnp.searchsorted(inner_edges, confidence, side="left")
+    return _sums(index, confidence, correct, weight, num_bins)
+
+
+def equal_mass_bins(
+    confidence: Array, correct: Array, *, num_bins: int = 15, mask: Array | None = None
+) -> Bins:
+    """Sums over M groups of equal size (to within one) in order of confidence: adaptive bins.
+
+    Prediction number r of n in ascending order goes to group floor(r M / n). Equal confidences may
+    straddle two groups; each of them then counts with their mean correctness, so that the result does
+    not depend on the order of the data. Not additive: pass the whole set.
+
+    Args:
+      confidence, correct, num_bins, mask: as in `reliability_bins`.
+
+    Returns:
+      `Bins` of length M.
+
+    Raises:
+      ValueError: M < 1, or shapes that are not `[B]`.
+
+    References:
+      Nguyen and O'Connor, *Posterior calibration and exploratory analysis for natural language
+      processing models*, EMNLP 2015, sec. 4.
+    """
+    confidence, correct, weight = _predictions(confidence, correct, mask)
+    checks.whole(1, num_bins=num_bins)
+    order = jnp.argsort(jnp.where(weight > 0, confidence, jnp.inf))  # padding comes last
+    confidence, correct, weight = confidence[order], correct[order], weight[order]
+
+    new_value = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.int32(jnp.diff(confidence) != 0)])
+    tie = jnp.cumsum(new_value)
+    size = jax.ops.segment_sum(weight, tie, len(weight))
+    right = jax.ops.segment_sum(correct * weight, tie, len(weight))
+    correct = (right / jnp.maximum(size, 1.0))[tie]
+
+    total = jnp.sum(weight).astype(jnp.int32)
+    rank = jnp.arange(len(weight), dtype=jnp.int32)
+    index = jnp.clip(rank * num_bins // jnp.maximum(total, 1), 0, num_bins - 1)
+    return _sums(index, confidence, correct, weight, num_bins)
+
+
+def merge(*parts: Bins) -> Bins:
+    """The bins of several disjoint sets together (the same M equal-width bins each).
+
+    Raises:
+      ValueError: nothing to merge, or different numbers of bins.
+    """
+    if len({part.count.shape for part in parts}) != 1:
+        raise ValueError(f"merge: got {len(parts)} bins, needs >= 1, all of the same length")
+    return jax.tree.map(lambda *sums: sum(sums[1:], sums[0]), *parts)
+
+
+def bin_means(bins: Bins) -> tuple[Array, Array]:
+    """Mean confidence and accuracy of each bin, `[M]` each; NaN where a bin is empty."""
+    return bins.confidence / bins.count, bins.correct / bins.count
+
+
+def expected_calibration_error(bins: Bins) -> Array:
+    """ECE = sum_m |B_m| / n * |acc(B_m) - conf(B_m)| (Guo et al. 2017, eq. 3).
+
+    With `equal_mass_bins` this is the adaptive ECE.
+
+    Returns:
+      float32 scalar in [0, 1]; NaN if all bins are empty, as for all measures here.
+
+    >>> one_bin = Bins(jnp.array([4.0]), jnp.array([3.6]), jnp.array([3.0]))
+    >>> print(expected_calibration_error(one_bin).round(4))
+    0.15
+    """
+    return jnp.sum(jnp.abs(bins.correct - bins.confidence)) / jnp.sum(bins.count)
+
+
+def maximum_calibration_error(bins: Bins) -> Array:
+    """max_m |acc(B_m) - conf(B_m)| over the bins that are not empty (Guo et al. 2017, eq. 5)."""
+    confidence, accuracy = bin_means(bins)
+    worst = jnp.max(jnp.where(bins.count > 0, jnp.abs(accuracy - confidence), -jnp.inf))
+    return jnp.where(jnp.sum(bins.count) > 0, worst, jnp.nan)
+
+
+def calibration_gap(bins: Bins) -> Array:
+    """Mean confidence minus accuracy, in [-1, 1]: > 0 over-confident, < 0 under-confident.
+
+    Signed, because training on mixed labels can make a model *under*-confident, which ECE hides.
+    """
+    return jnp.sum(bins.confidence - bins.correct) / jnp.sum(bins.count)
+
+
+def overconfidence_error(bins: Bins) -> Array:
+    """OE = sum_m |B_m| / n * conf(B_m) * max(conf(B_m) - acc(B_m), 0).
+
+    References:
+      Thulasidasan et al., *On Mixup Training: Improved Calibration and Predictive Uncertainty for
+      Deep Neural Networks*, NeurIPS 2019, sec. 3.
+    """
+    # |B_m| * max(conf - acc, 0) from the sums, so that an empty bin needs no division by 0.
+    excess = jnp.maximum(bins.confidence - bins.correct, 0.0)
+    mean_confidence = bins.confidence / jnp.maximum(bins.count, 1.0)
+    return jnp.sum(mean_confidence * excess) / jnp.sum(bins.count)
+
+
+def _predictions(
+    confidence: Array, correct: Array, mask: Array | None
+) -> tuple[Array, Array, Array]:
+    """Checked float32 columns; masked entries are 0 in all three."""
+    confidence = jnp.asarray(confidence).astype(jnp.float32)
+    correct = jnp.asarray(correct).astype(jnp.float32)
+    keep = jnp.ones(confidence.shape, jnp.bool_) if mask is None else jnp.asarray(mask) != 0
+    if confidence.ndim != 1 or not confidence.shape == correct.shape == keep.shape:
+        shapes = f"{confidence.shape}, {correct.shape}, {keep.shape}"
+        raise ValueError(f"confidence, correct, mask: have shapes {shapes}, must all be [B]")
+    zero = jnp.zeros_like(confidence)
+    weight = keep.astype(jnp.float32)
+    return jnp.where(keep, confidence, zero), jnp.where(keep, correct, zero), weight
+
+
+def _sums(index: Array, confidence: Array, correct: Array, weight: Array, num_bins: int) -> Bins:
+    columns = jnp.stack([weight, confidence * weight, correct * weight], axis=-1)
+    count, confidence, correct = jax.ops.segment_sum(columns, index, num_bins).T
+    return Bins(count, confidence, correct)

@@ -1,0 +1,351 @@
+"""The whole evaluation of one classifier: clean, corrupted and attacked, as result rows."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from varmixup_jax import checks
+from varmixup_jax.evaluation import calibration, robustness
+from varmixup_jax.evaluation.linearity import local_linearity_error
+from varmixup_jax.evaluation.tally import (
+    LogitsFn,
+    Put,
+    batch_logits,
+    map_batches,
+    predict,
+    to_pixels,
+)
+from varmixup_jax.losses import brier_score, cross_entropy
+from varmixup_jax.types import Array, Key, PyTree
+from varmixup_jax.vicinal.attacks import linf
+
+Transform = Callable[[Key, Array, Array], Array]
+"""`(key, image [B, H, W, C] in [0, 1], severity int32 []) -> image`, jittable."""
+
+
+class View(NamedTuple):
+    """One corrupted version of the test set: computed from the clean images, or given.
+
+    Attributes:
+      corruption: its name in the result rows.
+      severity: 1 to 5.
+      transform: computes it; pass the *same object* for all severities, so that it is compiled once.
+      images: or the corrupted images themselves, uint8 or floating in [0, 1] `[N, H, W, C]`.
+      labels: of `images`, where they are not those of the clean set.
+    """
+
+    corruption: str
+    severity: int
+    transform: Transform | None = None
+    images: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+
+CLEAN = View("none", 0)
+
+
+class Evaluation(NamedTuple):
+    """What `evaluate` measured.
+
+    Attributes:
+      metrics: dicts `{corruption, severity, metric, value, count}`: `value` a float (a fraction in
+        [0, 1]; NLL and local linearity error in nats), `count` the examples it is a mean over.
+      bins: reliability bins (numpy) by `(corruption, severity)`, to draw or to merge.
+    """
+
+    metrics: list[dict[str, Any]]
+    bins: dict[tuple[str, int], calibration.Bins]
+
+
+class Row(NamedTuple):
+    """One line of a results file."""
+
+    run: str
+    method: str
+    seed: int
+    step: int
+    dataset: str
+    split: str
+    corruption: str
+    severity: int
+    metric: str
+    value: float
+    count: int
+
+
+def evaluate(
+    logits_fn: LogitsFn,
+    variables: PyTree,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    key: Key,
+    batch_size: int = 256,
+    num_bins: int = 15,
+    corruptions: Iterable[View] = (),
+    attack_eps: float = 8 / 255,
+    attack_restarts: int = 1,
+    attack_images: int | None = None,
+    pgd_steps: int = 20,
+    pgd_step_size: float = 2 / 255,
+    apgd_steps: int = 0,
+    apgd_losses: Sequence[str] = ("ce", "dlr"),
+    linearity_eps: Sequence[float] = (2 / 255, 4 / 255, 6 / 255, 8 / 255),
+    linearity_steps: int = 50,
+    linearity_restarts: int = 3,
+    linearity_relative_step: float = 0.1,
+    linearity_images: int | None = 1000,
+    put: Put = jnp.asarray,
+) -> Evaluation:
+    """Measures one classifier on a test set and on corrupted versions of it.
+
+    For the clean set and each view: accuracy, nll, brier, ece, ece_adaptive, max_calibration_error,
+    calibration_gap (signed, confidence - accuracy) and overconfidence_error. For the clean set also
+    `pgd<steps>_accuracy`, `apgd<steps>_accuracy`, `adversarial_accuracy` (the pointwise worst case, if
+    both attacks run) and `local_linearity_error_<n>/255` of the cross-entropy for each radius.
+
+    The randomness of a corrupted view depends on `key`, its name and its severity, not on which other
+    views are asked for: with one key all runs are measured on the same corrupted images.
+
+    Args:
+      logits_fn: `(variables, image) -> logits`; one function object per architecture.
+      variables: parameters and statistics.
+      images: uint8, or floating in [0, 1], `[N, H, W, C]`.
+      labels: integer `[N]` in [0, K), or probability rows `[N, K]`.
+      key: all randomness of the evaluation.
+      batch_size: rows per call, >= 1.
+      num_bins: bins of the calibration measures, >= 1.
+      corruptions: views, e.g. `computed_views(corruptions.corrupt, ...)`; consumed one at a time.
+      attack_eps: l-infinity radius in pixel units, >= 0.
+      attack_restarts: starts of each attack, >= 1.
+      attack_images: how many images, spread evenly over the set, are attacked; None for all.
+      pgd_steps, pgd_step_size: of PGD on the cross-entropy; 0 steps leaves it out.
+      apgd_steps, apgd_losses: of Auto-PGD; 0 steps leaves it out.
+      linearity_eps: radii in pixel units; empty leaves the measure out.
+      linearity_steps, linearity_restarts, linearity_relative_step: as in `local_linearity_error`.
+      linearity_images: as `attack_images`.
+      put: places a host batch on the device(s).
+
+    Returns:
+      `Evaluation`.
+
+    Raises:
+      TypeError: images of another dtype. ValueError: an argument out of range, labels that do not
+        fit, or a view with neither or both of transform and images.
+    """
+    checks.non_negative(attack_eps=attack_eps, pgd_step_size=pgd_step_size)
+    checks.whole(0, pgd_steps=pgd_steps, apgd_steps=apgd_steps)
+    metrics, bins = [], {}
+    forward = partial(batch_logits, logits_fn, variables)
+    stream = partial(map_batches, batch_size=batch_size, put=put)
+    attack_key, linearity_key, corruption_key = jax.random.split(key, 3)
+
+    def add(view: View, logits: np.ndarray, label: np.ndarray) -> None:
+        values, view_bins = jax.device_get(_measures(logits, label, num_bins))
+        bins[view.corruption, view.severity] = view_bins
+        metrics.extend(_metric(view, name, value, len(logits)) for name, value in values.items())
+
+    logits = predict(logits_fn, variables, images, batch_size=batch_size, put=put)
+    clean_label = label = label_rows(labels, *logits.shape)
+    add(CLEAN, logits, label)
+
+    chosen = spread(len(images), attack_images)
+    correct = []
+    if pgd_steps:
+        static = (logits_fn, pgd_steps, attack_restarts)
+        fn = partial(_pgd, *static, variables, attack_eps, pgd_step_size)
+        key_pgd = jax.random.fold_in(attack_key, 0)
+        correct.append(stream(fn, (images[chosen], label[chosen]), key=key_pgd))
+        metrics.append(_mean(f"pgd{pgd_steps}_accuracy", correct[-1]))
+    if apgd_steps:
+        static = (logits_fn, apgd_steps, attack_restarts, tuple(apgd_losses))
+        fn = partial(_apgd, *static, variables, attack_eps)
+        key_apgd = jax.random.fold_in(attack_key, 1)
+        correct.append(stream(fn, (images[chosen], label[chosen]), key=key_apgd))
+        metrics.append(_mean(f"apgd{apgd_steps}_accuracy", correct[-1]))
+    if len(correct) > 1:
+        metrics.append(_mean("adversarial_accuracy", np.logical_and.reduce(correct)))
+
+    chosen = spread(len(images), linearity_images)
+    for index, eps in enumerate(linearity_eps):
+        static = (logits_fn, linearity_steps, linearity_restarts, linearity_relative_step)
+        fn = partial(_linearity, *static, variables, eps)
+        key_eps = jax.random.fold_in(linearity_key, index)
+        error = stream(fn, (images[chosen], label[chosen]), key=key_eps)
+        metrics.append(_mean(f"local_linearity_error_{255 * eps:g}/255", error))
+
+    for view in corruptions:
+        if (view.transform is None) == (view.images is None):
+            raise ValueError(f"view {view.corruption!r}: needs either transform or images")
+        if view.transform is None:
+            logits = stream(forward, (view.images,))
+        else:
+            changed = partial(_transformed, view.transform, np.int32(view.severity))
+            fn = lambda key, batch, changed=changed: forward(changed(key, batch))  # noqa: E731
+            name_key = jax.random.fold_in(corruption_key, zlib.crc32(view.corruption.encode()))
+            logits = stream(fn, (images,), key=jax.random.fold_in(name_key, view.severity))
+        own = view.labels is not None
+        add(view, logits, label_rows(view.labels, *logits.shape) if own else clean_label)
+    return Evaluation(metrics, bins)
+
+
+def computed_views(
+    corrupt: Callable[[str, Key, Array, Array], Array],
+    names: Iterable[str],
+    severities: Sequence[int] = (1, 2, 3, 4, 5),
+) -> list[View]:
+    """Views that are computed on the device, one compilation per name.
+
+    Args:
+      corrupt: `(name, key, image, severity) -> image`, hashable. The same object gives the same
+        transforms, so evaluating a second run compiles nothing.
+      names: of corruptions.
+      severities: of each.
+    """
+    return [View(name, level, _named(corrupt, name)) for name in names for level in severities]
+
+
+def rows(
+    evaluation: Evaluation,
+    *,
+    run: str,
+    method: str,
+    seed: int,
+    step: int,
+    dataset: str,
+    split: str = "test",
+) -> list[Row]:
+    """The evaluation as lines of a results file, with what identifies the run in each."""
+    named = partial(Row, run, method, seed, step, dataset, split)
+    return [named(**metric) for metric in evaluation.metrics]
+
+
+def label_rows(labels: np.ndarray, examples: int, classes: int) -> np.ndarray:
+    """Integer labels `[N]` as float32 one-hot rows `[N, K]`; probability rows are checked.
+
+    Raises:
+      ValueError: another shape, a class out of range, or rows that do not sum to 1.
+    """
+    labels = np.asarray(labels)
+    if labels.shape == (examples, classes):
+        checks.probability_rows(labels=labels)
+        return labels.astype(np.float32)
+    if labels.shape != (examples,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"labels: {labels.dtype} {labels.shape}, must be integer ({examples},) "
+            f"or rows ({examples}, {classes})"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels: from {labels.min()} to {labels.max()}, must lie in [0, {classes - 1}]"
+        )
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+def spread(total: int, wanted: int | None) -> np.ndarray:
+    """`wanted` indices spread evenly over `range(total)`, or all of them.
+
+    Evenly, because test sets are often sorted by class.
+
+    >>> spread(10, 4).tolist(), spread(2, None).tolist()
+    ([0, 2, 5, 7], [0, 1])
+    """
+    if wanted is None or wanted >= total:
+        return np.arange(total)
+    checks.whole(1, images=wanted)
+    return np.arange(wanted) * total // wanted
+
+
+@functools.cache
+def _named(corrupt: Callable[..., Array], name: str) -> Transform:
+    return partial(corrupt, name)
+
+
+def _metric(view: View, metric: str, value: float, count: int) -> dict[str, Any]:
+    return {
+        "corruption": view.corruption,
+        "severity": int(view.severity),
+        "metric": metric,
+        "value": float(value),
+        "count": int(count),
+    }
+
+
+def _mean(metric: str, per_example: np.ndarray) -> dict[str, Any]:
+    return _metric(CLEAN, metric, np.mean(per_example, dtype=np.float64), len(per_example))
+
+
+@partial(jax.jit, static_argnums=2)
+def _measures(
+    logits: Array, label: Array, num_bins: int
+) -> tuple[dict[str, Array], calibration.Bins]:
+    confidence, correct = calibration.top_prediction(logits, label)
+    bins = calibration.reliability_bins(confidence, correct, num_bins=num_bins)
+    equal_mass = calibration.equal_mass_bins(confidence, correct, num_bins=num_bins)
+    values = {
+        "accuracy": jnp.mean(correct),
+        "nll": jnp.mean(cross_entropy(logits, label)),
+        "brier": jnp.mean(brier_score(logits, label)),
+        "ece": calibration.expected_calibration_error(bins),
+        "ece_adaptive": calibration.expected_calibration_error(equal_mass),
+        "max_calibration_error": calibration.maximum_calibration_error(bins),
+        "calibration_gap": calibration.calibration_gap(bins),
+        "overconfidence_error": calibration.overconfidence_error(bins),
+    }
+    return values, bins
+
+
+@partial(jax.jit, static_argnums=0)
+def _transformed(transform: Transform, severity: Array, key: Key, images: Array) -> Array:
+    return transform(key, to_pixels(images), severity)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _pgd(logits_fn, steps, restarts, variables, eps, step_size, key, images, label) -> Array:
+    return robustness.pgd_correct(
+        partial(logits_fn, variables),
+        to_pixels(images),
+        label,
+        key=key,
+        ball=linf(eps),
+        steps=steps,
+        step_size=step_size,
+        restarts=restarts,
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _apgd(logits_fn, steps, restarts, losses, variables, eps, key, images, label) -> Array:
+    return robustness.apgd_correct(
+        partial(logits_fn, variables),
+        to_pixels(images),
+        label,
+        key=key,
+        ball=linf(eps),
+        steps=steps,
+        restarts=restarts,
+        losses=losses,
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _linearity(
+    logits_fn, steps, restarts, relative_step, variables, eps, key, images, label
+) -> Array:
+    return local_linearity_error(
+        lambda image: cross_entropy(logits_fn(variables, image), label),
+        to_pixels(images),
+        key=key,
+        eps=eps,
+        steps=steps,
+        restarts=restarts,
+        relative_step=relative_step,
+    )

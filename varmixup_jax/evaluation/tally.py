@@ -1,0 +1,140 @@
+"""Streaming over a test set in batches of one shape: the last is padded, and nothing is dropped."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from varmixup_jax import checks
+from varmixup_jax.types import Array, Key, PyTree
+
+LogitsFn = Callable[[PyTree, Array], Array]
+"""`(variables, image [B, H, W, C] float32 in [0, 1]) -> logits [B, K]`, in evaluation mode.
+
+Variables are an argument, so that one compilation serves every run of the same architecture. Keep one
+function object per architecture: compilations are remembered by it.
+"""
+
+Put = Callable[[np.ndarray], Array]
+"""Places one host batch on the device(s), e.g. `partial(jax.device_put, device=sharding)`."""
+
+
+def to_pixels(images: Array) -> Array:
+    """uint8 in 0..255 to float32 in [0, 1]; floating images are taken to be in [0, 1] already.
+
+    Raises:
+      TypeError: another integer dtype.
+
+    >>> to_pixels(jnp.array([0, 51, 255], jnp.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    if images.dtype == jnp.uint8:
+        return images.astype(jnp.float32) / 255.0
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"images: dtype is {images.dtype}, must be uint8 or floating in [0, 1]")
+    return images.astype(jnp.float32)
+
+
+def map_batches(
+    fn: Callable[..., PyTree],
+    arrays: Sequence[np.ndarray],
+    *,
+    batch_size: int,
+    key: Key | None = None,
+    put: Put = jnp.asarray,
+    in_flight: int = 2,
+) -> PyTree:
+    """Applies a per-example function to a whole data set, batch by batch.
+
+    The last batch is filled up with copies of its last example, whose results are cut off again, so
+    every call has the same shapes and a jitted `fn` is compiled once.
+
+    Args:
+      fn: `(*batch) -> results`, or `(key, *batch) -> results` if a key is given: a pytree of arrays
+        with one row per example. Jit it.
+      arrays: of one length N >= 1 along axis 0; memory-mapped arrays are read batch by batch.
+      batch_size: rows per call, >= 1. With a sharded `put`, a multiple of the number of devices.
+      key: batch number i gets `fold_in(key, i)`.
+      put: places a batch.
+      in_flight: results that may be pending before the oldest is fetched, >= 1: bounds the memory on
+        the device, and lets the host prepare the next batch meanwhile.
+
+    Returns:
+      The results of all N examples in order, as numpy arrays.
+
+    Raises:
+      ValueError: no example, different lengths, or a result that is not per example.
+    """
+    checks.whole(1, batch_size=batch_size, in_flight=in_flight)
+    lengths = sorted({len(array) for array in arrays})
+    if len(lengths) != 1 or lengths[0] == 0:
+        raise ValueError(f"arrays: have lengths {lengths}, must all have the same length >= 1")
+    (total,) = lengths
+    pending, done = deque(), []
+
+    def fetch_oldest() -> None:
+        rows, results = pending.popleft()
+        done.append(jax.tree.map(lambda leaf: leaf[:rows], jax.device_get(results)))
+
+    for number, begin in enumerate(range(0, total, batch_size)):
+        rows = min(batch_size, total - begin)
+        batch = [put(_filled(array[begin : begin + rows], batch_size)) for array in arrays]
+        if key is not None:
+            batch.insert(0, jax.random.fold_in(key, number))
+        results = fn(*batch)
+        for leaf in jax.tree.leaves(results):
+            if leaf.shape[:1] != (batch_size,):
+                raise ValueError(
+                    f"fn: a result has shape {leaf.shape}, must be [{batch_size}, ...]"
+                )
+        pending.append((rows, results))
+        if len(pending) > in_flight:
+            fetch_oldest()
+    while pending:
+        fetch_oldest()
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *done)
+
+
+def predict(
+    logits_fn: LogitsFn,
+    variables: PyTree,
+    images: np.ndarray,
+    *,
+    batch_size: int,
+    put: Put = jnp.asarray,
+) -> np.ndarray:
+    """Logits of a whole test set.
+
+    Args:
+      logits_fn: the classifier; compiled once per function and batch shape, not per `variables`.
+      variables: its parameters and statistics (on all devices, if `put` shards the batch).
+      images: uint8, or floating in [0, 1], `[N, H, W, C]`; converted on the device.
+      batch_size: rows per call, >= 1.
+      put: places a batch.
+
+    Returns:
+      float32 numpy `[N, K]`.
+
+    Raises:
+      TypeError: images of another dtype. ValueError: no image.
+    """
+    fn = partial(batch_logits, logits_fn, variables)
+    return map_batches(fn, (images,), batch_size=batch_size, put=put)
+
+
+@partial(jax.jit, static_argnums=0)
+def batch_logits(logits_fn: LogitsFn, variables: PyTree, images: Array) -> Array:
+    """float32 logits of one batch of uint8 or floating images, jitted."""
+    return logits_fn(variables, to_pixels(images)).astype(jnp.float32)
+
+
+def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """`rows` followed by copies of the last one, `size` in all."""
+    rows = np.asarray(rows)
+    missing = size - len(rows)
+    return rows if missing == 0 else np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])

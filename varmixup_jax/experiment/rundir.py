@@ -1,0 +1,156 @@
+"""What a run leaves in its directory besides checkpoints: who it is, how it went, what it used."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from varmixup_jax.types import PyTree
+from varmixup_jax.version import __version__
+
+# Where a run's files lie, and what it prints, are not part of what it computes.
+NOT_COMPARED = ("quiet", "data.dir", "vae.store", "seeds")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")
+
+
+class Incompatible(ValueError):
+    """A run directory holds a run of another configuration, or is in use."""
+
+
+def run_config(config: ConfigDict, method: str, seed: int) -> dict[str, Any]:
+    """The configuration of one run of a sweep, as JSON keeps it: only its own method's settings."""
+    fields = json.loads(json.dumps(config.to_dict()))
+    fields["methods"] = {method: fields["methods"][method]}
+    return {**fields, "method": method, "seed": seed, "seeds": [seed]}
+
+
+def flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted names.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
+    """Refuses a directory whose `config.json` differs from `fields` in what matters.
+
+    Raises:
+      Incompatible: names every field that differs, with both values.
+    """
+    path = directory / "config.json"
+    if not path.exists():
+        return
+    try:
+        found = flatten(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise Incompatible(f"{path}: is not JSON ({error})") from None
+    wanted = flatten(json.loads(json.dumps(fields)))
+    differing = [
+        f"config.{name} = {wanted.get(name)!r} (there: {found.get(name)!r})"
+        for name in sorted(wanted.keys() | found.keys())
+        if name not in NOT_COMPARED and wanted.get(name) != found.get(name)
+    ]
+    if differing:
+        text = "; ".join(differing)
+        raise Incompatible(f"workdir {directory} holds a run with another configuration: {text}")
+
+
+@contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """Holds a directory for this process; the lock ends with the process, however it ends.
+
+    Raises:
+      Incompatible: another process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = "another run is using it"
+            raise Incompatible(f"workdir {directory}: {text}") from None
+        yield
+
+
+def is_done(directory: Path) -> bool:
+    """Whether a run ended there with all its results."""
+    try:
+        status = json.loads((directory / "summary.json").read_text(encoding="utf-8"))["status"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return status == "done" and (directory / "results.jsonl").exists()
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes result rows, one JSON object a line, all or nothing."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    temporary.replace(path)
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, device, git hash and command of this process."""
+    versions = {"varmixup_jax": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        versions[name] = importlib.metadata.version(name)
+    device = jax.devices()[0]
+    return {
+        "versions": versions,
+        "git": _git_hash(),
+        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+        "command": " ".join(["python -m varmixup_jax.main", *sys.argv[1:]]),
+    }
+
+
+def _git_hash() -> str:
+    here = Path(__file__).resolve().parents[2]
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()
+
+
+def digest(tree: PyTree) -> str:
+    """sha256 over the names, dtypes, shapes and bytes of a tree's leaves: equal bits, equal digest."""
+    total = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.asarray(leaf)
+        total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an `.npz`, all or nothing."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as handle:
+        np.savez_compressed(handle, **arrays)
+    temporary.replace(path)

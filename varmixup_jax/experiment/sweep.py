@@ -1,0 +1,87 @@
+"""Several methods and seeds in one go: the VAE once, each run in turn, and a page at the end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from varmixup_jax import report
+from varmixup_jax.config import selected_methods, validate
+from varmixup_jax.experiment import rundir
+from varmixup_jax.experiment.classifier import train_and_evaluate
+from varmixup_jax.experiment.setup import chosen_devices, prepare
+from varmixup_jax.experiment.vae import TrainedVAE, obtain
+from varmixup_jax.training.logs import closing_table
+from varmixup_jax.training.loop import NonFiniteError
+from varmixup_jax.vicinal.methods import METHODS
+
+
+def run(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
+    """Runs every method and seed a configuration names, and writes the comparison page.
+
+    One method with one seed lives in `workdir` itself, several in `workdir/<method>-s<seed>`. What
+    is already done there is skipped. A run that diverges is reported as failed; the others go on.
+
+    Args:
+      config: a (changed) `base_config()`.
+      workdir: made where it is missing.
+
+    Returns:
+      One summary per run, in order.
+
+    Raises:
+      ValueError: a configuration that cannot run, bad data, or a directory that holds another
+        configuration; nothing is written then.
+      Diverged: some runs diverged; all others are done and the page is written.
+    """
+    validate(config, len(chosen_devices(config)))
+    workdir = Path(workdir)
+    jobs = [(method, seed) for seed in config.seeds for method in selected_methods(config)]
+    alone = len(jobs) == 1
+    places = {job: workdir if alone else workdir / f"{job[0]}-s{job[1]}" for job in jobs}
+    for job, place in places.items():
+        rundir.check_same(place, rundir.run_config(config, *job))
+    todo = [job for job in jobs if not rundir.is_done(places[job])]
+
+    console = Console(stderr=True, quiet=config.quiet)
+    diverged: list[str] = []
+    if todo:
+        setup = prepare(config)
+        vaes: dict[str, TrainedVAE | None] = {"none": None}
+        for method, seed in todo:
+            kind = METHODS[method].vae
+            if kind not in vaes:
+                vaes[kind] = obtain(config, setup, kind)
+                info = vaes[kind].info
+                console.print(f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB")
+            try:
+                train_and_evaluate(config, setup, vaes[kind], method, seed, places[method, seed])
+            except NonFiniteError as error:
+                diverged.append(f"{method} s{seed}: {error}")
+                console.print(diverged[-1], style="bold red", markup=False)
+
+    done = [place for place in places.values() if rundir.is_done(place)]
+    page = report.write(list(places.values()), workdir)
+    rows = [row for place in done for row in _rows(place)]
+    if rows:
+        Console(quiet=False).print(closing_table(rows))
+    console.print(f"page: {page}", markup=False, soft_wrap=True)
+    if diverged:
+        raise Diverged(diverged)
+    return [json.loads((p / "summary.json").read_text(encoding="utf-8")) for p in places.values()]
+
+
+class Diverged(RuntimeError):
+    """Some runs of a sweep stopped at a non-finite loss; the message names each with its step."""
+
+    def __init__(self, runs: list[str]):
+        super().__init__("; ".join(runs))
+
+
+def _rows(place: Path) -> list[dict[str, Any]]:
+    lines = (place / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,220 @@
+"""The VAE of an experiment: trained once per data set and configuration, frozen, found again.
+
+It is kept under a key made of everything it depends on (its section of the configuration, the
+training images, the flip), with the encoder's means of the whole training split beside it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from varmixup_jax import models
+from varmixup_jax.evaluation.tally import map_batches
+from varmixup_jax.experiment.setup import Setup, augmentation
+from varmixup_jax.models.forward import VAE, as_vae
+from varmixup_jax.training.checkpoints import Checkpoints
+from varmixup_jax.training.logs import RunLog, write_json
+from varmixup_jax.training.loop import Hooks, fit, make_plan
+from varmixup_jax.training.optim import make_optimizer, make_schedule
+from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
+from varmixup_jax.training.vae import Adversary, psnr, vae_loss
+from varmixup_jax.types import Array, PyTree, TrainState
+
+FORMAT = 1  # raise when a stored VAE of an older version must not be used
+
+
+class TrainedVAE(NamedTuple):
+    """A frozen VAE.
+
+    Attributes:
+      vae: its pure functions.
+      params: what they take.
+      latents: float32 `[N, *latent_shape]`, the encoder's means of the training images.
+      info: key, kind, psnr (dB, test split), wall_seconds.
+    """
+
+    vae: VAE
+    params: PyTree
+    latents: np.ndarray
+    info: dict[str, Any]
+
+
+def store_root(config: ConfigDict) -> Path:
+    """Where trained VAEs are kept: `config.vae.store`, or the user's cache directory."""
+    if config.vae.store:
+        return Path(config.vae.store)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "varmixup_jax" / "vae"
+
+
+def vae_key(config: ConfigDict, setup: Setup, kind: str) -> str:
+    """A name for the VAE made of all it depends on."""
+    fields = config.vae.to_dict()
+    del fields["store"]
+    if kind == "standard":
+        del fields["adversary"]
+    parts = [FORMAT, kind, fields, config.data.flip, setup.data.fingerprint]
+    text = json.dumps([*parts, setup.mapping.via, setup.mapping.devices], sort_keys=True)
+    return f"{setup.data.name}-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
+    """The VAE of this configuration: loaded if it is in the store, else trained into it.
+
+    An interrupted training resumes from its last checkpoint. Two processes that want the same VAE
+    take turns: the second finds it made.
+
+    Raises:
+      ValueError: fields of `config.vae` that do not fit the images.
+      NonFiniteError: its loss stopped being finite.
+    """
+    key = vae_key(config, setup, kind)
+    directory = store_root(config) / key
+    with _turn(directory):
+        vae, params, seconds = _trained(config, setup, kind, directory)
+        latents = _latents(vae, params, setup.data.train_images, directory / "latents.npy", config)
+        info_path = directory / "vae.json"
+        if info_path.exists():
+            info = json.loads(info_path.read_text(encoding="utf-8"))
+        else:
+            restored = reconstruct(vae, params, setup.data.test_images, config.eval.batch_size)
+            error = np.square(restored - setup.data.test_images / np.float32(255)).mean()
+            info = {
+                "key": key,
+                "kind": kind,
+                "psnr": float(psnr(jnp.asarray(error, jnp.float32))),
+                "wall_seconds": seconds,
+                "config": config.vae.to_dict(),
+            }
+            write_json(info_path, info)
+    return TrainedVAE(vae, params, latents, info)
+
+
+def reconstruct(vae: VAE, params: PyTree, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """D(mu(x)) of uint8 images, float32 `[N, H, W, C]` in [0, 1]."""
+
+    @jax.jit
+    def one(params: PyTree, image: Array) -> Array:
+        mean, _ = vae.encode(params, image.astype(jnp.float32) / 255.0)
+        return vae.decode(params, mean).astype(jnp.float32)
+
+    return map_batches(lambda _, image: one(params, image), [images], batch_size=batch_size)
+
+
+@contextmanager
+def _turn(directory: Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _trained(
+    config: ConfigDict, setup: Setup, kind: str, directory: Path
+) -> tuple[VAE, PyTree, float]:
+    c, data, mapping = config.vae, setup.data, setup.mapping
+    module = models.build_vae(
+        data.image_shape,
+        latent=c.latent,
+        latent_size=c.latent_size,
+        width=c.width,
+        blocks=c.blocks,
+        downsample=c.downsample or None,
+        dtype=c.dtype,
+    )
+    vae = as_vae(module)
+    adversary = Adversary(**c.adversary.to_dict()) if kind == "adversarial" else None
+    loss = vae_loss(
+        vae,
+        gamma=c.gamma,
+        kernel=c.kernel,
+        bandwidth=c.bandwidth or None,
+        estimator=c.estimator,
+        augment=augmentation(0, config.data.flip),
+        adversary=adversary,
+    )
+    plan = make_plan(
+        examples=len(data.train_images),
+        batch_size=c.batch_size,
+        epochs=c.epochs,
+        steps_per_call=setup.steps_per_call,
+        eval_epochs=max(1.0, c.epochs / 10),
+    )
+    schedule = make_schedule(
+        "cosine", learning_rate=c.learning_rate, total_steps=plan.total_steps, warmup=0.05
+    )
+    tx = make_optimizer("adamw", schedule, weight_decay=c.weight_decay)
+    init_key, run_key = jax.random.split(jax.random.key(c.seed))
+    image = jax.ShapeDtypeStruct((1, *data.image_shape), jnp.float32)
+    params = models.init(module, init_key, image)["params"]
+    state = mapping.replicate(init_state(params, {}, tx, ema_decay=c.ema_decay))
+    began = time.monotonic()
+    with Checkpoints(directory / "checkpoints", keep=2, best=False) as checkpoints:
+        restored = checkpoints.restore_latest(mapping.collect(state))
+        if restored is not None:
+            state = mapping.replicate(restored)
+        start = int(mapping.collect(state).step)
+        if start < plan.total_steps:
+            step = make_step(loss, tx, ema_decay=c.ema_decay, axis_name=mapping.axis_name)
+            with RunLog(
+                directory,
+                start,
+                method=f"VAE ({kind})",
+                total_steps=plan.total_steps,
+                total_epochs=round(c.epochs),
+                quiet=config.quiet,
+            ) as log:
+
+                def save(step: int, state: TrainState) -> None:
+                    checkpoints.save(step, mapping.collect(state))
+
+                def report(step: int, means: dict[str, float], images: int) -> None:
+                    del images
+                    log.metrics(step, epoch=step / plan.steps_per_epoch, **means)
+
+                state = fit(
+                    mapping.compile(make_run(step)),
+                    state,
+                    mapping.replicate({"images": data.train_images}),
+                    plan,
+                    start=start,
+                    key=run_key,
+                    data_seed=c.seed,
+                    mapping=mapping,
+                    hooks=Hooks(report, save),
+                )
+            checkpoints.wait()
+    params, _ = evaluated(mapping.collect(state))
+    return vae, jax.tree.map(np.asarray, params), time.monotonic() - began
+
+
+def _latents(
+    vae: VAE, params: PyTree, images: np.ndarray, path: Path, config: ConfigDict
+) -> np.ndarray:
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+
+    @jax.jit
+    def one(params: PyTree, image: Array) -> Array:
+        return vae.encode(params, image.astype(jnp.float32) / 255.0)[0].astype(jnp.float32)
+
+    means = map_batches(
+        lambda _, image: one(params, image), [images], batch_size=config.eval.batch_size
+    )
+    temporary = path.with_name(".latents.tmp.npy")
+    np.save(temporary, means, allow_pickle=False)
+    temporary.replace(path)
+    return means
