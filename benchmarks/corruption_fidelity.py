@@ -5,7 +5,8 @@
 The reference is an .npz file with `clean` uint8 `[N, S, S, C]` and, per corruption, uint8
 `[5, N, S, S, C]`. Deterministic corruptions are compared pixel by pixel, random ones in
 distribution: the reference is a single draw, ours are averaged over `--keys` draws, and `z` is the
-reference's distance from our mean in standard deviations of *one* of our draws.
+reference's distance from our mean in standard deviations of *one* of our draws. The last column says
+`yes`, or `chance` where the bound is missed but |z| < 3, or `NO`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from varmixup_jax import corruptions
 REFERENCE_NAME = "cifar10c_reference.npz"
 LOOSE = ("elastic_transform", "frost")
 BANDS = 4
+CHANCE = 3.0
 
 
 class Row(NamedTuple):
@@ -62,6 +64,14 @@ class Row(NamedTuple):
         return abs(self.ratio - 1.0) <= (0.10 if loose else 0.05) and abs(self.psnr) <= (
             1.0 if loose else 0.5
         )
+
+    def explained(self) -> bool:
+        """Out of bounds by the reference's luck: a single draw of ours is as far off as often.
+
+        The reference is one draw of a few images. Where one draw of ours varies so much that the
+        bound is within three of its standard deviations, a distance of less than three is chance.
+        """
+        return not self.exact and abs(self.z) < CHANCE
 
 
 def find_reference() -> Path | None:
@@ -148,7 +158,7 @@ def line(row: Row) -> str:
     label = f"{row.name} ({row.source})" if row.source else row.name
     first = f"{row.difference:.3f} | {row.within:.2%}" if row.exact else "– | –"
     z = "–" if row.exact else f"{row.z:+.1f}"
-    verdict = "yes" if row.in_bounds() else "NO"
+    verdict = "yes" if row.in_bounds() else "chance" if row.explained() else "NO"
     return (
         f"| {label} | {row.severity} | {first} | {row.ratio:.3f} | {row.psnr:+.2f} "
         f"| {row.means:.2f} | {row.spectrum:.2f} | {z} | {verdict} |"
@@ -176,7 +186,7 @@ def main() -> None:
             for severity in corruptions.SEVERITIES:
                 reference = data[name][severity - 1]
                 row = compare(name, severity, clean, reference, args.keys, textures)
-                failed += not row.in_bounds()
+                failed += not (row.in_bounds() or row.explained())
                 print(line(row), flush=True)
     raise SystemExit(1 if failed else 0)
 

@@ -36,6 +36,7 @@ def get_config(argument=None):
 
     c.eval.every_epochs = 5.0
     c.eval.batch_size = 360
+    c.eval.corruptions = "computed"
     c.eval.linearity_examples = 360
     c.eval.attack_examples = 360
     return c

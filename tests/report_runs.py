@@ -53,7 +53,7 @@ def make_run(
     curve = []
     for step in np.linspace(10, 1000, metrics).astype(int).tolist():
         rise = 1 - np.exp(-step / 200)
-        curve.append({"step": step, "epoch": step // 100, "loss": 2.3 - 2 * rise + 0.01 * seed,
+        curve.append({"step": step, "epoch": step // 100, "loss": 2.3 - 2 * rise,
                       "accuracy": (0.8 + shift) * rise, "clean_accuracy": (0.9 + shift) * rise,
                       "learning_rate": 0.1, "grad_norm": 1.0, "images_per_second": 9e3})  # fmt: skip
     curve += [{"step": s, "val_accuracy": 0.85 + shift, "val_nll": 0.5} for s in (500, 1000)]

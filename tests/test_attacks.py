@@ -55,7 +55,8 @@ def run(attack, key, image, loss, **settings):
 
 
 def run_pgd(key, image, loss, **settings):
-    settings = {"ball": linf(0.1), "steps": 5, "step_size": 0.05, **settings}
+    # Programs without random numbers compile several times faster; starts have tests of their own.
+    settings = {"ball": linf(0.1), "steps": 5, "step_size": 0.05, "start": zero_start, **settings}
     return run(pgd, key, image, loss, **settings)
 
 
@@ -84,7 +85,9 @@ def test_l2_optimum_of_a_linear_loss(key, image, weight):
 @pytest.mark.parametrize("kind", BALLS)
 def test_apgd_finds_the_optimum_of_a_linear_loss(key, image, weight, kind):
     ball = BALLS[kind](0.3)
-    found = run(apgd, key, image, partial(linear, weight), ball=ball, steps=30, bounds=None)
+    found = run(
+        apgd, key, image, partial(linear, weight), ball=ball, steps=30, bounds=None, restarts=2
+    )
     size = np.abs(weight).sum() if kind == "linf" else np.linalg.norm(flat(weight))
     np.testing.assert_allclose(found.loss - linear(weight, image), 0.3 * size, rtol=1e-4)
 
@@ -92,9 +95,9 @@ def test_apgd_finds_the_optimum_of_a_linear_loss(key, image, weight, kind):
 # --- guarantees -----------------------------------------------------------------------------------
 
 ATTACKS = {
-    "pgd_last": partial(pgd, steps=4, step_size=0.07),
+    "pgd_last": partial(pgd, steps=4, step_size=0.07, start=zero_start),
     "pgd_best": partial(pgd, steps=4, step_size=0.07, keep="best", restarts=2),
-    "apgd": partial(apgd, steps=6, restarts=2),
+    "apgd": partial(apgd, steps=6, start=zero_start),
 }
 
 
@@ -156,7 +159,7 @@ def test_the_loss_sees_float32_whatever_the_image(key, image, weight):
 
 def test_best_iterate_is_at_least_the_last_and_the_start(key, image, weight):
     loss = partial(bumpy, weight)
-    settings = {"step_size": 0.1}
+    settings = {"step_size": 0.3, "ball": linf(0.4), "bounds": None}
     last = run_pgd(key, image, loss, steps=7, keep="last", **settings).loss
     best = run_pgd(jax.random.clone(key), image, loss, steps=7, keep="best", **settings).loss
     start = run_pgd(jax.random.clone(key), image, loss, steps=0, **settings).loss
@@ -167,10 +170,14 @@ def test_best_iterate_is_at_least_the_last_and_the_start(key, image, weight):
 
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_restarts_keep_the_best_start_of_each_example(key, image, weight, keep):
-    loss = partial(bumpy, weight)
-    together = run_pgd(key, image, loss, restarts=4, keep=keep)
-    keys = jax.random.split(jax.random.clone(key), 4)
-    single = [run_pgd(key, image, loss, keep=keep) for key in keys]
+    settings = {"ball": linf(0.1), "steps": 5, "step_size": 0.05, "keep": keep}
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def attacked(key, restarts):
+        return pgd(key, image, partial(bumpy, weight), restarts=restarts, **settings)
+
+    together = attacked(key, 4)
+    single = [attacked(one, 1) for one in jax.random.split(jax.random.clone(key), 4)]
     losses_of_starts = np.stack([found.loss for found in single])
     np.testing.assert_allclose(together.loss, losses_of_starts.max(axis=0), rtol=1e-6)
     winners = losses_of_starts.argmax(axis=0)
@@ -207,7 +214,7 @@ def test_one_compilation_serves_every_radius(image, weight, key):
 
     chex.clear_trace_counter()
     for radius in (0.0, 0.1, 0.2):
-        moved = attacked(key, image, jnp.float32(radius)) - image
+        moved = attacked(jax.random.clone(key), image, jnp.float32(radius)) - image
         assert float(jnp.abs(moved).max()) <= radius + 1e-6
 
 
@@ -291,8 +298,10 @@ def test_balls_of_different_norms_are_different_settings():
 
 def test_apgd_beats_pgd_with_a_bad_step_on_a_bumpy_loss(key, image, weight):
     loss = partial(bumpy, weight)
-    tuned = run(apgd, key, image, loss, ball=linf(0.3), steps=40).loss
-    coarse = run_pgd(key, image, loss, ball=linf(0.3), steps=40, step_size=0.3, keep="best").loss
+    tuned = run(apgd, key, image, loss, ball=linf(0.3), steps=40, start=zero_start).loss
+    coarse = run_pgd(
+        jax.random.clone(key), image, loss, ball=linf(0.3), steps=40, step_size=0.3, keep="best"
+    ).loss
     assert float(jnp.mean(tuned)) > float(jnp.mean(coarse))
 
 
@@ -416,18 +425,6 @@ def test_attack_is_a_vicinity_that_raises_its_distance(key, env, draw, distance)
     assert sample.label is draw.label
     assert sample.image.dtype == draw.image.dtype
     np.testing.assert_array_equal(again.image, sample.image)
-
-
-def test_a_trades_attack_cannot_start_at_the_image_itself(key, env, draw):
-    """The gradient of KL to the clean prediction is 0 at the image: TRADES starts with noise."""
-    settings = {"ball": linf(0.1), "steps": 5, "step_size": 0.05}
-    stuck = attack(losses.kl_to_clean, start=zero_start, **settings)(key, env, draw)
-    moved = attack(losses.kl_to_clean, start=gaussian_start(0.001), **settings)(
-        jax.random.clone(key), env, draw
-    )
-    clean = env.logits(draw.image)
-    kl = [losses.kl_divergence(clean, env.logits(d.image)).mean() for d in (stuck, moved)]
-    assert kl[1] > 10 * kl[0]
 
 
 def test_a_vicinity_prints_its_names_and_numbers():

@@ -1,0 +1,53 @@
+"""VarMixup, vicinal and adversarial training, corruptions, calibration and local linearity in JAX.
+
+The names below are imported on first use, so that `import varmixup_jax` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from varmixup_jax.version import __version__
+
+_PUBLIC = {
+    "Ball": "vicinal.balls",
+    "Draw": "types",
+    "Env": "types",
+    "METHODS": "vicinal.methods",
+    "Space": "vicinal.mixing",
+    "Term": "types",
+    "attack": "vicinal.attacks",
+    "build": "vicinal.methods",
+    "chain": "vicinal.mixing",
+    "cross_entropy": "losses",
+    "dirac": "vicinal.mixing",
+    "empirical_risk": "vicinal.objective",
+    "expected_calibration_error": "evaluation.calibration",
+    "kl_divergence": "losses",
+    "l2": "vicinal.balls",
+    "latents": "vicinal.mixing",
+    "linf": "vicinal.balls",
+    "local_linearity_error": "evaluation.linearity",
+    "mix": "vicinal.mixing",
+    "mix_hidden": "vicinal.mixing",
+    "mmd_squared": "mmd",
+    "mmd_vae_loss": "mmd",
+    "pgd": "vicinal.attacks",
+    "pixels": "vicinal.mixing",
+    "reconstructions": "vicinal.mixing",
+    "register": "vicinal.methods",
+    "reliability_bins": "evaluation.calibration",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

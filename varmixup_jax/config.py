@@ -96,12 +96,16 @@ def base_config() -> ConfigDict:
     c.eval.checkpoint = "last"  # which one is evaluated: "last" | "best" on validation
     c.eval.batch_size = 500
     c.eval.bins = 15  # of the calibration error
-    c.eval.attack_examples = 1000  # first so many test images; 0 skips the attack
+    c.eval.corruptions = (
+        "none"  # "none" | "computed": 15 corruptions x 5 severities of the test set
+    )
+    c.eval.attack_examples = 1000  # so many test images, evenly spread; 0 skips the attack
     c.eval.attack_eps = 8 / 255  # l-infinity radius, pixels in [0, 1]
     c.eval.attack_step_size = 2 / 255
     c.eval.attack_steps = 20
     c.eval.attack_restarts = 1
-    c.eval.linearity_examples = 1000  # first so many test images; 0 skips the measure
+    c.eval.apgd_steps = 0  # of Auto-PGD (CE and DLR) on the same images; 0 leaves it out
+    c.eval.linearity_examples = 1000  # so many test images, evenly spread; 0 skips it
     c.eval.linearity_eps = (2 / 255, 4 / 255, 6 / 255, 8 / 255)  # radii
     c.eval.linearity_steps = 50
     c.eval.linearity_restarts = 3
@@ -184,6 +188,7 @@ def validate(config: ConfigDict, devices: int) -> None:
         ("optim.schedule", SCHEDULES),
         ("parallel.via", VIAS),
         ("eval.checkpoint", CHECKPOINT_RULES),
+        ("eval.corruptions", ("none", "computed")),
         ("vae.latent", ("spatial", "vector")),
         ("vae.kernel", ("rbf", "zhao", "imq")),
         ("vae.estimator", ("unbiased", "biased")),
@@ -208,6 +213,7 @@ def validate(config: ConfigDict, devices: int) -> None:
 def _validate_evaluation(config: ConfigDict) -> None:
     _check(checks.whole, config, "eval.attack_examples", bound=(0,))
     _check(checks.whole, config, "eval.linearity_examples", bound=(0,))
+    _check(checks.whole, config, "eval.apgd_steps", bound=(0,))
     if config.eval.attack_examples:
         _check(checks.positive, config, "eval.attack_eps", "eval.attack_step_size")
         for field in ("eval.attack_steps", "eval.attack_restarts"):

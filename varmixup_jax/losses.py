@@ -103,7 +103,7 @@ def bce_softmax(logits: Array, label: Array) -> Array:
 def brier_score(logits: Array, label: Array) -> Array:
     """Brier score, the squared distance of the probabilities from the label.
 
-    sum_k (softmax(f)_k - y_k)^2 (Brier 1950, eq. 2).
+    sum_k (softmax(f)_k - y_k)^2 (Brier 1950).
 
     Args:
       logits, label: `[B, K]`.
@@ -163,7 +163,7 @@ def dlr(logits: Array, label: Array) -> Array:
       ValueError: the shapes differ, or K < 3.
 
     References:
-      Croce and Hein, *Reliable evaluation of adversarial robustness*, ICML 2020, eq. 6.
+      Croce and Hein, *Reliable evaluation of adversarial robustness*, ICML 2020, section 4.
 
     >>> dlr(jnp.array([[3.0, 1.0, -1.0]]), jnp.eye(3)[:1]).tolist()
     [-0.5]

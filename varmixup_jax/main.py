@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -35,7 +34,6 @@ def main() -> int:
         name = config.data.source.replace(":", "-").replace("/", "-")
         workdir = WORKDIR.value or f"runs/{name}-{config.method.replace(',', '-')}"
         enable()
-        jax.config.update("jax_numpy_rank_promotion", "raise")
         experiment.run(config, workdir)
     except Diverged as error:
         return _refuse(error, 3)

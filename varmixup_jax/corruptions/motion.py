@@ -33,7 +33,7 @@ def motion_blur(key: Key, images: Array, severity: Array, table: Table) -> Array
       table: columns (radius in pixels, sigma in pixels); see `streak`.
 
     Returns:
-      float32 `[B, S, S, C]` on the 8-bit grid (ImageMagick rounds).
+      float32 `[B, S, S, C]` on the 8-bit grid.
     """
     degrees = jax.random.uniform(key, images.shape[:1], minval=ANGLES[0], maxval=ANGLES[1])
     radius, sigma = (column(table, "motion_blur", i) for i in range(2))
@@ -56,7 +56,7 @@ def streak(
       severity: int32 scalar, 1 to 5.
 
     Returns:
-      float32 `[B, S, S, C]`, rounded to the 8-bit grid.
+      float32 `[B, S, S, C]`, truncated to the 8-bit grid.
     """
     weights, counts = taps(radius, sigma)
     weight, count = grid.pick(weights, severity), grid.pick(counts, severity)
@@ -75,7 +75,7 @@ def streak(
         col = margin + _round_half_down(reach * jnp.cos(angle))
         return total + weight[tap] * jax.vmap(window)(padded, row, col)
 
-    return grid.nearest(jax.lax.fori_loop(0, count, add, jnp.zeros_like(images)))
+    return grid.truncate(jax.lax.fori_loop(0, count, add, jnp.zeros_like(images)))
 
 
 def taps(radius: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

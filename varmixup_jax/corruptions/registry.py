@@ -10,9 +10,18 @@ import jax
 import jax.numpy as jnp
 
 from varmixup_jax import checks
-from varmixup_jax.corruptions import blur, colour, digital, elastic, frost, grid, motion, noise
+from varmixup_jax.corruptions import (
+    blur,
+    colour,
+    digital,
+    elastic,
+    frost,
+    grid,
+    motion,
+    noise,
+    weather,
+)
 from varmixup_jax.corruptions import spatter as spatter_file
-from varmixup_jax.corruptions import weather
 from varmixup_jax.corruptions.frost import FrostTextures
 from varmixup_jax.corruptions.tables import SEVERITIES, TABLES, Table
 from varmixup_jax.types import Array, Key

@@ -22,6 +22,10 @@ MUD_FLOOR = 0.8
 FARTHEST = 20.0
 """Distances from an edge are cut at this many pixels."""
 
+MEAN_SLACK = 1e-4
+"""Added before mean distances are truncated: more than float32's error, less than the 3e-4 by which
+sums of chamfer lengths miss a whole number."""
+
 EMBOSS = ((-2.0, -1.0, 0.0), (-1.0, 1.0, 1.0), (0.0, 1.0, 2.0))
 
 
@@ -78,7 +82,7 @@ def water(layer: Array) -> Array:
     levels = jnp.floor(layer[..., 0] * grid.LEVELS + grid.SLACK) % (grid.LEVELS + 1)
     distance = edges.chamfer(edges.canny(levels), FARTHEST)
     mean = jnp.asarray(linear.box(size, 3))
-    flat = _planes(jnp.floor(linear.both(mean, _planes(distance)) + grid.SLACK))
+    flat = _planes(jnp.floor(linear.both(mean, _planes(distance)) + MEAN_SLACK))
     bright = _equalise(flat)
     padded = jnp.pad(bright, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     raised = sum(

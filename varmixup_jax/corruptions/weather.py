@@ -70,6 +70,8 @@ def plasma(key: Key, count: int, size: int, decay: Array) -> Array:
         even = jnp.stack([height, top], axis=3).reshape(count, side, 2 * side)
         odd = jnp.stack([left, centre], axis=3).reshape(count, side, 2 * side)
         height = jnp.stack([even, odd], axis=2).reshape(count, 2 * side, 2 * side)
+        # Without the barrier the levels are fused into one another, which takes long to compile.
+        height = jax.lax.optimization_barrier(height)
         wibble = wibble / decay
     height = height - jnp.min(height, axis=(1, 2), keepdims=True)
     height = height / jnp.max(height, axis=(1, 2), keepdims=True)

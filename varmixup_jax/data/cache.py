@@ -1,6 +1,6 @@
 """Decoded images kept in the user's cache directory, so that only the first load decodes them.
 
-Decoding CIFAR-10's 60,000 PNGs takes about 15 s on one core, reading the decoded arrays 0.3 s. A
+Decoding CIFAR-10's 60,000 PNGs takes about 15 s of CPU time, reading the decoded arrays under 1 s. A
 cache entry is one uncompressed `.npz` (its zip checksums catch damage); it is written under another
 name and renamed, so that no reader sees half of one. Everything about the cache may fail: then the
 images are decoded.

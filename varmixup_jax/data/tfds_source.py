@@ -136,7 +136,10 @@ def _decode_split(
         for start in range(0, count, _BATCH):
             rows = range(start, min(start + _BATCH, count))
             for row, example in zip(rows, records.__getitems__(list(rows)), strict=True):
-                image = decode_image(example[image_key], channels, size)
+                encoded = example[image_key]
+                if not isinstance(encoded, bytes):  # what a record that was cut off decodes to
+                    raise OSError(f"no image in record {row}")
+                image = decode_image(encoded, channels, size)
                 if images is None:
                     images = np.empty((count, *image.shape), np.uint8)
                 if image.shape != images.shape[1:]:

@@ -1,7 +1,7 @@
 """Calibration: does a prediction of confidence c come true a fraction c of the time?
 
-Everything is computed from `Bins`, sums over groups of predictions. Bins of equal width are additive:
-those of two batches, or of two processes, are merged by adding them.
+Everything is computed from `Bins`, sums over groups of predictions. Bins of equal width are
+additive: those of two batches, or of two processes, are merged by adding them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def reliability_bins(
     confidence, correct, weight = _predictions(confidence, correct, mask)
     checks.whole(1, num_bins=num_bins)
     inner_edges = jnp.linspace(0.0, 1.0, num_bins + 1, dtype=jnp.float32)[1:-1]
-    # side="left" counts the edges strictly below: a confidence on an edge stays in the bin it closes.
+    # side="left" counts the edges strictly below: an edge itself stays in the bin it closes.
     index = jnp.searchsorted(inner_edges, confidence, side="left")
     return _sums(index, confidence, correct, weight, num_bins)
 
@@ -84,8 +84,8 @@ def equal_mass_bins(
     """Sums over M groups of equal size (to within one) in order of confidence: adaptive bins.
 
     Prediction number r of n in ascending order goes to group floor(r M / n). Equal confidences may
-    straddle two groups; each of them then counts with their mean correctness, so that the result does
-    not depend on the order of the data. Not additive: pass the whole set.
+    straddle two groups; each of them then counts with their mean correctness, so that the result
+    does not depend on the order of the data. Not additive: pass the whole set.
 
     Args:
       confidence, correct, num_bins, mask: as in `reliability_bins`.
@@ -141,9 +141,9 @@ def expected_calibration_error(bins: Bins) -> Array:
     Returns:
       float32 scalar in [0, 1]; NaN if all bins are empty, as for all measures here.
 
-    >>> one_bin = Bins(jnp.array([4.0]), jnp.array([3.6]), jnp.array([3.0]))
-    >>> print(expected_calibration_error(one_bin).round(4))
-    0.15
+    >>> one_bin = Bins(jnp.array([4.0]), jnp.array([3.5]), jnp.array([3.0]))
+    >>> print(expected_calibration_error(one_bin))
+    0.125
     """
     return jnp.sum(jnp.abs(bins.correct - bins.confidence)) / jnp.sum(bins.count)
 
@@ -168,7 +168,7 @@ def overconfidence_error(bins: Bins) -> Array:
 
     References:
       Thulasidasan et al., *On Mixup Training: Improved Calibration and Predictive Uncertainty for
-      Deep Neural Networks*, NeurIPS 2019, sec. 3.
+      Deep Neural Networks*, NeurIPS 2019.
     """
     # |B_m| * max(conf - acc, 0) from the sums, so that an empty bin needs no division by 0.
     excess = jnp.maximum(bins.confidence - bins.correct, 0.0)

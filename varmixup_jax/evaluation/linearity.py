@@ -25,9 +25,10 @@ def local_linearity_error(
 
     gamma(eps, x) = max_{|delta|_inf <= eps} | l(x + delta) - l(x) - delta^T grad l(x) |,
 
-    grad l(x) constant, the maximum found by projected gradient ascent on delta from uniform starts;
-    per example the best iterate of all starts is kept, so the result is a lower bound that grows with
-    the budget. x + delta is not clipped to [0, 1]: the measure is of the function, not of images.
+    grad l(x) constant, the maximum found by projected gradient ascent on delta from uniform starts.
+    Per example the best iterate of all starts is kept, so the result is a lower bound that grows
+    with the budget. x + delta is not clipped to [0, 1]: the measure is of the function, not of
+    images.
 
     Args:
       loss: `image -> [B]`, in evaluation mode, e.g. cross-entropy of each image's label.
@@ -45,7 +46,7 @@ def local_linearity_error(
       TypeError: an integer image. ValueError: an argument out of range.
 
     References:
-      Qin et al., *Adversarial Robustness through Local Linearization*, NeurIPS 2019, eq. 6.
+      Qin et al., *Adversarial Robustness through Local Linearization*, NeurIPS 2019, section 4.
 
     >>> import jax
     >>> square = lambda image: jnp.sum(image**2, axis=(1, 2, 3))

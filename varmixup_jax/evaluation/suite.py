@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,43 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax import checks
-from varmixup_jax.evaluation import calibration, robustness
-from varmixup_jax.evaluation.linearity import local_linearity_error
-from varmixup_jax.evaluation.tally import (
-    LogitsFn,
-    Put,
-    batch_logits,
-    map_batches,
-    predict,
-    to_pixels,
-)
-from varmixup_jax.losses import brier_score, cross_entropy
-from varmixup_jax.types import Array, Key, PyTree
-from varmixup_jax.vicinal.attacks import linf
-
-Transform = Callable[[Key, Array, Array], Array]
-"""`(key, image [B, H, W, C] in [0, 1], severity int32 []) -> image`, jittable."""
-
-
-class View(NamedTuple):
-    """One corrupted version of the test set: computed from the clean images, or given.
-
-    Attributes:
-      corruption: its name in the result rows.
-      severity: 1 to 5.
-      transform: computes it; pass the *same object* for all severities, so that it is compiled once.
-      images: or the corrupted images themselves, uint8 or floating in [0, 1] `[N, H, W, C]`.
-      labels: of `images`, where they are not those of the clean set.
-    """
-
-    corruption: str
-    severity: int
-    transform: Transform | None = None
-    images: np.ndarray | None = None
-    labels: np.ndarray | None = None
-
-
-CLEAN = View("none", 0)
+from varmixup_jax.evaluation import programs
+from varmixup_jax.evaluation.calibration import Bins
+from varmixup_jax.evaluation.tally import LogitsFn, Put, batch_logits, map_batches, predict
+from varmixup_jax.evaluation.views import CLEAN, View, transformed
+from varmixup_jax.types import Key, PyTree
 
 
 class Evaluation(NamedTuple):
@@ -62,7 +29,7 @@ class Evaluation(NamedTuple):
     """
 
     metrics: list[dict[str, Any]]
-    bins: dict[tuple[str, int], calibration.Bins]
+    bins: dict[tuple[str, int], Bins]
 
 
 class Row(NamedTuple):
@@ -109,11 +76,11 @@ def evaluate(
 
     For the clean set and each view: accuracy, nll, brier, ece, ece_adaptive, max_calibration_error,
     calibration_gap (signed, confidence - accuracy) and overconfidence_error. For the clean set also
-    `pgd<steps>_accuracy`, `apgd<steps>_accuracy`, `adversarial_accuracy` (the pointwise worst case, if
-    both attacks run) and `local_linearity_error_<n>/255` of the cross-entropy for each radius.
+    `pgd<steps>_accuracy`, `apgd<steps>_accuracy`, `adversarial_accuracy` (the pointwise worst case,
+    if both attacks run) and `local_linearity_error_<n>/255` of the cross-entropy for each radius.
 
-    The randomness of a corrupted view depends on `key`, its name and its severity, not on which other
-    views are asked for: with one key all runs are measured on the same corrupted images.
+    The randomness of a corrupted view depends on `key`, its name and its severity, not on which
+    other views are asked for: with one key all runs are measured on the same corrupted images.
 
     Args:
       logits_fn: `(variables, image) -> logits`; one function object per architecture.
@@ -149,7 +116,7 @@ def evaluate(
     attack_key, linearity_key, corruption_key = jax.random.split(key, 3)
 
     def add(view: View, logits: np.ndarray, label: np.ndarray) -> None:
-        values, view_bins = jax.device_get(_measures(logits, label, num_bins))
+        values, view_bins = jax.device_get(programs.measures(logits, label, num_bins))
         bins[view.corruption, view.severity] = view_bins
         metrics.extend(_metric(view, name, value, len(logits)) for name, value in values.items())
 
@@ -161,13 +128,13 @@ def evaluate(
     correct = []
     if pgd_steps:
         static = (logits_fn, pgd_steps, attack_restarts)
-        fn = partial(_pgd, *static, variables, attack_eps, pgd_step_size)
+        fn = partial(programs.pgd, *static, variables, attack_eps, pgd_step_size)
         key_pgd = jax.random.fold_in(attack_key, 0)
         correct.append(stream(fn, (images[chosen], label[chosen]), key=key_pgd))
         metrics.append(_mean(f"pgd{pgd_steps}_accuracy", correct[-1]))
     if apgd_steps:
         static = (logits_fn, apgd_steps, attack_restarts, tuple(apgd_losses))
-        fn = partial(_apgd, *static, variables, attack_eps)
+        fn = partial(programs.apgd, *static, variables, attack_eps)
         key_apgd = jax.random.fold_in(attack_key, 1)
         correct.append(stream(fn, (images[chosen], label[chosen]), key=key_apgd))
         metrics.append(_mean(f"apgd{apgd_steps}_accuracy", correct[-1]))
@@ -177,7 +144,7 @@ def evaluate(
     chosen = spread(len(images), linearity_images)
     for index, eps in enumerate(linearity_eps):
         static = (logits_fn, linearity_steps, linearity_restarts, linearity_relative_step)
-        fn = partial(_linearity, *static, variables, eps)
+        fn = partial(programs.linearity, *static, variables, eps)
         key_eps = jax.random.fold_in(linearity_key, index)
         error = stream(fn, (images[chosen], label[chosen]), key=key_eps)
         metrics.append(_mean(f"local_linearity_error_{255 * eps:g}/255", error))
@@ -188,29 +155,13 @@ def evaluate(
         if view.transform is None:
             logits = stream(forward, (view.images,))
         else:
-            changed = partial(_transformed, view.transform, np.int32(view.severity))
+            changed = partial(transformed, view.transform, np.int32(view.severity))
             fn = lambda key, batch, changed=changed: forward(changed(key, batch))  # noqa: E731
             name_key = jax.random.fold_in(corruption_key, zlib.crc32(view.corruption.encode()))
             logits = stream(fn, (images,), key=jax.random.fold_in(name_key, view.severity))
         own = view.labels is not None
         add(view, logits, label_rows(view.labels, *logits.shape) if own else clean_label)
     return Evaluation(metrics, bins)
-
-
-def computed_views(
-    corrupt: Callable[[str, Key, Array, Array], Array],
-    names: Iterable[str],
-    severities: Sequence[int] = (1, 2, 3, 4, 5),
-) -> list[View]:
-    """Views that are computed on the device, one compilation per name.
-
-    Args:
-      corrupt: `(name, key, image, severity) -> image`, hashable. The same object gives the same
-        transforms, so evaluating a second run compiles nothing.
-      names: of corruptions.
-      severities: of each.
-    """
-    return [View(name, level, _named(corrupt, name)) for name in names for level in severities]
 
 
 def rows(
@@ -264,11 +215,6 @@ def spread(total: int, wanted: int | None) -> np.ndarray:
     return np.arange(wanted) * total // wanted
 
 
-@functools.cache
-def _named(corrupt: Callable[..., Array], name: str) -> Transform:
-    return partial(corrupt, name)
-
-
 def _metric(view: View, metric: str, value: float, count: int) -> dict[str, Any]:
     return {
         "corruption": view.corruption,
@@ -281,71 +227,3 @@ def _metric(view: View, metric: str, value: float, count: int) -> dict[str, Any]
 
 def _mean(metric: str, per_example: np.ndarray) -> dict[str, Any]:
     return _metric(CLEAN, metric, np.mean(per_example, dtype=np.float64), len(per_example))
-
-
-@partial(jax.jit, static_argnums=2)
-def _measures(
-    logits: Array, label: Array, num_bins: int
-) -> tuple[dict[str, Array], calibration.Bins]:
-    confidence, correct = calibration.top_prediction(logits, label)
-    bins = calibration.reliability_bins(confidence, correct, num_bins=num_bins)
-    equal_mass = calibration.equal_mass_bins(confidence, correct, num_bins=num_bins)
-    values = {
-        "accuracy": jnp.mean(correct),
-        "nll": jnp.mean(cross_entropy(logits, label)),
-        "brier": jnp.mean(brier_score(logits, label)),
-        "ece": calibration.expected_calibration_error(bins),
-        "ece_adaptive": calibration.expected_calibration_error(equal_mass),
-        "max_calibration_error": calibration.maximum_calibration_error(bins),
-        "calibration_gap": calibration.calibration_gap(bins),
-        "overconfidence_error": calibration.overconfidence_error(bins),
-    }
-    return values, bins
-
-
-@partial(jax.jit, static_argnums=0)
-def _transformed(transform: Transform, severity: Array, key: Key, images: Array) -> Array:
-    return transform(key, to_pixels(images), severity)
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _pgd(logits_fn, steps, restarts, variables, eps, step_size, key, images, label) -> Array:
-    return robustness.pgd_correct(
-        partial(logits_fn, variables),
-        to_pixels(images),
-        label,
-        key=key,
-        ball=linf(eps),
-        steps=steps,
-        step_size=step_size,
-        restarts=restarts,
-    )
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _apgd(logits_fn, steps, restarts, losses, variables, eps, key, images, label) -> Array:
-    return robustness.apgd_correct(
-        partial(logits_fn, variables),
-        to_pixels(images),
-        label,
-        key=key,
-        ball=linf(eps),
-        steps=steps,
-        restarts=restarts,
-        losses=losses,
-    )
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _linearity(
-    logits_fn, steps, restarts, relative_step, variables, eps, key, images, label
-) -> Array:
-    return local_linearity_error(
-        lambda image: cross_entropy(logits_fn(variables, image), label),
-        to_pixels(images),
-        key=key,
-        eps=eps,
-        steps=steps,
-        restarts=restarts,
-        relative_step=relative_step,
-    )

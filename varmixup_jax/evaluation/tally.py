@@ -16,8 +16,8 @@ from varmixup_jax.types import Array, Key, PyTree
 LogitsFn = Callable[[PyTree, Array], Array]
 """`(variables, image [B, H, W, C] float32 in [0, 1]) -> logits [B, K]`, in evaluation mode.
 
-Variables are an argument, so that one compilation serves every run of the same architecture. Keep one
-function object per architecture: compilations are remembered by it.
+Variables are an argument, so that one compilation serves every run of the same architecture. Keep
+one function object per architecture: compilations are remembered by it.
 """
 
 Put = Callable[[np.ndarray], Array]
@@ -30,8 +30,8 @@ def to_pixels(images: Array) -> Array:
     Raises:
       TypeError: another integer dtype.
 
-    >>> to_pixels(jnp.array([0, 51, 255], jnp.uint8)).tolist()
-    [0.0, 0.20000000298023224, 1.0]
+    >>> to_pixels(jnp.array([0, 255], jnp.uint8)).tolist()
+    [0.0, 1.0]
     """
     if images.dtype == jnp.uint8:
         return images.astype(jnp.float32) / 255.0
@@ -61,8 +61,8 @@ def map_batches(
       batch_size: rows per call, >= 1. With a sharded `put`, a multiple of the number of devices.
       key: batch number i gets `fold_in(key, i)`.
       put: places a batch.
-      in_flight: results that may be pending before the oldest is fetched, >= 1: bounds the memory on
-        the device, and lets the host prepare the next batch meanwhile.
+      in_flight: results that may be pending before the oldest is fetched, >= 1: bounds the memory
+        on the device, and lets the host prepare the next batch meanwhile.
 
     Returns:
       The results of all N examples in order, as numpy arrays.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from varmixup_jax import models, report
+from varmixup_jax import corruptions, models, report
+from varmixup_jax.evaluation.calibration import Bins, merge
+from varmixup_jax.evaluation.suite import evaluate, label_rows, rows
+from varmixup_jax.evaluation.tally import predict
+from varmixup_jax.evaluation.views import View, computed_views
 from varmixup_jax.experiment import rundir
-from varmixup_jax.experiment.gallery import vae_pictures
+from varmixup_jax.experiment.gallery import corruption_sheet, vae_pictures
 from varmixup_jax.experiment.setup import Setup
 from varmixup_jax.experiment.vae import TrainedVAE
+from varmixup_jax.losses import cross_entropy
 from varmixup_jax.training.checkpoints import SCORE, Checkpoints
 from varmixup_jax.training.classifier import classifier_loss
 from varmixup_jax.training.logs import RunLog, write_json
@@ -26,6 +32,7 @@ from varmixup_jax.types import PyTree, TrainState
 from varmixup_jax.vicinal.methods import build
 from varmixup_jax.vicinal.objective import empirical_risk
 
+EVALUATION_SEED = 0  # of attacks, linearity and corruptions, the same for every run
 PROBE = 1000  # training images on which clean training accuracy is measured
 
 
@@ -74,10 +81,10 @@ def train_and_evaluate(
             raise
         trained = time.monotonic() - began
         params, stats = state.params, state.stats
-        rows, arrays = _evaluate(config, setup, vae, variables, seed)
-        rows = [{"run": name, "method": method, "seed": seed, "step": step, **row} for row in rows]
+        who = {"run": name, "method": method, "seed": seed, "step": step}
+        lines, arrays = _evaluate(config, setup, vae, variables, who)
         rundir.save_arrays(directory / "artifacts.npz", arrays)
-        rundir.write_rows(directory / "results.jsonl", rows)
+        rundir.write_rows(directory / "results.jsonl", lines)
         summary |= {
             "status": "done",
             "steps": plan.total_steps,
@@ -172,7 +179,7 @@ def _train(
                     key=run_key,
                     data_seed=seed,
                     mapping=mapping,
-                    hooks=_hooks(setup, plan, schedule, log, checkpoints),
+                    hooks=_hooks(config, setup, plan, schedule, log, checkpoints),
                 )
         checkpoints.wait()
         last = mapping.collect(state)
@@ -183,9 +190,24 @@ def _train(
     return plan, last, evaluated(chosen), chosen_step
 
 
-def _hooks(setup: Setup, plan: Plan, schedule: Any, log: RunLog, checkpoints: Checkpoints) -> Hooks:
-    data, mapping, evaluator = setup.data, setup.mapping, setup.evaluator
+def _hooks(
+    config: ConfigDict,
+    setup: Setup,
+    plan: Plan,
+    schedule: Any,
+    log: RunLog,
+    checkpoints: Checkpoints,
+) -> Hooks:
+    data, mapping = setup.data, setup.mapping
     clock = {"last": time.monotonic()}
+
+    def quick(variables: PyTree, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        size = config.eval.batch_size
+        put = mapping.shard_batch
+        scores = predict(setup.logits, variables, images, batch_size=size, put=put)
+        nll = cross_entropy(jnp.asarray(scores), label_rows(labels, *scores.shape))
+        right = scores.argmax(axis=1) == labels
+        return {"accuracy": float(np.mean(right)), "nll": float(jnp.mean(nll))}
 
     def metrics(step: int, means: dict[str, float], images: int) -> None:
         now = time.monotonic()
@@ -203,9 +225,9 @@ def _hooks(setup: Setup, plan: Plan, schedule: Any, log: RunLog, checkpoints: Ch
         variables = evaluated(plain)
         seen = {}
         if len(data.val_images):
-            found = evaluator.quick(variables, data.val_images, data.val_labels)
+            found = quick(variables, data.val_images, data.val_labels)
             seen = {SCORE: found["accuracy"], "val_nll": found["nll"]}
-        probe = evaluator.quick(variables, data.train_images[:PROBE], data.train_labels[:PROBE])
+        probe = quick(variables, data.train_images[:PROBE], data.train_labels[:PROBE])
         log.metrics(
             step, epoch=step / plan.steps_per_epoch, clean_accuracy=probe["accuracy"], **seen
         )
@@ -217,29 +239,58 @@ def _hooks(setup: Setup, plan: Plan, schedule: Any, log: RunLog, checkpoints: Ch
 
 
 def _evaluate(
-    config: ConfigDict, setup: Setup, vae: TrainedVAE | None, variables: PyTree, seed: int
+    config: ConfigDict, setup: Setup, vae: TrainedVAE | None, variables: PyTree, who: dict[str, Any]
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """Rows of results, and the arrays that the pictures are drawn from."""
-    data, evaluator = setup.data, setup.evaluator
-    found, bins = evaluator.measures(variables, data.test_images, data.test_labels)
-    key = jax.random.fold_in(jax.random.key(seed), 1)
-    found += evaluator.robustness(variables, data.test_images, data.test_labels, key)
-    rows = [
-        {
-            "dataset": data.name,
-            "split": "test",
-            "corruption": "none",
-            "severity": 0,
-            **measure._asdict(),
-        }
-        for measure in found
-    ]
-    count = np.maximum(np.asarray(bins.count), 1.0)
-    arrays = {
-        "reliability_count": np.asarray(bins.count),
-        "reliability_confidence": np.asarray(bins.confidence) / count,
-        "reliability_accuracy": np.asarray(bins.correct) / count,
-    }
+    c, data = config.eval, setup.data
+    # One key for all runs: every method and seed is measured on the same corrupted images.
+    found = evaluate(
+        setup.logits,
+        variables,
+        data.test_images,
+        data.test_labels,
+        key=jax.random.key(EVALUATION_SEED),
+        batch_size=c.batch_size,
+        num_bins=c.bins,
+        corruptions=_views(config, setup),
+        attack_eps=c.attack_eps,
+        attack_restarts=c.attack_restarts,
+        attack_images=c.attack_examples or None,
+        pgd_steps=c.attack_steps if c.attack_examples else 0,
+        pgd_step_size=c.attack_step_size,
+        apgd_steps=c.apgd_steps if c.attack_examples else 0,
+        linearity_eps=tuple(c.linearity_eps) if c.linearity_examples else (),
+        linearity_steps=c.linearity_steps,
+        linearity_restarts=c.linearity_restarts,
+        linearity_images=c.linearity_examples or None,
+        put=setup.mapping.shard_batch,
+    )
+    lines = [row._asdict() for row in rows(found, dataset=data.name, split="test", **who)]
+    for line in lines:
+        if line["corruption"] != "none":
+            line["corruption_source"] = "computed"
+        if line["corruption"] == "frost":
+            line["frost_source"] = corruptions.frost_source(None)
+    arrays = _reliability(found.bins["none", 0], "reliability")
+    corrupted = [bins for (name, _), bins in found.bins.items() if name in corruptions.NAMES]
+    if corrupted:
+        arrays |= _reliability(merge(*corrupted), "reliability_corrupted")
+        arrays |= corruption_sheet(setup.corrupt, data.test_images[0])
     if vae:
         arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
-    return rows, arrays
+    return lines, arrays
+
+
+def _views(config: ConfigDict, setup: Setup) -> Iterable[View]:
+    if config.eval.corruptions == "none":
+        return ()
+    return computed_views(setup.corrupt, corruptions.NAMES, corruptions.SEVERITIES)
+
+
+def _reliability(bins: Bins, name: str) -> dict[str, np.ndarray]:
+    count = np.maximum(np.asarray(bins.count), 1.0)
+    return {
+        f"{name}_count": np.asarray(bins.count),
+        f"{name}_confidence": np.asarray(bins.confidence) / count,
+        f"{name}_accuracy": np.asarray(bins.correct) / count,
+    }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from varmixup_jax import corruptions
 from varmixup_jax.experiment.vae import TrainedVAE
-from varmixup_jax.types import Array
+from varmixup_jax.types import Array, Key
 from varmixup_jax.vicinal.mixing import interpolate
 
 RECONSTRUCTIONS, PAIRS, STEPS, SAMPLES = 10, 5, 9, 20
@@ -52,6 +55,18 @@ def vae_pictures(trained: TrainedVAE, images: np.ndarray, seed: int) -> dict[str
         "pixel_grid": folded(grid(shown)),
         "prior_samples": _bytes(decode(params, prior)),
     }
+
+
+def corruption_sheet(
+    corrupt: Callable[[str, Key, Array, Array], Array], image: np.ndarray
+) -> dict[str, np.ndarray]:
+    """One uint8 image `[H, W, C]` under all corruptions: `corruption_sheet` and its names."""
+    one = jnp.asarray(image[None], jnp.float32) / 255.0
+    sheet = [
+        [_bytes(corrupt(name, jax.random.key(0), one, s))[0] for s in corruptions.SEVERITIES]
+        for name in corruptions.NAMES
+    ]
+    return {"corruption_sheet": np.array(sheet), "corruption_names": np.array(corruptions.NAMES)}
 
 
 def _bytes(image: Array) -> np.ndarray:

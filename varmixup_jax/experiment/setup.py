@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from varmixup_jax import corruptions
 from varmixup_jax.data import Dataset, crop_and_flip, load
-from varmixup_jax.evaluation.suite import Evaluator, Settings
 from varmixup_jax.models import build_classifier
 from varmixup_jax.models.forward import as_apply
 from varmixup_jax.training.parallel import Mapping, distribute
@@ -29,8 +29,11 @@ class Setup(NamedTuple):
       module: the classifier.
       apply: the classifier as a pure function.
       mapping: over the devices.
-      evaluator: the measures, compiled once for all runs.
+      logits: `(variables, image) -> logits` in evaluation mode; one object, so that the compiled
+        measures serve all runs.
       augment: `(key, image) -> image` of the training recipe.
+      corrupt: `(name, key, images, severity) -> images` with the table for these images; one object,
+        so that each corruption is compiled once for all runs.
       steps_per_call: training steps in one program.
     """
 
@@ -38,8 +41,9 @@ class Setup(NamedTuple):
     module: nn.Module
     apply: Callable[..., tuple[Array, PyTree]]
     mapping: Mapping
-    evaluator: Evaluator
+    logits: Callable[[PyTree, Array], Array]
     augment: Callable[[Key, Array], Array]
+    corrupt: Callable[[str, Key, Array, Array], Array]
     steps_per_call: int
 
 
@@ -102,13 +106,10 @@ def prepare(config: ConfigDict) -> Setup:
         module,
         apply,
         mapping,
-        Evaluator(logits, evaluation_settings(config)),
+        logits,
         augmentation(config.data.pad, config.data.flip),
+        partial(
+            corruptions.corrupt, table="cifar" if data.image_shape[0] <= 32 else "tiny_imagenet"
+        ),
         config.parallel.steps_per_call or per_call,
     )
-
-
-def evaluation_settings(config: ConfigDict) -> Settings:
-    """The plain settings of `config.eval`."""
-    fields: dict[str, Any] = config.eval.to_dict()
-    return Settings(**{name: fields[name] for name in Settings._fields})

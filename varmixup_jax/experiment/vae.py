@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,7 +112,7 @@ def reconstruct(vae: VAE, params: PyTree, images: np.ndarray, batch_size: int) -
         mean, _ = vae.encode(params, image.astype(jnp.float32) / 255.0)
         return vae.decode(params, mean).astype(jnp.float32)
 
-    return map_batches(lambda _, image: one(params, image), [images], batch_size=batch_size)
+    return map_batches(partial(one, params), [images], batch_size=batch_size)
 
 
 @contextmanager
@@ -211,9 +212,7 @@ def _latents(
     def one(params: PyTree, image: Array) -> Array:
         return vae.encode(params, image.astype(jnp.float32) / 255.0)[0].astype(jnp.float32)
 
-    means = map_batches(
-        lambda _, image: one(params, image), [images], batch_size=config.eval.batch_size
-    )
+    means = map_batches(partial(one, params), [images], batch_size=config.eval.batch_size)
     temporary = path.with_name(".latents.tmp.npy")
     np.save(temporary, means, allow_pickle=False)
     temporary.replace(path)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from varmixup_jax.report.measures import Board, Stat
-from varmixup_jax.report.poster import published
+from varmixup_jax.report.poster import MEASURES, published
 from varmixup_jax.report.series import Curve, Reliability
 from varmixup_jax.report.style import GRID, INK, MUTED, PAPER, Style, panel
 from varmixup_jax.report.tables import Column
@@ -39,11 +39,7 @@ def dots(column: Column, board: Board, look: Mapping[str, Style]) -> list[Dot]:
         seeds = [value for value in map(column.value, group.members) if value is not None]
         each = tuple(value * column.scale for value in seeds)
         row = published(board.dataset, group.method)
-        paper = None
-        if row is not None and column.key == "clean":
-            paper = (row.clean, row.clean_spread)
-        elif row is not None and column.key == "corrupted":
-            paper = (row.corrupted, row.corrupted_spread)
+        paper = row.of(column.key) if row is not None and column.key in MEASURES else None
         found.append(Dot(group.label, look[group.label], scaled, each, paper))
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from matplotlib.figure import Figure
 
 from varmixup_jax.report.style import Style, data_uri, key, svg
-from varmixup_jax.report.tables import Cell, Grid
+from varmixup_jax.report.tables import PAPER_PREFIX, Cell, Grid
 
 
 def escape(value: object) -> str:
@@ -50,30 +50,34 @@ def paragraph(text: str, kind: str = "") -> str:
     return f"<p{f' class={kind}' if kind else ''}>{escape(text)}</p>"
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], kind: str = "") -> str:
-    """A table in a box that scrolls sideways on a small screen; the first column stays in view."""
-    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
+def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], kind: str = "numbers") -> str:
+    """A table in a box that scrolls sideways on a small screen; the first column stays in view.
+
+    Columns whose heading begins with `PAPER_PREFIX` are set apart from ours.
+    """
+    classes = [' class="paper"' if h.startswith(PAPER_PREFIX) else "" for h in headings]
+    head = "".join(
+        f'<th scope="col"{mark}><span>{escape(heading)}</span></th>'
+        for heading, mark in zip(headings, classes, strict=True)
+    )
     lines = []
     for first, *others in rows:
         cells = "".join(
-            f"<td>{f'<b>{escape(cell.text)}</b>' if cell.best else escape(cell.text)}</td>"
-            for cell in others
+            f"<td{mark}>{f'<b>{escape(cell.text)}</b>' if cell.best else escape(cell.text)}</td>"
+            for cell, mark in zip(others, classes[1:], strict=True)
         )
-        lines.append(f'<tr><th scope="row">{escape(first.text)}</th>{cells}</tr>')
+        lines.append(f'<tr><th scope="row"><span>{escape(first.text)}</span></th>{cells}</tr>')
     body = "\n".join(lines)
     return (
-        f'<div class="scroll" tabindex="0"><table class="{kind or "numbers"}">'
+        f'<div class="scroll" tabindex="0"><table class="{kind}">'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
 
 def results_table(grid: Grid) -> str:
-    """The results of one data set with their remarks; the paper's columns are set apart."""
-    text = table(grid.headings, grid.rows, "numbers results")
-    paper = sum(heading.startswith("Paper") for heading in grid.headings)
-    if paper:
-        text = text.replace('class="numbers results"', 'class="numbers results paper"')
+    """The results of one data set with their remarks."""
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in grid.remarks)
+    text = table(grid.headings, grid.rows, "numbers results")
     return f'{text}\n<ul class="remarks">{remarks}</ul>'
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 CITATION = "Mangla et al. 2021 (arXiv:2003.06566)"
+MEASURES = ("clean", "corrupted")
 
 
 class Published(NamedTuple):
@@ -20,6 +21,11 @@ class Published(NamedTuple):
     corrupted_spread: float
     clean: float
     clean_spread: float
+
+    def of(self, measure: str) -> tuple[float, float]:
+        """Mean and spread of one of `MEASURES`."""
+        pairs = {"clean": (self.clean, self.clean_spread)}
+        return {**pairs, "corrupted": (self.corrupted, self.corrupted_spread)}[measure]
 
 
 PAPER: Mapping[str, Mapping[str, Published]] = {

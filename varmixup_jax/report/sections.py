@@ -53,14 +53,12 @@ class Scene(NamedTuple):
 
 def measures(scene: Scene) -> list[str]:
     """A dot chart of every measure of the table."""
-    drawn = []
-    for column in columns(scene.board):
-        rows = dots(column, scene.board, scene.look)
-        if rows:
-            drawn.append(markup.chart(dot_chart(column, rows), column.heading))
+    found = [(column, dots(column, scene.board, scene.look)) for column in columns(scene.board)]
+    found = [(column, rows) for column, rows in found if rows]
     note = "Large mark: mean, bar: ± std over seeds. Small dots: each seed."
-    if any(row.paper for c in columns(scene.board) for row in dots(c, scene.board, scene.look)):
+    if any(row.paper for _, rows in found for row in rows):
         note += " Hollow grey diamond: the paper's number, printed for comparison."
+    drawn = [markup.chart(dot_chart(column, rows), column.heading) for column, rows in found]
     return [markup.paragraph(note, "note"), markup.charts(drawn)] if drawn else []
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from varmixup_jax.report.measures import Board, Measures, Stat, adversarial_metrics
-from varmixup_jax.report.poster import CITATION, PAPER, published
+from varmixup_jax.report.poster import CITATION, MEASURES, PAPER, published
 
+PAPER_PREFIX = "Paper: "  # begins the headings of columns that are not ours
 TITLES = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
@@ -37,7 +38,7 @@ class Column(NamedTuple):
     @property
     def heading(self) -> str:
         """Title, unit and the direction of improvement."""
-        arrow = {"high": " ↑", "low": " ↓", None: ""}[self.better]
+        arrow = {"high": "\u00a0↑", "low": "\u00a0↓", None: ""}[self.better]
         return f"{self.title}{f' ({self.unit})' if self.unit else ''}{arrow}"
 
 
@@ -92,25 +93,26 @@ def columns(board: Board) -> list[Column]:
 
 
 def results(board: Board) -> Grid:
-    """The table of one data set: mean ± sample standard deviation over seeds, then the paper's."""
+    """The table of one data set: mean ± sample standard deviation over seeds.
+
+    Where the paper has numbers for the data set, its columns stand beside ours.
+    """
     shown = columns(board)
-    paper = board.dataset in PAPER
-    headings = ["Method", "Seeds", *(column.heading for column in shown)]
-    if paper:
-        headings += ["Paper: clean acc. (%)", "Paper: corrupted acc. (%)"]
-    stats = [[group.stat(column.value) for column in shown] for group in board.groups]
-    best = [_best(column, [row[i] for row in stats]) for i, column in enumerate(shown)]
-    rows = []
-    for number, group in enumerate(board.groups):
-        runs = len(group.members)
-        cells = [Cell(group.label), Cell(str(runs))]
-        for i, column in enumerate(shown):
-            cells.append(Cell(stat_text(stats[number][i], column, runs), number in best[i]))
-        if paper:
-            cells += [Cell(text) for text in _paper_texts(board.dataset, group.method)]
-        rows.append(tuple(cells))
+    rows = [[Cell(group.label), Cell(str(len(group.members)))] for group in board.groups]
+    headings = ["Method", "Seeds"]
+    for column in shown:
+        stats = [group.stat(column.value) for group in board.groups]
+        best = _best(column, stats)
+        headings.append(column.heading)
+        for i, (group, stat) in enumerate(zip(board.groups, stats, strict=True)):
+            rows[i].append(Cell(stat_text(stat, column, len(group.members)), i in best))
+        if board.dataset in PAPER and column.key in MEASURES:
+            headings.append(f"{PAPER_PREFIX}{column.title.lower()} ({column.unit})")
+            for cells, group in zip(rows, board.groups, strict=True):
+                cells.append(Cell(_paper_text(board.dataset, group.method, column.key)))
     title = f"{TITLES.get(board.dataset, board.dataset)}, {board.split} set"
-    return Grid(title, tuple(headings), tuple(rows), tuple(_remarks(board, paper)))
+    paper = any(heading.startswith(PAPER_PREFIX) for heading in headings)
+    return Grid(title, tuple(headings), tuple(map(tuple, rows)), tuple(_remarks(board, paper)))
 
 
 def stat_text(stat: Stat | None, column: Column, runs: int) -> str:
@@ -128,26 +130,24 @@ def stat_text(stat: Stat | None, column: Column, runs: int) -> str:
 
 
 def _best(column: Column, stats: Sequence[Stat | None]) -> set[int]:
-    """Rows with the best mean as printed (ties share it); none where only one row is."""
+    """Rows with the best mean as printed (ties share it); none where all are equal."""
     found = {
         i: round(s.mean * column.scale, column.digits)
         for i, s in enumerate(stats)
         if s is not None and math.isfinite(s.mean)
     }
-    if column.better is None or len(stats) < 2 or not found:
+    if column.better is None or len(set(found.values())) < 2:
         return set()
     top = max(found.values()) if column.better == "high" else min(found.values())
     return {i for i, value in found.items() if value == top}
 
 
-def _paper_texts(dataset: str, method: str) -> tuple[str, str]:
+def _paper_text(dataset: str, method: str, key: str) -> str:
     row = published(dataset, method)
     if row is None:
-        return "–", "–"
-    return (
-        f"{row.clean:.2f} ± {row.clean_spread:.2f}",
-        f"{row.corrupted:.2f} ± {row.corrupted_spread:.2f}",
-    )
+        return "–"
+    mean, spread = row.of(key)
+    return f"{mean:.2f} ± {spread:.2f}"
 
 
 def _remarks(board: Board, paper: bool) -> list[str]:
@@ -165,7 +165,10 @@ def _remarks(board: Board, paper: bool) -> list[str]:
             if row.dataset == board.dataset and row.split == board.split:
                 for name, value in row.notes:
                     notes.setdefault(name, set()).add(value)
-    remarks += [f"{k.replace('_', ' ')}: {', '.join(sorted(v))}." for k, v in sorted(notes.items())]
+    remarks += [
+        f"{k.replace('_', ' ').capitalize()}: {', '.join(sorted(v))}."
+        for k, v in sorted(notes.items())
+    ]
     for run in board.repeats:
         remarks.append(f"{run.name} repeats a seed of the same configuration and is left out.")
     if paper:

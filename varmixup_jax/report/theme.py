@@ -41,17 +41,18 @@ thead th {{ color: var(--muted); font-weight: 600; font-size: .8rem; line-height
   vertical-align: bottom; background: var(--paper-tint); min-width: 5.4em; }}
 tbody tr:last-child > * {{ border-bottom: 0; }}
 tr > :first-child {{ text-align: left; position: sticky; left: 0; z-index: 1; min-width: 0;
-  max-width: 44vw; overflow-wrap: anywhere; border-right: 1px solid var(--line); }}
+  border-right: 1px solid var(--line); }}
+tr > :first-child span {{ display: block; width: max-content; max-width: min(38vw, 20em);
+  overflow-wrap: anywhere; }}
 tbody tr > :first-child {{ font-weight: 600; background: var(--card); }}
 tbody tr:hover > * {{ background: var(--paper-tint); }}
 .numbers td {{ white-space: nowrap; }}
 .numbers b {{ color: var(--accent); }}
 .results th:nth-child(2), .results td:nth-child(2) {{ min-width: 0; color: var(--muted); }}
-.paper tr > :nth-last-child(-n+2) {{ color: var(--muted); background: var(--paper-tint);
-  font-style: italic; }}
-.paper tr > :nth-last-child(2) {{ border-left: 2px solid var(--line); }}
+th.paper, td.paper {{ color: var(--muted); background: var(--paper-tint); font-style: italic; }}
 .texts th, .texts td {{ text-align: left; }}
 .texts td {{ overflow-wrap: anywhere; min-width: 5.5em; max-width: 34em; }}
+tbody tr > :first-child span {{ line-height: 1.4; }}
 .runs td:last-child {{ font-family: ui-monospace, Consolas, monospace; font-size: .78rem;
   min-width: 24em; }}
 .remarks {{ color: var(--muted); font-size: .85rem; padding-left: 1.2em; margin: 12px 0 0; }}

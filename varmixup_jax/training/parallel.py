@@ -36,6 +36,8 @@ class Mapping(NamedTuple):
       axis_name: what `make_step` must be told, None under jit.
       replicate: a tree of host or device arrays -> one copy on every device.
       collect: a replicated tree -> plain arrays (the inverse of `replicate`).
+      shard_batch: a host batch `[B, ...]` for evaluation -> spread over the devices where the
+        mapping is jit's and B is divisible, else on one device.
       shard_order: host int32 `[S, B]` -> placed so that each device holds its columns.
       compile: a `Run` -> the mapped program, its state donated.
     """
@@ -45,6 +47,7 @@ class Mapping(NamedTuple):
     axis_name: str | None
     replicate: Callable[[PyTree], PyTree]
     collect: Callable[[PyTree], PyTree]
+    shard_batch: Callable[[np.ndarray], Array]
     shard_order: Callable[[np.ndarray], Array]
     compile: Callable[[Run], Run]
 
@@ -82,6 +85,11 @@ def _by_jit(mesh: jax.sharding.Mesh) -> Mapping:
 
         return jax.tree.map(one, tree)
 
+    def shard_batch(batch: np.ndarray) -> Array:
+        if len(batch) % mesh.size:
+            return jnp.asarray(batch)
+        return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(AXIS)))
+
     def compile_(run: Run) -> Run:
         return jax.jit(run, donate_argnums=0, out_shardings=everywhere)
 
@@ -91,6 +99,7 @@ def _by_jit(mesh: jax.sharding.Mesh) -> Mapping:
         None,
         replicate,
         lambda tree: tree,
+        shard_batch,
         partial(jax.device_put, device=by_column),
         compile_,
     )
@@ -133,6 +142,7 @@ def _by_pmap(mesh: jax.sharding.Mesh, devices: Sequence[jax.Device]) -> Mapping:
         AXIS,
         replicate,
         lambda tree: jax.tree.map(lambda leaf: leaf[0], tree),
+        jnp.asarray,
         shard_order,
         compile_,
     )

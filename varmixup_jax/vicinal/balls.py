@@ -129,7 +129,10 @@ def uniform_start(key: Key, ball: Ball, shape: tuple[int, ...]) -> Array:
 
 
 def zero_start(key: Key, ball: Ball, shape: tuple[int, ...]) -> Array:
-    """The image itself. The gradient of a distance *from the image* is 0 there."""
+    """The image itself. The gradient of a distance *from the image* is 0 there.
+
+    Up to rounding, whose sign an l-infinity step would follow: start such a distance elsewhere.
+    """
     del key, ball
     return jnp.zeros(shape, jnp.float32)
 

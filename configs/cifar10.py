@@ -1,0 +1,54 @@
+"""CIFAR-10 with a CIFAR ResNet-18.
+
+    python -m varmixup_jax.data.prepare cifar10                               # once
+    python -m varmixup_jax.main --config=configs/cifar10.py                   # VarMixup
+    python -m varmixup_jax.main --config=configs/cifar10.py:mixup             # another method
+    python -m varmixup_jax.main --config=configs/cifar10.py:all,poster_guess  # all nine, preset 2
+
+Presets: `modern` (default: SGD, one-cycle, bfloat16, batch 512, 30 epochs) and `poster_guess`
+(ResNet-34, Adam 1e-3 constant, batch 128, 100 epochs: what evidence suggests the authors ran; not a
+claim of exact reproduction).
+
+Cost: about 10^5 GFLOP an epoch (3.3 GFLOP an image and training step); attacks cost 6 to 9 times
+that. Result: see the results table in README.md; rows that were not run are not there.
+"""
+
+from varmixup_jax.config import base_config, method_argument
+
+
+def get_config(argument=None):
+    c = base_config()
+    c.method, preset = method_argument(argument, "varmixup", "modern", "poster_guess")
+
+    c.data.source = "tfds:cifar10"
+    c.data.val_fraction = 0.02
+    c.data.pad = 4
+    c.data.flip = True
+
+    c.eval.corruptions = "computed"
+    c.vae.latent_size = 16  # an 8x8x16 grid
+    c.vae.width = 64
+    c.vae.blocks = 2
+    c.vae.epochs = 30.0
+    c.vae.batch_size = 256
+
+    if preset == "modern":
+        c.model.name = "resnet18"
+        c.model.dtype = "bfloat16"
+        c.vae.dtype = "bfloat16"
+        c.epochs = 30.0
+        c.batch_size = 512
+        c.ema_decay = 0.995
+        c.optim.learning_rate = 0.4
+        c.optim.schedule = "onecycle"
+        c.optim.warmup = 0.2
+        c.optim.nesterov = True
+    else:
+        c.model.name = "resnet34"
+        c.epochs = 100.0
+        c.batch_size = 128
+        c.optim.name = "adam"
+        c.optim.schedule = "constant"
+        c.optim.learning_rate = 1e-3
+        c.optim.weight_decay = 0.0
+    return c

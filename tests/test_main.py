@@ -1,0 +1,189 @@
+"""The real command line on digits, in processes of its own: results, resumption, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = (
+    "--config.epochs=4",
+    "--config.model.width=4",
+    "--config.data.limit=320",
+    "--config.eval.every_epochs=1",
+    "--config.eval.corruptions=none",
+    "--config.eval.attack_examples=40",
+    "--config.eval.attack_steps=2",
+    "--config.eval.linearity_examples=40",
+    "--config.eval.linearity_steps=2",
+    "--config.eval.linearity_eps=(0.03,)",
+    "--config.vae.epochs=2",
+    "--config.vae.width=4",
+    "--config.vae.latent_size=4",
+    "--config.vae.blocks=0",
+)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A cache (compiled programs, VAEs) that the tests of this file share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def command(shared, workdir, *words, recipe="digits.py", quick=QUICK):
+    arguments = [f"--config=configs/{recipe}", f"--workdir={workdir}", *quick, *words]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(shared), "JAX_PLATFORMS": "cpu"}
+    environment.pop("XLA_FLAGS", None)
+    return [sys.executable, "-m", "varmixup_jax.main", *arguments], environment
+
+
+def launch(shared, workdir, *words, **options):
+    line, environment = command(shared, workdir, *words, **options)
+    return subprocess.run(
+        line, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def summary(workdir):
+    return json.loads((workdir / "summary.json").read_text())
+
+
+def results(workdir):
+    return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def straight(shared, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    done = launch(shared, workdir)
+    assert done.returncode == 0, done.stderr
+    return workdir, done
+
+
+def test_a_run_leaves_what_it_should(straight):
+    workdir, done = straight
+    found = summary(workdir)
+    assert found["status"] == "done"
+    assert found["steps"] == 20
+    assert len(found["params_sha256"]) == 64
+    assert found["vae"]["psnr"] > 5
+    rows = results(workdir)
+    expected = {"run", "method", "seed", "step", "dataset", "split", "corruption", "severity"}
+    assert set(rows[0]) == expected | {"metric", "value", "count"}
+    values = {row["metric"]: row["value"] for row in rows}
+    assert {"accuracy", "nll", "brier", "ece", "ece_adaptive", "pgd2_accuracy"} <= set(values)
+    assert any(name.startswith("local_linearity_error") for name in values)
+    assert values["accuracy"] > 0.2  # four epochs on 320 digits, chance is 0.1
+    for name in ("config.json", "metrics.jsonl", "artifacts.npz", "report.html", "report.md"):
+        assert (workdir / name).stat().st_size > 0
+    assert list((workdir / "pictures").glob("*.png"))
+    assert "accuracy" in done.stdout
+
+
+def test_a_finished_run_is_not_repeated(straight, shared):
+    workdir, _ = straight
+    before = (workdir / "summary.json").read_bytes()
+    again = launch(shared, workdir)
+    assert again.returncode == 0, again.stderr
+    assert (workdir / "summary.json").read_bytes() == before
+
+
+def test_another_configuration_is_refused_with_the_fields_that_differ(straight, shared):
+    workdir, _ = straight
+    before = (workdir / "config.json").read_bytes()
+    refused = launch(shared, workdir, "--config.optim.learning_rate=0.2")
+    assert refused.returncode == 2
+    assert "config.optim.learning_rate = 0.2 (there: 0.1)" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (workdir / "config.json").read_bytes() == before
+
+
+def test_killed_runs_resume_to_the_same_bits(straight, shared, tmp_path):
+    """kill -9 in mid-training, three times; the end is that of the straight run."""
+    workdir = tmp_path / "killed"
+    log = workdir / "metrics.jsonl"
+    for epochs in (1, 2, 3):
+        line, environment = command(shared, workdir)
+        process = subprocess.Popen(
+            line, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None:
+            steps = [0]
+            if log.exists():
+                for text in log.read_text().splitlines():
+                    if text.endswith("}"):
+                        steps.append(json.loads(text)["step"])
+            if max(steps) >= 5 * epochs - 1:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = launch(shared, workdir)
+    assert done.returncode == 0, done.stderr
+    assert summary(workdir)["params_sha256"] == summary(straight[0])["params_sha256"]
+    mine, theirs = results(workdir), results(straight[0])
+    assert mine == theirs
+
+
+def test_several_methods_end_in_a_comparison(shared, tmp_path):
+    done = launch(shared, tmp_path / "sweep", recipe="digits.py:erm,varmixup")
+    assert done.returncode == 0, done.stderr
+    places = sorted(p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir())
+    assert places == ["erm-s0", "varmixup-s0"]
+    page = (tmp_path / "sweep" / "report.html").read_text()
+    assert "erm" in page
+    assert "varmixup" in page
+    assert "VarMixup" in (tmp_path / "sweep" / "report.md").read_text()
+
+
+def test_a_non_finite_loss_ends_with_code_3(shared, tmp_path):
+    workdir = tmp_path / "nan"
+    words = ("--config.optim.learning_rate=1e30", "--config.optim.schedule=constant")
+    failed = launch(shared, workdir, *words, recipe="digits.py:erm")
+    assert failed.returncode == 3, failed.stderr
+    assert "step" in failed.stderr
+    found = summary(workdir)
+    assert found["status"] == "failed"
+    assert "step" in found["error"]
+
+
+REFUSED = [
+    (("--config.optim.lr=1",), "config.optim.lr"),
+    (("--config.epochs=many",), "epochs"),
+    (("--config.epochs=0",), "config.epochs = 0.0: must be > 0"),
+    (("--config.method=varmixp",), "did you mean varmixup"),
+    (("--config.model.name=resnet19",), "did you mean resnet18"),
+    (("--config.data.source=digit",), "did you mean digits"),
+    (("--config.parallel.devices=7",), "config.parallel.devices = 7"),
+    (("--config.vae.epochs=0",), "needs a VAE"),
+    (("--config.data.source=npz:/nowhere.npz",), "/nowhere.npz"),
+    (("--confg.x=1",), "confg"),
+    (("stray",), "stray"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED, ids=[w[0] for w, _ in REFUSED])
+def test_refusals_are_one_line_and_write_nothing(words, message, shared, tmp_path):
+    refused = launch(shared, tmp_path / "run", *words, quick=())
+    assert refused.returncode == 2, refused.stderr
+    errors = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [("digits.py:varmixp", "did you mean varmixup"), ("digitz.py", "configs/digitz.py")],
+)
+def test_recipes_that_do_not_load(recipe, message, shared, tmp_path):
+    refused = launch(shared, tmp_path / "run", recipe=recipe, quick=())
+    assert refused.returncode == 2
+    assert message in refused.stderr.splitlines()[-1]

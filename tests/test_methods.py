@@ -1,0 +1,191 @@
+"""Every registered method keeps the guarantees that `Vicinity` states."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy
+
+from varmixup_jax.losses import ce
+from varmixup_jax.types import Draw, Env, Term
+from varmixup_jax.vicinal import methods
+from varmixup_jax.vicinal.mixing import dirac
+from varmixup_jax.vicinal.objective import Frozen, empirical_risk
+
+WEIGHTS = jax.random.normal(jax.random.key(5), (64, 4))
+
+
+def logits(image):
+    return image.reshape(image.shape[0], -1) @ WEIGHTS
+
+
+def encode(image):
+    return 4.0 * image - 2.0
+
+
+def decode(latent):
+    return jax.nn.sigmoid(latent)
+
+
+ENV = Env(logits, encode, decode)
+# What turns each vicinity into the identity: no mixing (alpha 0), or an attack of radius 0.
+NEUTRAL = {
+    "mixup": {"alpha": 0.0},
+    "manifold_mixup": {"alpha": 0.0},
+    "at": {"eps": 0.0},
+    "trades": {"eps": 0.0},
+    "iat": {"eps": 0.0, "alpha": 0.0},
+}
+TERMS = [
+    pytest.param(name, i, id=f"{name}-{i}")
+    for name in methods.METHODS
+    for i in range(len(methods.build(name)))
+]
+
+
+@pytest.fixture
+def draw():
+    image = jax.random.uniform(jax.random.key(7), (8, 8, 8, 1))
+    label = jax.nn.softmax(3 * jax.random.normal(jax.random.key(8), (8, 4)))
+    return Draw(image, label)
+
+
+def sample(name, index, draw, key=0, **settings):
+    term = methods.build(name, **settings)[index]
+    return term.vicinity(jax.random.key(key), ENV, draw)
+
+
+@pytest.mark.parametrize(("name", "index"), TERMS)
+def test_shapes_dtypes_and_ranges_are_kept(name, index, draw):
+    out = sample(name, index, draw)
+    assert (out.image.shape, out.image.dtype) == (draw.image.shape, draw.image.dtype)
+    assert (out.label.shape, out.label.dtype) == (draw.label.shape, draw.label.dtype)
+    assert float(jnp.min(out.image)) >= 0
+    assert float(jnp.max(out.image)) <= 1
+    np.testing.assert_allclose(out.label.sum(axis=1), 1.0, rtol=1e-5)
+    hidden = jax.random.normal(jax.random.key(1), (8, 2, 2, 3))
+    assert out.tap(1, hidden).shape == hidden.shape
+
+
+@pytest.mark.parametrize(("name", "index"), TERMS)
+def test_same_key_same_sample(name, index, draw):
+    first, second = sample(name, index, draw, key=4), sample(name, index, draw, key=4)
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.label, second.label)
+
+
+@pytest.mark.parametrize(("name", "index"), TERMS)
+def test_labels_enter_linearly(name, index, draw):
+    if name in ("at", "trades", "iat"):
+        pytest.skip("an attack chooses its image by the label; the label itself is kept")
+    other = draw._replace(label=draw.label[::-1])
+    both = draw._replace(label=0.25 * draw.label + 0.75 * other.label)
+    expected = 0.25 * sample(name, index, draw).label + 0.75 * sample(name, index, other).label
+    np.testing.assert_allclose(sample(name, index, both).label, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "index"), TERMS)
+def test_neutral_settings_give_the_input_back(name, index, draw):
+    settings = NEUTRAL.get(name, {"alpha": 0.0} if name != "erm" else {})
+    out = sample(name, index, draw, **settings)
+    through_vae = methods.METHODS[name].vae != "none"
+    expected = decode(encode(draw.image)) if through_vae else draw.image
+    np.testing.assert_allclose(out.image, expected, atol=1e-6)
+    np.testing.assert_allclose(out.label, draw.label, rtol=1e-6)
+    hidden = jax.random.normal(jax.random.key(1), (8, 2, 2, 3))
+    np.testing.assert_array_equal(out.tap(0, hidden), hidden)
+
+
+def test_the_nine_methods_are_the_terms_of_the_table():
+    weights = {name: [t.weight for t in methods.build(name)] for name in methods.METHODS}
+    assert weights == {
+        "erm": [1.0],
+        "mixup": [1.0],
+        "mixup_r": [1.0],
+        "manifold_mixup": [1.0],
+        "at": [1.0],
+        "trades": [1.0, 6.0],
+        "iat": [0.5, 0.5],
+        "varmixup": [1.0],
+        "adv_varmixup": [1.0],
+    }
+    assert methods.METHODS["adv_varmixup"].vae == "adversarial"
+    assert methods.build("varmixup", clean_weight=0.25)[1] == Term(0.25, dirac, ce)
+
+
+def test_a_method_prints_as_names_and_numbers():
+    text = repr(methods.build("varmixup"))
+    assert "alpha=1.0" in text
+    assert "lambda" not in text
+
+
+def test_trades_without_beta_is_erm(draw):
+    apply = toy.parts()[1]
+    variables = toy.parts()[2]
+    values = []
+    for terms in (methods.build("trades", beta=0.0, steps=1), methods.build("erm")):
+        risk = empirical_risk(terms, apply)
+        out = risk(variables["params"], variables["batch_stats"], jax.random.key(0), draw, Frozen())
+        values.append(float(out.loss))
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+def test_clean_weight_one_is_erm_and_interpolates(draw):
+    apply, variables = toy.parts()[1], toy.parts()[2]
+    frozen = Frozen(encode, decode)
+
+    def loss(**settings):
+        risk = empirical_risk(methods.build("varmixup", **settings), apply)
+        args = variables["params"], variables["batch_stats"], jax.random.key(0), draw, frozen
+        return float(risk(*args).loss)
+
+    erm = empirical_risk(methods.build("erm"), apply)
+    clean = erm(variables["params"], variables["batch_stats"], jax.random.key(0), draw, frozen)
+    assert loss(clean_weight=1.0) == pytest.approx(float(clean.loss), rel=1e-5)
+    halfway = 0.5 * loss() + 0.5 * float(clean.loss)
+    assert loss(clean_weight=0.5) == pytest.approx(halfway, rel=1e-4)
+
+
+def test_a_tenth_method_in_a_few_lines(draw):
+    def add_noise(key, env, draw, *, sigma):
+        noise = sigma * jax.random.normal(key, draw.image.shape)
+        return draw._replace(image=jnp.clip(draw.image + noise, 0, 1), latent=None)
+
+    @methods.register("noisy", summary="Gaussian noise around each example")
+    def noisy(*, sigma: float = 0.1):
+        return (Term(1.0, partial(add_noise, sigma=sigma), ce),)
+
+    try:
+        out = sample("noisy", 0, draw, sigma=0.5)
+        assert float(jnp.abs(out.image - draw.image).mean()) > 0.1
+        assert methods.METHODS["noisy"].settings == {"sigma": 0.1}
+        with pytest.raises(ValueError, match="registered already"):
+            methods.register("noisy", summary="")(noisy)
+    finally:
+        del methods.METHODS["noisy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("varmixip", {}, "did you mean varmixup"),
+        ("mixup", {"alfa": 1.0}, "setting of mixup = 'alfa'.*did you mean alpha"),
+        ("mixup", {"alpha": -1.0}, "alpha = -1.0"),
+        ("varmixup", {"clean_weight": 1.5}, "clean_weight = 1.5"),
+        ("mixup_r", {"order": "x"}, "order = 'x'"),
+        ("at", {"eps": -0.1}, "eps|radius"),
+    ],
+)
+def test_refusals(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        methods.build(name, **settings)
+
+
+def test_kl_needs_a_clean_term(draw):
+    terms = methods.build("trades", steps=1)[1:]
+    apply, variables = toy.parts()[1], toy.parts()[2]
+    risk = empirical_risk(terms, apply)
+    with pytest.raises(ValueError, match="clean"):
+        risk(variables["params"], variables["batch_stats"], jax.random.key(0), draw, Frozen())

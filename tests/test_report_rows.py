@@ -1,0 +1,144 @@
+"""Reading run directories: what is found, what is refused and how the refusal reads."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from report_runs import make_run
+
+from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS, METHODS
+from varmixup_jax.report.rows import flatten, read_run, read_runs
+
+
+def edit_json(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_row(path, number, **changes):
+    lines = path.read_text().splitlines()
+    line = json.loads(lines[number - 1]) | changes
+    lines[number - 1] = json.dumps({k: v for k, v in line.items() if v != "remove"})
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_names_are_those_of_the_benchmark():
+    corruptions = pytest.importorskip("varmixup_jax.corruptions")
+    assert set(CORRUPTIONS) == set(corruptions.NAMES) | set(corruptions.EXTRA)
+    assert (len(BENCHMARK), len(CORRUPTIONS)) == (15, 19)
+
+
+def test_report_does_not_import_jax():
+    code = "import sys, varmixup_jax.report.__main__; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_sweeps_are_searched_and_sorted(tmp_path):
+    for method, seed in (("mine", 0), ("varmixup", 1), ("varmixup", 0), ("erm", 0)):
+        make_run(tmp_path / "deep" / method, method, seed, corruptions=())
+    (tmp_path / "deep" / "notes").mkdir()
+    found = read_runs([tmp_path, tmp_path / "deep"])  # named twice, read once
+    assert [(r.method, r.seed) for r in found] == [
+        ("erm", 0), ("varmixup", 0), ("varmixup", 1), ("mine", 0),
+    ]  # fmt: skip
+    assert METHODS[0] == "erm"
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path):
+    path = make_run(tmp_path, "iat", 2, notes={"frost_source": "synthetic"}, metrics=3)
+    run = read_run(path)
+    assert (run.name, run.method, run.seed, run.done) == ("iat-cifar10-2", "iat", 2, True)
+    assert run.config["model.name"] == "resnet18"
+    assert [line["step"] for line in run.metrics] == [10, 505, 1000, 500, 1000]
+    assert run.rows[0].value == 0.9
+    assert run.rows[-1].notes == (("frost_source", "synthetic"),)
+    assert flatten({"a": {"b": {"c": 1}}, "d": [2]}) == {"a.b.c": 1, "d": [2]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": "high"}, r"results\.jsonl:2: value = 'high': must be a number"),
+        ({"value": True}, r"value = True: must be a number"),
+        ({"value": "remove"}, r"results\.jsonl:2: field 'value' is missing"),
+        ({"seed": 1.5}, r"seed = 1\.5: must be a whole number"),
+        ({"metric": 3}, r"metric = 3: must be a string"),
+        ({"corruption": "rain", "severity": 1}, r"corruption = 'rain': not one of the 19"),
+        ({"corruption": "fog", "severity": 6}, r"severity = 6 of corruption 'fog'.*1, 2, 3, 4, 5"),
+        ({"severity": 1}, r"severity = 1 of corruption 'none': must be one of 0"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_line(tmp_path, changes, message):
+    path = make_run(tmp_path, corruptions=())
+    edit_row(path / "results.jsonl", 2, **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_run(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("results.jsonl", '{"run": \n', r"results\.jsonl:1: not JSON"),
+        ("results.jsonl", "[1]\n", r"results\.jsonl:1: holds a list, must be a JSON object"),
+        ("metrics.jsonl", '{"loss": 1}\n', r"metrics\.jsonl:1: field 'step' is missing"),
+        ("config.json", '{\n"a": }', r"config\.json:2: not JSON"),
+        ("config.json", "3", r"config\.json: holds a int, must be a JSON object"),
+        ("summary.json", "{}", r"summary\.json: field 'run' is missing"),
+        ("config.json", None, r"config\.json: missing, every run directory has one"),
+        ("summary.json", None, r"summary\.json: missing"),
+        ("results.jsonl", None, r"results\.jsonl: missing, every run that is done has one"),
+        ("config.json", b"\xff", r"config\.json: not UTF-8"),
+        ("artifacts.npz", "nonsense", r"artifacts\.npz: not a readable npz file"),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(tmp_path, file, text, message):
+    path = make_run(tmp_path, corruptions=())
+    (path / file).unlink(missing_ok=True)
+    if text is not None:
+        (path / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=message) as caught:
+        read_run(path).artifacts()
+    assert "\n" not in str(caught.value)
+
+
+def test_pickled_artifacts_are_refused(tmp_path):
+    path = make_run(tmp_path, corruptions=())
+    np.savez(path / "artifacts.npz", originals=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match=r"artifacts\.npz: not a readable npz file"):
+        read_run(path).artifacts()
+
+
+def test_places_without_runs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"absent: not a directory"):
+        read_runs([tmp_path / "absent"])
+    with pytest.raises(ValueError, match=r"no run directory here"):
+        read_runs([tmp_path])
+    with pytest.raises(ValueError, match=r"runs = \[\]"):
+        read_runs([])
+
+
+def test_status_is_one_of_three(tmp_path):
+    path = make_run(tmp_path, corruptions=())
+    edit_json(path / "summary.json", status="ok")
+    with pytest.raises(ValueError, match=r"status = 'ok': must be one of done, failed, running"):
+        read_run(path)
+
+
+def test_only_an_unfinished_run_may_end_in_half_a_line(tmp_path):
+    running = make_run(tmp_path, "erm", status="running", metrics=2)
+    done = make_run(tmp_path, "at", corruptions=(), metrics=2)
+    for path in (running, done):
+        with (path / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 7, "lo')
+    assert len(read_run(running).metrics) == 4
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:5: not JSON"):
+        read_run(done)
+
+
+def test_null_is_not_a_number(tmp_path):
+    path = make_run(tmp_path, corruptions=())
+    edit_row(path / "results.jsonl", 2, value=None)
+    assert math.isnan(read_run(path).rows[1].value)

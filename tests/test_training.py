@@ -1,0 +1,219 @@
+"""Schedules, the order of the data, chunks, resumption, mappings."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import toy
+
+from varmixup_jax.training import loop, optim
+from varmixup_jax.training.checkpoints import Checkpoints
+from varmixup_jax.training.parallel import check_batch, distribute
+from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
+from varmixup_jax.vicinal.methods import METHODS
+
+
+def quiet_hooks(seen=None):
+    seen = {} if seen is None else seen
+    return loop.Hooks(
+        lambda step, means, images: seen.setdefault("steps", []).append((step, means["loss"])),
+        lambda step, state: seen.setdefault("evals", []).append(step),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("constant", {}, {0: 1.0, 99: 1.0}),
+        ("cosine", {}, {0: 1.0, 50: 0.5, 100: 0.0}),
+        ("cosine", {"warmup": 0.1}, {0: 0.0, 5: 0.5, 10: 1.0, 55: 0.5, 100: 0.0}),
+        ("onecycle", {"warmup": 0.2}, {0: 0.0, 10: 0.5, 20: 1.0, 60: 0.5, 100: 0.0}),
+        ("piecewise", {}, {0: 1.0, 49: 1.0, 51: 0.1, 76: 0.01}),
+    ],
+)
+def test_schedules(name, settings, expected):
+    schedule = optim.make_schedule(name, learning_rate=1.0, total_steps=100, **settings)
+    for step, value in expected.items():
+        assert float(schedule(step)) == pytest.approx(value, abs=1e-6)
+
+
+def test_sgd_weight_decay_is_coupled_as_in_pytorch():
+    tx = optim.make_optimizer("sgd", lambda step: 0.1, momentum=0.9, weight_decay=0.01)
+    p, v = np.array([1.0, -2.0], np.float32), np.zeros(2, np.float32)
+    params = {"bias": jnp.asarray(p)}
+    state = tx.init(params)
+    for _ in range(3):
+        grads = {"bias": jnp.ones(2)}
+        updates, state = tx.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        v = 0.9 * v + (1.0 + 0.01 * p)
+        p = p - 0.1 * v
+    np.testing.assert_allclose(params["bias"], p, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: optim.make_schedule("cosin", learning_rate=1, total_steps=1), "did you mean"),
+        (lambda: optim.make_schedule("cosine", learning_rate=0, total_steps=1), "learning_rate"),
+        (
+            lambda: optim.make_schedule("cosine", learning_rate=1, total_steps=1, warmup=1.0),
+            "warmup",
+        ),
+        (lambda: optim.make_optimizer("sdg", lambda s: 1.0), "did you mean sgd"),
+        (lambda: check_batch(10, 4), "batch_size = 10: must be divisible by the 4 devices"),
+        (
+            lambda: loop.make_plan(
+                examples=5, batch_size=6, epochs=1, steps_per_call=1, eval_epochs=1
+            ),
+            "batch_size = 6",
+        ),
+        (lambda: distribute("pmapp"), "via = 'pmapp'"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_order_is_a_permutation_of_each_epoch_and_a_function_of_the_step():
+    plan = loop.make_plan(examples=10, batch_size=5, epochs=4, steps_per_call=3, eval_epochs=1)
+    whole = loop.data_order(plan, 3, 0, 8)
+    for epoch in range(4):
+        assert sorted(whole[2 * epoch : 2 * epoch + 2].ravel()) == list(range(10))
+    np.testing.assert_array_equal(whole[3:6], loop.data_order(plan, 3, 3, 6))
+    assert not np.array_equal(whole[:2], whole[2:4])
+    assert not np.array_equal(whole, loop.data_order(plan, 4, 0, 8))
+
+
+def toy_plan(steps, per_call, eval_every=None):
+    return loop.Plan(toy.EXAMPLES, toy.BATCH, steps, per_call, eval_every or steps)
+
+
+def train(run, state, fixed, mapping, plan, start=0, hooks=None):
+    return loop.fit(
+        run,
+        state,
+        fixed,
+        plan,
+        start=start,
+        key=jax.random.key(11),
+        data_seed=0,
+        mapping=mapping,
+        hooks=hooks or quiet_hooks(),
+    )
+
+
+def test_chunks_resume_and_checkpoints_give_the_same_bits(tmp_path):
+    """Straight, in chunks of another size, and stopped and restored in between: equal bits."""
+    mapping = distribute("jit", jax.devices()[:1])
+    run, state, fixed = toy.make("mixup", mapping, ema_decay=0.9)
+    straight = train(run, state, fixed, mapping, toy_plan(6, 3))
+    _, state, _ = toy.make("mixup", mapping, ema_decay=0.9)
+    seen = {}
+    half = train(run, state, fixed, mapping, toy_plan(4, 3, 2), hooks=quiet_hooks(seen))
+    assert seen["evals"] == [2, 4]
+    with Checkpoints(tmp_path / "c", keep=1, best=False) as checkpoints:
+        checkpoints.save(4, mapping.collect(half))
+        checkpoints.wait()
+        _, like, _ = toy.make("mixup", mapping, ema_decay=0.9)
+        restored = checkpoints.restore_latest(mapping.collect(like))
+    assert int(restored.step) == 4
+    resumed = train(run, mapping.replicate(restored), fixed, mapping, toy_plan(6, 3), start=4)
+    chex.assert_trees_all_equal(straight, resumed)
+    assert not np.allclose(
+        jax.tree.leaves(evaluated(straight))[0], jax.tree.leaves(straight.params)[0]
+    )
+
+
+def test_one_compilation_serves_all_chunks():
+    mapping = distribute("jit", jax.devices()[:1])
+    tx = optax.sgd(0.1)
+
+    @chex.assert_max_traces(n=3)  # eval_shape for the metrics, the loop body, its gradient
+    def loss(params, stats, key, fixed, index):
+        x = fixed["x"][index]
+        return jnp.mean(jnp.square(params - x)), (stats, {"accuracy": jnp.zeros(())})
+
+    run = mapping.compile(make_run(make_step(loss, tx)))
+    state = mapping.replicate(init_state(jnp.zeros(()), {}, tx))
+    fixed = mapping.replicate({"x": np.arange(toy.EXAMPLES, dtype=np.float32)})
+    train(run, state, fixed, mapping, toy_plan(7, 3))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_non_finite_loss_stops_with_its_step(bad):
+    mapping = distribute("jit", jax.devices()[:1])
+    tx = optax.sgd(0.1)
+
+    def loss(params, stats, key, fixed, index):
+        return params * fixed["x"][index[0]], (stats, {"accuracy": jnp.zeros(())})
+
+    plan = toy_plan(4, 4)
+    where = int(loop.data_order(plan, 0, 2, 3)[0, 0])
+    x = np.zeros(toy.EXAMPLES, np.float32)
+    x[where] = bad
+    run = mapping.compile(make_run(make_step(loss, tx)))
+    state = mapping.replicate(init_state(jnp.ones(()), {}, tx))
+    seen = {}
+    with pytest.raises(loop.NonFiniteError, match="step 3: loss = (nan|inf)") as error:
+        train(run, state, mapping.replicate({"x": x}), mapping, plan, hooks=quiet_hooks(seen))
+    assert error.value.step == 3
+    assert "evals" not in seen
+
+
+@pytest.mark.parametrize("method", ["varmixup", "trades"])
+def test_jit_gives_the_same_numbers_on_one_and_eight_devices(method):
+    states = []
+    for count in (1, 8):
+        mapping = distribute("jit", jax.devices()[:count])
+        run, state, fixed = toy.make(method, mapping)
+        order = mapping.shard_order(toy.order(2))
+        state, _ = run(state, fixed, order, np.int32(2), jax.random.key(3))
+        states.append(jax.tree.map(np.asarray, mapping.collect(state)))
+    chex.assert_trees_all_close(states[0].params, states[1].params, atol=1e-5)
+    chex.assert_trees_all_close(states[0].stats, states[1].stats, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_pmap_runs_every_method_on_eight_devices(method):
+    mapping = distribute("pmap", jax.devices()[:8])
+    run, state, fixed = toy.make(method, mapping)
+    before = jax.tree.map(np.array, mapping.collect(state).params)
+    order = mapping.shard_order(toy.order(2))
+    state, metrics = run(state, fixed, order, np.int32(2), jax.random.key(3))
+    assert np.isfinite(metrics["loss"]).all()
+    for leaf in jax.tree.leaves(state):
+        np.testing.assert_array_equal(leaf[0], leaf[-1])  # devices stay in step
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_close(before, mapping.collect(state).params)
+
+
+def test_checkpoints_keep_the_last_and_the_best(tmp_path):
+    state = {"w": jnp.arange(3.0)}
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        for step, score in enumerate([0.1, 0.9, 0.3, 0.2, 0.5], start=1):
+            checkpoints.save(
+                step, jax.tree.map(lambda x, s=step: x + s, state), {"val_accuracy": score}
+            )
+        checkpoints.wait()
+        assert checkpoints.steps() == [2, 4, 5]
+        assert checkpoints.best_step() == 2
+        np.testing.assert_array_equal(checkpoints.restore(2, state)["w"], [2.0, 3.0, 4.0])
+        assert checkpoints.metrics(2) == {"val_accuracy": 0.9}
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
+    state = {"w": jnp.arange(3.0)}
+    with Checkpoints(tmp_path / "c", best=False) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(step, state)
+        checkpoints.wait()
+        for path in (tmp_path / "c" / "2" / "state").rglob("*"):
+            if path.is_file():
+                path.write_bytes(b"")
+        with pytest.warns(UserWarning, match="2 cannot be read .*; using .*1"):
+            restored = checkpoints.restore_latest(state)
+        np.testing.assert_array_equal(restored["w"], state["w"])

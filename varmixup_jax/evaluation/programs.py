@@ -1,0 +1,115 @@
+"""The jitted programs of an evaluation.
+
+What changes the program (the classifier's function, step counts) is static; what does not
+(variables, radii, step sizes) is an argument, so one compilation serves all runs and all radii.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from varmixup_jax.evaluation import calibration, robustness
+from varmixup_jax.evaluation.linearity import local_linearity_error
+from varmixup_jax.evaluation.tally import LogitsFn, to_pixels
+from varmixup_jax.losses import brier_score, cross_entropy
+from varmixup_jax.types import Array, Key, PyTree
+from varmixup_jax.vicinal.attacks import linf
+
+
+@partial(jax.jit, static_argnums=2)
+def measures(
+    logits: Array, label: Array, num_bins: int
+) -> tuple[dict[str, Array], calibration.Bins]:
+    """Means and reliability bins of a whole test set, `[N, K]` each."""
+    confidence, correct = calibration.top_prediction(logits, label)
+    bins = calibration.reliability_bins(confidence, correct, num_bins=num_bins)
+    equal_mass = calibration.equal_mass_bins(confidence, correct, num_bins=num_bins)
+    values = {
+        "accuracy": jnp.mean(correct),
+        "nll": jnp.mean(cross_entropy(logits, label)),
+        "brier": jnp.mean(brier_score(logits, label)),
+        "ece": calibration.expected_calibration_error(bins),
+        "ece_adaptive": calibration.expected_calibration_error(equal_mass),
+        "max_calibration_error": calibration.maximum_calibration_error(bins),
+        "calibration_gap": calibration.calibration_gap(bins),
+        "overconfidence_error": calibration.overconfidence_error(bins),
+    }
+    return values, bins
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def pgd(
+    logits_fn: LogitsFn,
+    steps: int,
+    restarts: int,
+    variables: PyTree,
+    eps: Array,
+    step_size: Array,
+    key: Key,
+    images: Array,
+    label: Array,
+) -> Array:
+    """`pgd_correct` of one batch."""
+    return robustness.pgd_correct(
+        partial(logits_fn, variables),
+        to_pixels(images),
+        label,
+        key=key,
+        ball=linf(eps),
+        steps=steps,
+        step_size=step_size,
+        restarts=restarts,
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def apgd(
+    logits_fn: LogitsFn,
+    steps: int,
+    restarts: int,
+    losses: Sequence[str],
+    variables: PyTree,
+    eps: Array,
+    key: Key,
+    images: Array,
+    label: Array,
+) -> Array:
+    """`apgd_correct` of one batch."""
+    return robustness.apgd_correct(
+        partial(logits_fn, variables),
+        to_pixels(images),
+        label,
+        key=key,
+        ball=linf(eps),
+        steps=steps,
+        restarts=restarts,
+        losses=losses,
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def linearity(
+    logits_fn: LogitsFn,
+    steps: int,
+    restarts: int,
+    relative_step: float,
+    variables: PyTree,
+    eps: Array,
+    key: Key,
+    images: Array,
+    label: Array,
+) -> Array:
+    """`local_linearity_error` of the cross-entropy of one batch."""
+    return local_linearity_error(
+        lambda image: cross_entropy(logits_fn(variables, image), label),
+        to_pixels(images),
+        key=key,
+        eps=eps,
+        steps=steps,
+        restarts=restarts,
+        relative_step=relative_step,
+    )

@@ -1,0 +1,69 @@
+"""Corrupted versions of a test set: given, or computed from the clean images.
+
+A computed view goes from the corruption to the classifier without leaving the device.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from varmixup_jax.evaluation.tally import to_pixels
+from varmixup_jax.types import Array, Key
+
+Transform = Callable[[Key, Array, Array], Array]
+"""`(key, image [B, H, W, C] in [0, 1], severity int32 []) -> image`, jittable."""
+
+
+class View(NamedTuple):
+    """One corrupted version of the test set: computed from the clean images, or given.
+
+    Attributes:
+      corruption: its name in the result rows.
+      severity: 1 to 5.
+      transform: computes it; pass the *same object* for all severities, so that it is compiled
+        once.
+      images: or the corrupted images themselves, uint8 or floating in [0, 1] `[N, H, W, C]`.
+      labels: of `images`, where they are not those of the clean set.
+    """
+
+    corruption: str
+    severity: int
+    transform: Transform | None = None
+    images: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+
+CLEAN = View("none", 0)
+
+
+def computed_views(
+    corrupt: Callable[[str, Key, Array, Array], Array],
+    names: Iterable[str],
+    severities: Sequence[int] = (1, 2, 3, 4, 5),
+) -> list[View]:
+    """Views that are computed on the device, one compilation per name.
+
+    Args:
+      corrupt: `(name, key, image, severity) -> image`, hashable. The same object gives the same
+        transforms, so evaluating a second run compiles nothing.
+      names: of corruptions.
+      severities: of each.
+    """
+    return [View(name, level, _named(corrupt, name)) for name in names for level in severities]
+
+
+@partial(jax.jit, static_argnums=0)
+def transformed(transform: Transform, severity: Array, key: Key, images: Array) -> Array:
+    """One batch of uint8 or floating images, transformed; compiled once per transform."""
+    return transform(key, to_pixels(images), severity)
+
+
+@functools.cache
+def _named(corrupt: Callable[..., Array], name: str) -> Transform:
+    return partial(corrupt, name)
