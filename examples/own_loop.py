@@ -104,14 +104,15 @@ def main(epochs: int = 30) -> dict[str, float]:
 
     accuracy = {}
     for name in ("erm", "varmixup", "noisy_varmixup"):
+        (term,) = vj.build(name)
 
-        def loss(layers, key, image, label, terms=vj.build(name)):
+        def loss(layers, key, image, label, term=term):
             env = vj.Env(
                 logits=partial(classify, layers),
                 encode=lambda image: encode(vae, image)[0],
                 decode=partial(decode, vae),
             )
-            sample = terms[0].vicinity(key, env, vj.Draw(image, label))  # VarMixup is this line
+            sample = term.vicinity(key, env, vj.Draw(image, label))  # VarMixup is this line
             return vj.cross_entropy(classify(layers, sample.image), sample.label).mean()
 
         layers = dense(jax.random.key(3), (64, 128, 10))

@@ -11,7 +11,7 @@ from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS
 CLEAN = {
     "accuracy": 0.9, "nll": 0.4, "brier": 0.15, "ece": 0.05, "ece_adaptive": 0.04,
     "calibration_gap": 0.03, "overconfidence_error": 0.02, "pgd20_accuracy": 0.3,
-    "pgd50_accuracy": 0.28, "apgd50_accuracy": 0.25,
+    "pgd50_accuracy": 0.28, "apgd50_accuracy": 0.25, "adversarial_accuracy": 0.24,
     **{f"local_linearity_error_{n}/255": 0.01 * n * n for n in (2, 4, 6, 8)},
 }  # fmt: skip
 
@@ -44,9 +44,10 @@ def make_run(
         "params_sha256": "ab" * 32, "versions": {"jax": "0.10.2", "numpy": "2.4.6"},
         "git": "0123456789abcdef", "device": "8 x TPU v4", "parameters": 11173962,
         "command": f"python -m varmixup_jax.main --method={method} --seed={seed}",
+        "error": "loss is nan" if status == "failed" else None,
         "vae": {"key": "vae-1f", "psnr": 27.1, "wall_seconds": 60.0} if artifacts else None,
     }  # fmt: skip
-    settings = {"method": method, "seed": seed, "data": {"source": dataset}, "epochs": 10,
+    settings = {"method": method, "seed": seed, "seeds": [seed], "data": {"source": dataset}, "epochs": 10,
                 "batch_size": 128, "model": {"name": "resnet18", "width": 64}}  # fmt: skip
     (path / "summary.json").write_text(json.dumps(summary))
     (path / "config.json").write_text(json.dumps(settings | (config or {})))

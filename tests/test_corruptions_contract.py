@@ -92,9 +92,9 @@ def test_key_decides_the_draw(name):
 def test_vmap_over_keys_and_severities_equals_a_loop(name):
     images = pictures(2, 16, 3)
     severities = jnp.arange(1, 6)
-    keys = [jax.random.key(seed) for seed in range(5)]
+    keys = jax.vmap(jax.random.key)(jnp.arange(5))
     run = jax.jit(jax.vmap(lambda key, s: corruptions.corrupt(name, key, images, s)))
-    mapped = np.asarray(run(jnp.stack(keys), severities))
+    mapped = np.asarray(run(keys, severities))
     for index in range(5):
         single = corruptions.corrupt(name, jax.random.key(index), images, index + 1)
         # Sums may be ordered differently: one grey level where a value sits on a boundary.

@@ -28,9 +28,7 @@ def test_glass_shuffle_is_the_sequential_one(reach, size):
         values = np.arange(size * size).reshape(size, size)
         for row in range(size - reach, reach, -1):
             for col in range(size - reach, reach, -1):
-                values[row, col] = values[
-                    row + down[image, row, col], col + right[image, row, col]
-                ]
+                values[row, col] = values[row + down[image, row, col], col + right[image, row, col]]
         np.testing.assert_array_equal(got[image], values.reshape(-1))
 
 

@@ -105,7 +105,9 @@ def test_plasma_is_the_diamond_square_of_its_draws(size, decay):
             for i in range(count):
                 for j in range(count):
                     y, x = i * step, j * step
-                    corners = [height[(y + a) % side, (x + b) % side] for a in (0, step) for b in (0, step)]
+                    corners = [
+                        height[(y + a) % side, (x + b) % side] for a in (0, step) for b in (0, step)
+                    ]
                     height[y + half, x + half] = np.mean(corners) + amounts[0, i, j]
             for i in range(count):
                 for j in range(count):

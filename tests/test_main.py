@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = (
-    "--config.epochs=4",
+    "--config.epochs=10",
+    "--config.ema_decay=0",
     "--config.model.width=4",
     "--config.data.limit=320",
     "--config.eval.every_epochs=1",
@@ -69,7 +70,7 @@ def test_a_run_leaves_what_it_should(straight):
     workdir, done = straight
     found = summary(workdir)
     assert found["status"] == "done"
-    assert found["steps"] == 20
+    assert found["steps"] == 50
     assert len(found["params_sha256"]) == 64
     assert found["vae"]["psnr"] > 5
     rows = results(workdir)
@@ -78,7 +79,7 @@ def test_a_run_leaves_what_it_should(straight):
     values = {row["metric"]: row["value"] for row in rows}
     assert {"accuracy", "nll", "brier", "ece", "ece_adaptive", "pgd2_accuracy"} <= set(values)
     assert any(name.startswith("local_linearity_error") for name in values)
-    assert values["accuracy"] > 0.2  # four epochs on 320 digits, chance is 0.1
+    assert values["accuracy"] > 0.4  # ten epochs on 320 digits, chance is 0.1
     for name in ("config.json", "metrics.jsonl", "artifacts.npz", "report.html", "report.md"):
         assert (workdir / name).stat().st_size > 0
     assert list((workdir / "pictures").glob("*.png"))
@@ -107,7 +108,7 @@ def test_killed_runs_resume_to_the_same_bits(straight, shared, tmp_path):
     """kill -9 in mid-training, three times; the end is that of the straight run."""
     workdir = tmp_path / "killed"
     log = workdir / "metrics.jsonl"
-    for epochs in (1, 2, 3):
+    for epochs in (2, 4, 7):
         line, environment = command(shared, workdir)
         process = subprocess.Popen(
             line, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -139,7 +140,7 @@ def test_several_methods_end_in_a_comparison(shared, tmp_path):
     page = (tmp_path / "sweep" / "report.html").read_text()
     assert "erm" in page
     assert "varmixup" in page
-    assert "VarMixup" in (tmp_path / "sweep" / "report.md").read_text()
+    assert "| varmixup |" in (tmp_path / "sweep" / "report.md").read_text()
 
 
 def test_a_non_finite_loss_ends_with_code_3(shared, tmp_path):
@@ -154,8 +155,11 @@ def test_a_non_finite_loss_ends_with_code_3(shared, tmp_path):
 
 
 REFUSED = [
-    (("--config.optim.lr=1",), "config.optim.lr"),
-    (("--config.epochs=many",), "epochs"),
+    (
+        ("--config.optim.learning_rat=1",),
+        "config.optim.learning_rat: no such field (did you mean learning_rate?)",
+    ),
+    (("--config.epochs=many",), "--config.epochs=many"),
     (("--config.epochs=0",), "config.epochs = 0.0: must be > 0"),
     (("--config.method=varmixp",), "did you mean varmixup"),
     (("--config.model.name=resnet19",), "did you mean resnet18"),

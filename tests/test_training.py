@@ -158,7 +158,7 @@ def test_a_non_finite_loss_stops_with_its_step(bad):
     run = mapping.compile(make_run(make_step(loss, tx)))
     state = mapping.replicate(init_state(jnp.ones(()), {}, tx))
     seen = {}
-    with pytest.raises(loop.NonFiniteError, match="step 3: loss = (nan|inf)") as error:
+    with pytest.raises(loop.NonFiniteError, match=r"step 3: loss = (nan|inf)") as error:
         train(run, state, mapping.replicate({"x": x}), mapping, plan, hooks=quiet_hooks(seen))
     assert error.value.step == 3
     assert "evals" not in seen

@@ -40,7 +40,8 @@ _PUBLIC = {
     "reliability_bins": "evaluation.calibration",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["__version__"]
+__all__ += list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

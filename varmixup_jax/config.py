@@ -7,6 +7,8 @@ here, or a value of another type, is refused.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -147,6 +149,23 @@ def method_argument(argument: str | None, default: str, *presets: str) -> tuple[
     methods = [word for word in words if word not in presets]
     preset = chosen[0] if chosen else (presets[0] if presets else "")
     return ",".join(methods) or default, preset
+
+
+def unknown_field(arguments: Sequence[str]) -> ValueError | None:
+    """The refusal of the first `--config.a.b=value` whose field does not exist, or None."""
+    for argument in arguments:
+        name = argument.lstrip("-").split("=")[0]
+        if not name.startswith("config."):
+            continue
+        section: Any = base_config()
+        for part in name.split(".")[1:]:
+            if not isinstance(section, ConfigDict) or part not in section:
+                known = list(section) if isinstance(section, ConfigDict) else []
+                near = difflib.get_close_matches(part, known, n=2, cutoff=0.5)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"has {', '.join(known)}"
+                return ValueError(f"{name}: no such field ({hint})")
+            section = section[part]
+    return None
 
 
 def validate(config: ConfigDict, devices: int) -> None:

@@ -15,6 +15,7 @@ from ml_collections import config_flags
 
 from varmixup_jax import experiment
 from varmixup_jax.compilation_cache import enable
+from varmixup_jax.config import unknown_field
 from varmixup_jax.experiment.sweep import Diverged
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe, configs/NAME.py[:METHODS].")
@@ -37,7 +38,9 @@ def main() -> int:
         experiment.run(config, workdir)
     except Diverged as error:
         return _refuse(error, 3)
-    except (flags.Error, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
+    except (flags.Error, LookupError, AttributeError) as error:
+        return _refuse(unknown_field(sys.argv) or error, 2)
+    except (ValueError, TypeError, OSError) as error:
         return _refuse(error, 2)
     return 0
 

@@ -44,7 +44,9 @@ def defocus_blur(key: Key, images: Array, severity: Array, table: Table) -> Arra
     del key
     radius = column(table, "defocus_blur", 0)
     half = math.floor(radius.max()) + 1
-    kernels = [disk(r, s, half) for r, s in zip(radius, column(table, "defocus_blur", 1))]
+    kernels = [
+        disk(r, s, half) for r, s in zip(radius, column(table, "defocus_blur", 1), strict=True)
+    ]
     kernel = grid.pick(np.stack(kernels), severity)
     size = images.shape[1]
     padded = jnp.pad(images, ((0, 0), (half, half), (half, half), (0, 0)), mode="reflect")
@@ -63,7 +65,9 @@ def disk(radius: float, alias: float, half: int) -> np.ndarray:
     side = np.exp(-0.5 / alias**2)
     taps = np.array([side, 1.0, side]) / (1.0 + 2.0 * side)
     for axis in range(2):
-        flat = sum(t * np.roll(flat, shift, axis) for t, shift in zip(taps, (-1, 0, 1)))
+        flat = sum(
+            t * np.roll(flat, shift, axis) for t, shift in zip(taps, (-1, 0, 1), strict=True)
+        )
     return flat.astype(np.float32)
 
 

@@ -142,13 +142,14 @@ def load_textures(
       size: pixels a side of the images to corrupt; every photograph must be larger.
 
     Returns:
-      The textures, or None when `directory` is None and no package has them.
+      The textures, or None when `directory` is None and no package has them at this size.
 
     Raises:
       ValueError: a photograph is missing or too small.
     """
     checks.one_of(FROST_SCALE, table=table)
-    if directory is None:
+    named = directory is not None
+    if not named:
         found = importlib.util.find_spec("imagecorruptions")
         if found is None or found.origin is None:
             return None
@@ -156,6 +157,8 @@ def load_textures(
     folder = Path(directory)
     photographs = [_shrunk(folder / name, FROST_SCALE[table]) for name in PHOTOGRAPHS]
     sizes = np.array([photograph.shape[:2] for photograph in photographs], np.int32)
+    if sizes.min() <= size and not named:
+        return None
     if sizes.min() <= size:
         raise ValueError(
             f"size = {size}: must be below {sizes.min()}, the smallest side of the shrunk "

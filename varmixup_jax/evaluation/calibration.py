@@ -182,7 +182,11 @@ def _predictions(
     """Checked float32 columns; masked entries are 0 in all three."""
     confidence = jnp.asarray(confidence).astype(jnp.float32)
     correct = jnp.asarray(correct).astype(jnp.float32)
-    keep = jnp.ones(confidence.shape, jnp.bool_) if mask is None else jnp.asarray(mask) != 0
+    keep = (
+        jnp.ones(confidence.shape, jnp.bool_)
+        if mask is None
+        else jnp.asarray(mask).astype(jnp.bool_)
+    )
     if confidence.ndim != 1 or not confidence.shape == correct.shape == keep.shape:
         shapes = f"{confidence.shape}, {correct.shape}, {keep.shape}"
         raise ValueError(f"confidence, correct, mask: have shapes {shapes}, must all be [B]")

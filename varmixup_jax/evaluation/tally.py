@@ -127,10 +127,21 @@ def predict(
     return map_batches(fn, (images,), batch_size=batch_size, put=put)
 
 
-@partial(jax.jit, static_argnums=0)
 def batch_logits(logits_fn: LogitsFn, variables: PyTree, images: Array) -> Array:
-    """float32 logits of one batch of uint8 or floating images, jitted."""
-    return logits_fn(variables, to_pixels(images)).astype(jnp.float32)
+    """float32 logits of one batch of uint8 or floating images, jitted.
+
+    The conversion is a program of its own, so that the classifier is compiled once for clean images
+    (uint8) and for those corrupted on the device (float32).
+    """
+    return _logits(logits_fn, variables, _pixels(images))
+
+
+_pixels = jax.jit(to_pixels)
+
+
+@partial(jax.jit, static_argnums=0)
+def _logits(logits_fn: LogitsFn, variables: PyTree, image: Array) -> Array:
+    return logits_fn(variables, image).astype(jnp.float32)
 
 
 def _filled(rows: np.ndarray, size: int) -> np.ndarray:

@@ -101,9 +101,10 @@ def _normalise(
 
 
 def _forward(hidden: Array, scale: Array, bias: Array, epsilon: float, groups: int | None):
-    mean = _pool(_space_mean(hidden.astype(jnp.float32)), groups)
-    # Not E[x^2] - E[x]^2, which loses the variance of channels far from zero.
-    var = _pool(_space_mean(jnp.square(_centred(hidden, mean))), groups)
+    wide = hidden.astype(jnp.float32)
+    mean = _pool(_space_mean(wide), groups)
+    # E[x^2] - E[x]^2 reads `hidden` once, both sums together; rounding may make it negative.
+    var = jnp.maximum(_pool(_space_mean(jnp.square(wide)), groups) - jnp.square(mean), 0.0)
     inverse = lax.rsqrt(var + epsilon)
     out = _centred(hidden, mean) * _maps(inverse * scale.reshape(1, -1)) + _channels(bias)
     return (out.astype(hidden.dtype), mean, var), (hidden, scale, mean, inverse)

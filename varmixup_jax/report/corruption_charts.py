@@ -78,15 +78,11 @@ def bar_charts(board: Board, look: Mapping[str, Style]) -> list[Figure]:
         for group in board.groups
         for name in CORRUPTIONS
     }
-    means = [100 * stat.mean for stat in stats.values() if stat is not None]
-    if not means:
-        return []
-    low = max(0.0, 10.0 * np.floor((min(means) - 8.0) / 10.0))
     charts = []
     for family, members in CORRUPTION_FAMILIES.items():
         names = [n for n in members if any(stats[g.label, n] for g in board.groups)]
         if names:
-            charts.append(_bars(family, names, board.groups, stats, look, low))
+            charts.append(_bars(family, names, board.groups, stats, look))
     return charts
 
 
@@ -96,7 +92,6 @@ def _bars(
     groups: Sequence[Group],
     stats: Mapping,
     look: Mapping[str, Style],
-    low: float,
 ) -> Figure:
     title = "Extra (in no mean)" if family == "extra" else family.capitalize()
     width = BAR_GROUP / len(groups)
@@ -108,11 +103,11 @@ def _bars(
                     continue
                 spread = None if stat.std is None else 100 * stat.std
                 axes.bar(
-                    place - BAR_GROUP / 2 + (number + 0.5) * width, 100 * stat.mean - low,
-                    bottom=low, width=0.92 * width, color=look[group.label].light, yerr=spread,
+                    place - BAR_GROUP / 2 + (number + 0.5) * width, 100 * stat.mean,
+                    width=0.92 * width, color=look[group.label].light, yerr=spread,
                     error_kw={"ecolor": INK, "elinewidth": 0.8},
                 )  # fmt: skip
         axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
-        axes.set(ylabel="accuracy (%)", ylim=(low, 100), xlim=(-0.5, len(names) - 0.5))
+        axes.set(ylabel="accuracy (%)", ylim=(0, 100), xlim=(-0.5, len(names) - 0.5))
         axes.grid(visible=False, axis="x")
     return figure

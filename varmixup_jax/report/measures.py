@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 from varmixup_jax.report.names import BENCHMARK, SEVERITIES
 from varmixup_jax.report.rows import Run
 
-# Fields of a configuration that name a run or its surroundings and do not change what it computes.
-NOT_SETTINGS = frozenset(
-    {"seed", "run", "run_name", "workdir", "out", "output", "directory", "resume", "quiet"}
-)
+# Fields of a configuration in which the seeds of one group may differ: the seed itself, places.
+NOT_SETTINGS = frozenset({"seed", "seeds", "quiet", "data.dir", "vae.store"})
 FIELDS_IN_A_LABEL = 3  # variants that differ in more are numbered
 SPLITS = ("test", "validation", "val")  # the first that a data set's rows have is the one reported
+WORST_CASE = "adversarial_accuracy"  # right under every attack of the run
 _ADVERSARIAL = re.compile(r"a?pgd\d+.*_accuracy")
 _LINEARITY = re.compile(r"local_linearity_error_(\d+)/255")
 
@@ -180,10 +179,11 @@ def field_text(config: Mapping[str, Any], name: str) -> str:
 
 
 def adversarial_metrics(groups: Iterable[Group]) -> list[str]:
-    """Names of the adversarial accuracies that any run has, weakest attack first."""
+    """Names of the adversarial accuracies that any run has: weakest attack first, worst case last."""
     names = {m for g in groups for member in g.members for m in member.metrics}
-    found = [name for name in names if _ADVERSARIAL.fullmatch(name)]
-    return sorted(found, key=lambda n: (n.startswith("a"), int(re.findall(r"\d+", n)[0]), n))
+    attacks = [name for name in names if _ADVERSARIAL.fullmatch(name)]
+    attacks.sort(key=lambda n: (n.startswith("a"), int(re.findall(r"\d+", n)[0]), n))
+    return attacks + [name for name in (WORST_CASE,) if name in names]
 
 
 def _settings(run: Run) -> str:

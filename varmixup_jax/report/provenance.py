@@ -74,7 +74,7 @@ def run_table(runs: Sequence[Run]) -> list[str]:
         versions = s.get("versions")
         texts = [
             run.name,
-            "unfinished" if run.status == "running" else run.status,
+            _status(run),
             run.method,
             run.seed,
             clock(wall) if isinstance(wall, (int, float)) else "–",
@@ -103,6 +103,13 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, left = divmod(minutes, 60)
     return f"{hours} h {left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _status(run: Run) -> str:
+    """The status in words, of a failed run with the error that it recorded."""
+    if run.status == "failed" and run.summary.get("error"):
+        return f"failed: {run.summary['error']}"
+    return "unfinished" if run.status == "running" else run.status
 
 
 def _values(runs: Iterable[Run], name: str) -> str:

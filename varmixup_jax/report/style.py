@@ -35,16 +35,18 @@ class Style(NamedTuple):
 INK, MUTED, GRID, PAPER = "#1d2430", "#5b6472", "#dfe3e8", "#fefefe"
 THEME: Mapping[str, str] = {INK: "#e7ebf0", MUTED: "#a4adba", GRID: "#333b47", PAPER: "#171c23"}
 
+# Found by a search for the greatest least distance (CIE Lab, at least 30 in either theme) between
+# any two, over normal sight, protanopia, deuteranopia and tritanopia.
 _STYLES = (
-    Style("#4d4f53", "#c3c7cd", "o", "-"),  # erm
-    Style("#3d9fd8", "#62baf0", "s", "-"),  # mixup
-    Style("#00796b", "#2fb7a3", "D", (0, (4, 1.5))),  # mixup_r
-    Style("#7fae00", "#a5d233", "^", (0, (6, 2))),  # manifold_mixup
-    Style("#c9a000", "#f0cb3c", "v", "-"),  # at
-    Style("#8a5a00", "#c08f3a", "<", (0, (4, 1.5))),  # trades
-    Style("#e0761f", "#f79a52", ">", (0, (6, 2))),  # iat
-    Style("#3a2fb8", "#9489ff", "P", "-"),  # varmixup
-    Style("#c2277f", "#f06ab4", "X", (0, (4, 1.5))),  # adv_varmixup
+    Style("#1b1500", "#fffffe", "o", "-"),  # erm
+    Style("#69cac1", "#9eaab2", "s", "-"),  # mixup
+    Style("#005277", "#006f9b", "D", (0, (4, 1.5))),  # mixup_r
+    Style("#aec600", "#a2fc48", "^", (0, (6, 2))),  # manifold_mixup
+    Style("#e7ac76", "#ffc993", "v", "-"),  # at
+    Style("#80635a", "#896350", "<", (0, (4, 1.5))),  # trades
+    Style("#af3807", "#d95a1a", ">", (0, (6, 2))),  # iat
+    Style("#7b1bf5", "#8e43f3", "P", "-"),  # varmixup
+    Style("#f24ae7", "#ff75ff", "X", (0, (4, 1.5))),  # adv_varmixup
 )
 _FURTHER = (
     Style("#9a3b3b", "#e07f7f", "h", (0, (1, 1))),

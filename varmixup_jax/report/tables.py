@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from varmixup_jax.report.measures import Board, Measures, Stat, adversarial_metrics
+from varmixup_jax.report.measures import WORST_CASE, Board, Measures, Stat, adversarial_metrics
 from varmixup_jax.report.poster import CITATION, MEASURES, PAPER, published
 
 PAPER_PREFIX = "Paper: "  # begins the headings of columns that are not ours
@@ -190,5 +190,7 @@ def _time_unit(board: Board) -> tuple[float, str]:
 
 
 def _attack(metric: str) -> str:
+    if metric == WORST_CASE:
+        return "Worst-case adv."
     name = metric.removesuffix("_accuracy")
     return re.sub(r"^(a?pgd)(\d+)", lambda m: f"{m[1].upper()}-{m[2]}", name).replace("_", " ")

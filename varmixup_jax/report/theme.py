@@ -53,8 +53,10 @@ th.paper, td.paper {{ color: var(--muted); background: var(--paper-tint); font-s
 .texts th, .texts td {{ text-align: left; }}
 .texts td {{ overflow-wrap: anywhere; min-width: 5.5em; max-width: 34em; }}
 tbody tr > :first-child span {{ line-height: 1.4; }}
-.runs td:last-child {{ font-family: ui-monospace, Consolas, monospace; font-size: .78rem;
-  min-width: 24em; }}
+.runs td {{ white-space: nowrap; min-width: 0; }}
+.runs td:nth-child(2) {{ white-space: normal; min-width: 7em; }}
+.runs td:nth-last-child(-n+2) {{ white-space: normal; min-width: 22em; overflow-wrap: anywhere; }}
+.runs td:last-child {{ font-family: ui-monospace, Consolas, monospace; font-size: .78rem; }}
 .remarks {{ color: var(--muted); font-size: .85rem; padding-left: 1.2em; margin: 12px 0 0; }}
 .remarks li {{ overflow-wrap: anywhere; }}
 .legend {{ display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; padding: 0;

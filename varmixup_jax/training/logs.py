@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,11 +19,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from varmixup_jax import checks
+from varmixup_jax.training.json_files import plain, replace_text, write_json
 
 try:
     from tensorboardX import SummaryWriter
 except ImportError:  # the extra `varmixup_jax[tensorboard]` is not installed
     SummaryWriter = None
+
+__all__ = ["METRICS_FILE", "RunLog", "closing_table", "write_json"]
 
 METRICS_FILE = "metrics.jsonl"
 # Never part of a mean over corruptions (they are held out of the 15 of the benchmark).
@@ -40,27 +41,6 @@ SHOWN = (
     ("val_accuracy", "val acc", "{:.1%}"),
     ("val_nll", "val nll", "{:.4f}"),
 )
-
-
-def write_json(path: Path | str, value: Any) -> Path:
-    """Writes `value` as indented JSON so that a reader sees the old file or the new, never a part.
-
-    The text goes to a temporary file in the same directory, is flushed to the disk (`fsync`), and
-    takes the name by `os.replace`. Numpy scalars and arrays, paths, sets and tuples are written as
-    their JSON kin; a number that is not finite becomes null, since JSON has no NaN.
-
-    Args:
-      path: the file to write; its directory is made where it is missing.
-      value: nested dicts and sequences of strings, numbers, booleans, None and the kinds above.
-
-    Returns:
-      `path` as a `Path`.
-
-    Raises:
-      TypeError: a value has no JSON form; the message names its type.
-    """
-    _replace(Path(path), json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
-    return Path(path)
 
 
 class RunLog:
@@ -167,7 +147,7 @@ class RunLog:
         checks.whole(0, step=step)
         numbers = {name: float(value) for name, value in values.items()}
         if self._file is not None:
-            self._file.write(json.dumps(_plain({"step": int(step), **numbers})) + "\n")
+            self._file.write(json.dumps(plain({"step": int(step), **numbers})) + "\n")
             self._file.flush()
         if self._board is not None:
             for name, number in numbers.items():
@@ -246,7 +226,7 @@ def closing_table(rows: Iterable[Mapping[str, Any]], title: str = "") -> Table:
 def _keep_until(path: Path, step: int | None) -> None:
     """Rewrites a log with its lines up to `step`; a new run (None) begins with an empty log."""
     if step is None or not path.exists():
-        _replace(path, "")
+        replace_text(path, "")
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = []
@@ -258,41 +238,7 @@ def _keep_until(path: Path, step: int | None) -> None:
                 kept.append(line)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path}:{number}: not a line of metrics ({error})") from None
-    _replace(path, "".join(kept))
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide a shared run from its readers
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _plain(value: Any) -> Any:
-    """`value` with every leaf in a form that JSON has."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return sorted(_plain(item) for item in value)
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return _plain(value.tolist())
-    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+    replace_text(path, "".join(kept))
 
 
 def _clock_text(seconds: float) -> str:

@@ -1,0 +1,293 @@
+"""The maker's directory and the readers of the published layouts."""
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from varmixup_jax import corruptions
+from varmixup_jax.corruptions import __main__ as command
+from varmixup_jax.corruptions import published
+from varmixup_jax.corruptions.make import make
+from varmixup_jax.data import cifar_c
+
+NAMES = ("contrast", "pixelate")
+N = 7
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (N, 8, 8, 3), dtype=np.uint8), np.arange(N) % 3
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, arrays):
+    return make(tmp_path_factory.mktemp("c"), *arrays, NAMES, batch_size=3, seed=1)
+
+
+def test_make_writes_what_corrupt_gives_in_severity_order(made, arrays):
+    images, labels = arrays
+    floats = jnp.asarray(images, jnp.float32) / 255
+    for name in NAMES:
+        stored = np.load(made / f"{name}.npy")
+        assert stored.dtype == np.uint8
+        assert stored.shape == (5 * N, 8, 8, 3)
+        for severity in corruptions.SEVERITIES:
+            want = corruptions.corrupt(name, jax.random.key(0), floats, severity)
+            rows = stored[(severity - 1) * N : severity * N]
+            np.testing.assert_array_equal(rows, np.round(np.asarray(want) * 255))
+    np.testing.assert_array_equal(np.load(made / "labels.npy"), np.tile(labels, 5))
+    facts = json.loads((made / "corruptions.json").read_text())
+    assert facts["frost"] == "procedural"
+    assert facts["seed"] == 1
+    assert not list(made.glob("*.part"))
+
+
+def test_published_directory_streams_in_order(made, arrays):
+    labels = arrays[1]
+    opened = cifar_c.open_published(made, "cifar10", NAMES)
+    assert (opened.count, opened.names) == (N, NAMES)
+    batches = list(opened.batches("contrast", 4, 3))
+    assert [len(rows) for rows, _ in batches] == [3, 3, 1]
+    stored = np.load(made / "contrast.npy")
+    np.testing.assert_array_equal(np.concatenate([b for b, _ in batches]), stored[3 * N : 4 * N])
+    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), labels)
+    assert batches[0][0].dtype == np.uint8
+    assert batches[0][1].dtype == np.int32
+
+
+def test_command_makes_a_directory_from_npz_and_from_a_folder(tmp_path, arrays, capsys):
+    images, labels = arrays
+    np.savez(tmp_path / "set.npz", x_test=images, y_test=labels[:, None])
+    arguments = ["make", "--names", "contrast", "--batch_size", "3"]
+    out = tmp_path / "a"
+    assert command.main([*arguments, "--out", str(out), "--images", str(tmp_path / "set.npz")]) == 0
+    assert "contrast.npy" in capsys.readouterr().out
+    for index, picture in enumerate(images):
+        folder = tmp_path / "folder" / f"class{labels[index]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    other = tmp_path / "b"
+    assert (
+        command.main([*arguments, "--out", str(other), "--images", str(tmp_path / "folder")]) == 0
+    )
+    order = np.argsort(labels, kind="stable")
+    first, second = (np.load(path / "contrast.npy").reshape(5, N, -1) for path in (out, other))
+    np.testing.assert_array_equal(first[:, order], second)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"--images = .*: must be a .npz or .npy file, or a folder"),
+        ({"set.npz": {"pictures": np.zeros(3)}}, r"has fields pictures, must have images under"),
+        ({"set.npz": {"x": np.zeros((2, 8, 8, 3)), "y": np.zeros(2)}}, "dtype is float64"),
+    ],
+)
+def test_command_refuses_in_one_line(tmp_path, files, message, capsys):
+    for name, fields in files.items():
+        np.savez(tmp_path / name, **fields)
+    arguments = ["make", "--out", str(tmp_path / "o"), "--images", str(tmp_path / "set.npz")]
+    assert command.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert re.search(message, error), error
+
+
+def damaged(tmp_path, made, change):
+    for name in (*NAMES, "labels"):
+        (tmp_path / f"{name}.npy").write_bytes((made / f"{name}.npy").read_bytes())
+    change(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: (d / "pixelate.npy").unlink(), r"pixelate.npy: found no such file"),
+        (lambda d: (d / "labels.npy").unlink(), r"labels.npy: found no such file"),
+        (
+            lambda d: np.save(d / "contrast.npy", np.zeros((30, 8, 8, 3), np.uint8)),
+            r"contrast.npy: found uint8 \[30, 8, 8, 3\], expected uint8 \[35, 8, 8, 3\]",
+        ),
+        (
+            lambda d: np.save(d / "contrast.npy", np.zeros((35, 8, 8, 3))),
+            r"contrast.npy: found float64",
+        ),
+        (
+            lambda d: np.save(d / "labels.npy", np.zeros(34, int)),
+            r"labels.npy: found shape \(34,\)",
+        ),
+        (lambda d: (d / "contrast.npy").write_bytes(b"no"), r"contrast.npy: found a damaged file"),
+    ],
+)
+def test_a_damaged_directory_is_refused_before_anything_is_read(tmp_path, made, change, message):
+    with pytest.raises(ValueError, match=message):
+        cifar_c.open_published(damaged(tmp_path, made, change), "cifar10", NAMES)
+
+
+def test_md5_names_file_found_and_expected(made, monkeypatch):
+    with pytest.raises(ValueError, match=r"labels.npy: found md5 \w{32}, expected c439b113"):
+        cifar_c.open_published(made, "cifar10", NAMES, md5=True)
+    sums = {
+        name: hashlib.md5((made / f"{name}.npy").read_bytes()).hexdigest()
+        for name in (*NAMES, "labels")
+    }
+    monkeypatch.setitem(published.MD5, "cifar10", sums)
+    assert cifar_c.open_published(made, "cifar10", NAMES, md5=True).count == N
+
+
+def test_the_md5_table_covers_every_corruption():
+    for kind in ("cifar10", "cifar100"):
+        assert set(published.MD5[kind]) == {*corruptions.NAMES, *corruptions.EXTRA, "labels"}
+        assert len(set(published.MD5[kind].values())) == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "cifar"}, r"kind = 'cifar': must be one of cifar10"),
+        ({"names": ("fogg",)}, r"names\[0\] = 'fogg'.*did you mean fog"),
+        ({"path": "nowhere"}, r"nowhere: found nothing, expected the directory"),
+    ],
+)
+def test_open_refusals(made, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        cifar_c.open_published(**({"path": made, "kind": "cifar10", "names": NAMES} | arguments))
+
+
+def test_batches_refuse_an_unknown_corruption(made):
+    opened = cifar_c.open_published(made, "cifar10", NAMES)
+    with pytest.raises(ValueError, match="name = 'fog': must be one of contrast, pixelate"):
+        next(opened.batches("fog", 1, 2))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Two corruptions, five severities, two classes of two JPEGs, one of them grey."""
+    root = tmp_path / "Tiny-ImageNet-C"
+    for name in NAMES:
+        for severity in corruptions.SEVERITIES:
+            for label, wnid in enumerate(("n01", "n02")):
+                folder = root / name / str(severity) / wnid
+                folder.mkdir(parents=True)
+                for index in range(2):
+                    level = 100 * label + 10 * severity + index
+                    mode = "L" if index else "RGB"
+                    picture = Image.new(mode, (64, 64), level if index else (level,) * 3)
+                    picture.save(folder / f"test_{index}.JPEG", quality=100)
+    return root
+
+
+def archive(root):
+    path = root.parent / "set.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(root, arcname=root.name)
+    return path
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_tiny_imagenet_c_from_folder_and_tar(tiny, packed):
+    path = archive(tiny) if packed else tiny.parent
+    opened = cifar_c.open_published(path, "tiny_imagenet", NAMES)
+    assert opened.count == 4
+    (images, labels), (rest, _) = opened.batches("pixelate", 3, 3)
+    assert images.shape == (3, 64, 64, 3)
+    np.testing.assert_array_equal(labels, [0, 0, 1])
+    np.testing.assert_allclose(images[:, 0, 0, 0].astype(int), [30, 31, 130], atol=1)
+    np.testing.assert_allclose(rest[0, 0, 0].astype(int), [131] * 3, atol=1)
+
+
+def test_tiny_imagenet_c_with_a_class_missing_is_refused(tiny):
+    folder = tiny / "contrast" / "4" / "n02"
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match=r"contrast/4: found images of 1 classes, expected 2"):
+        cifar_c.open_published(tiny, "tiny_imagenet", NAMES)
+
+
+def test_tiny_imagenet_c_archives_are_checked(tiny):
+    with pytest.raises(ValueError, match=r"set.tar: found md5 .* expected f9c9a9db\w+ or 0db0588d"):
+        cifar_c.open_published(archive(tiny), "tiny_imagenet", NAMES, md5=True)
+    broken = tiny.parent / "broken.tar"
+    broken.write_bytes(b"not a tar" * 100)
+    with pytest.raises(ValueError, match=r"broken.tar: found .*, expected an uncompressed tar"):
+        cifar_c.open_published(broken, "tiny_imagenet", NAMES)
+
+
+def test_tfds_unprepared_configuration_is_named(tmp_path):
+    (tmp_path / "cifar10_corrupted" / "contrast_1").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"tfds build cifar10_corrupted/frosted_glass_blur_1"):
+        cifar_c.open_published(tmp_path, "cifar10", ("glass_blur",))
+
+
+def test_tfds_prepared_sets_are_read(tmp_path, arrays):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    images, labels = arrays
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(8, 8, 3)),
+            "label": tfds.features.ClassLabel(num_classes=3),
+        }
+    )
+    for severity in corruptions.SEVERITIES:
+        folder = tmp_path / "cifar10_corrupted" / f"elastic_{severity}" / "1.0.0"
+        folder.mkdir(parents=True)
+        rows = [
+            {"image": Image.fromarray(image // severity), "label": int(label)}
+            for image, label in zip(images, labels, strict=True)
+        ]
+        write_tfds(tfds, folder, f"elastic_{severity}", features, rows)
+    opened = cifar_c.open_published(tmp_path, "cifar10", ("elastic_transform",))
+    assert opened.count == N
+    (first, classes), _ = opened.batches("elastic_transform", 2, 4)
+    np.testing.assert_array_equal(first, images[:4] // 2)
+    np.testing.assert_array_equal(classes, labels[:4])
+
+
+def write_tfds(tfds, folder, config, features, rows):
+    """One array_record file and the metadata beside it, as TFDS lays them out."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+    from tensorflow_datasets.core import example_serializer
+
+    split = tfds.core.SplitInfo(
+        name="test",
+        shard_lengths=[len(rows)],
+        num_bytes=1,
+        filename_template=tfds.core.ShardedFileTemplate(
+            data_dir=str(folder),
+            dataset_name="cifar10_corrupted",
+            split="test",
+            filetype_suffix="array_record",
+        ),
+    )
+    file = folder / "cifar10_corrupted-test.array_record-00000-of-00001"
+    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+    writer = ArrayRecordWriter(str(file), "group_size:1")
+    for row in rows:
+        stream = io.BytesIO()
+        row["image"].save(stream, "PNG")
+        encoded = features.encode_example(row | {"image": io.BytesIO(stream.getvalue())})
+        writer.write(serializer.serialize_example(encoded))
+    writer.close()
+    info = tfds.core.DatasetInfo(
+        builder=tfds.core.DatasetIdentity(
+            name="cifar10_corrupted",
+            config_name=config,
+            version=tfds.core.Version("1.0.0"),
+            data_dir=str(folder),
+            module_name="",
+        ),
+        features=features,
+    )
+    info.set_file_format("array_record")
+    info.set_splits(tfds.core.SplitDict([split]))
+    info.write_to_directory(str(folder))

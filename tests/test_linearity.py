@@ -1,0 +1,79 @@
+"""Local linearity error where it is known in closed form."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from varmixup_jax.evaluation.linearity import local_linearity_error
+
+SHAPE = (3, 3, 3, 2)
+
+
+@pytest.fixture
+def image():
+    return jnp.asarray(np.random.default_rng(1).uniform(size=SHAPE), jnp.float32)
+
+
+@pytest.fixture
+def curvature():
+    return jnp.asarray(np.random.default_rng(2).uniform(0.5, 2.0, SHAPE[1:]), jnp.float32)
+
+
+@functools.cache
+def compiled(power):
+    """gamma of sum a x^power / power; one program for every radius and curvature."""
+
+    @jax.jit
+    def gamma(key, image, curvature, eps):
+        def loss(image):
+            return jnp.sum(curvature[None] * image**power, axis=(1, 2, 3)) / power
+
+        return local_linearity_error(loss, image, key=key, eps=eps)
+
+    return gamma
+
+
+def test_a_linear_loss_has_none(key, image, curvature):
+    np.testing.assert_allclose(compiled(1)(key, image, curvature, 0.1), 0.0, atol=2e-6)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("eps", [8 / 255, 0.5])
+def test_quadratic_loss_of_one_sign(key, image, curvature, eps, sign):
+    # l = x'Ax / 2, A diagonal: the departure is delta'A delta / 2, largest in a corner, whatever x.
+    # Unclipped: with eps = 0.5 every corner lies outside [0, 1].
+    got = compiled(2)(key, image, sign * curvature, eps)
+    expected = 0.5 * eps**2 * float(jnp.sum(curvature))
+    np.testing.assert_allclose(got, expected, rtol=2e-3)
+
+
+def test_grows_with_the_radius_and_is_zero_at_zero(key, image, curvature):
+    radii = (0.0, 2 / 255, 8 / 255, 0.2)
+    gammas = [compiled(2)(jax.random.clone(key), image, curvature, eps) for eps in radii]
+    np.testing.assert_array_equal(gammas[0], 0.0)
+    assert np.all(np.diff(gammas, axis=0) > 0)
+
+
+def test_the_tangent_is_taken_at_the_image(key, image, curvature):
+    # l = a x^3 / 3: the departure a (x d^2 + d^3 / 3) is largest at d = +eps for x, a > 0.
+    eps = 0.1
+    # d = -eps is a local maximum, a (x eps^2 - eps^3 / 3), where an ascent may end too.
+    got = compiled(3)(key, image, curvature, eps)
+    square = np.sum(curvature[None] * image * eps**2, axis=(1, 2, 3))
+    cube = float(np.sum(curvature * eps**3 / 3))
+    assert np.all(got > 0.98 * (square - cube))
+    assert np.all(got < 1.02 * (square + cube))
+    assert np.all(square - cube > 2 * cube)  # at the origin instead of the image it would be `cube`
+
+
+def test_refusals(key, image):
+    loss = lambda image: image.sum(axis=(1, 2, 3))  # noqa: E731
+    with pytest.raises(ValueError, match=r"radius = -0\.1: must be >= 0"):
+        local_linearity_error(loss, image, key=key, eps=-0.1)
+    with pytest.raises(ValueError, match="relative_step = 0: must be > 0"):
+        local_linearity_error(loss, image, key=key, eps=0.1, relative_step=0)
+    with pytest.raises(TypeError, match="image: dtype is uint8"):
+        local_linearity_error(loss, image.astype(jnp.uint8), key=key, eps=0.1)

@@ -1,0 +1,326 @@
+"""The page: whole, self-contained, escaped, sparse where data are; the pictures of a single run."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from report_runs import arrays, make_run
+
+from varmixup_jax import report
+from varmixup_jax.report import figures, gallery, markup, series, style
+from varmixup_jax.report.__main__ import main
+from varmixup_jax.report.measures import Stat, board
+from varmixup_jax.report.names import METHODS
+from varmixup_jax.report.rows import read_run, read_runs
+
+VOID = {"meta", "img", "br", "link"}
+SECTIONS = [
+    "Results", "Measures side by side", "What the VAE does", "Training", "Reliability",
+    "Calibration and linearity", "Under corruption", "One image under every corruption",
+    "Configurations", "Runs",
+]  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Collects headings, ids, addresses and tags; refuses tags that do not nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.addresses, self.headings, self.tags = [], [], [], [], set()
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href"):
+                self.addresses.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A report of two methods with all there can be, one of them failed once."""
+    root = tmp_path_factory.mktemp("sweep")
+    make_run(root, "erm", 0, artifacts=True)
+    make_run(root, "varmixup", 0, shift=0.02, artifacts=True, config={"clean_weight": 0.5})
+    make_run(root, "varmixup", 1, shift=0.03, artifacts=True, config={"clean_weight": 0.5})
+    make_run(root, "varmixup", 2, status="failed", shift=9.0, config={"clean_weight": 0.5})
+    path = report.write([root], root / "out", baseline="erm-cifar10-0")
+    return root, path, path.read_text()
+
+
+def test_the_page_has_every_section_in_order(full):
+    assert Page(full[2]).headings == SECTIONS
+
+
+def test_the_page_needs_nothing_else(full):
+    page = Page(full[2])
+    assert page.addresses
+    for address in page.addresses:
+        assert address.startswith(("data:image/png;base64,", "#"))
+    assert not {"script", "link", "iframe"} & page.tags
+    assert "@import" not in full[2]
+    assert not re.search(r"url\((?!#)", full[2])
+
+
+def test_ids_are_there_and_charts_do_not_share_them(full):
+    page = Page(full[2])
+    assert {a[1:] for a in page.addresses if a.startswith("#")} <= set(page.ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", full[2])) <= set(page.ids)
+    sections = [name for name in page.ids if not re.match("g[0-9a-f]{8}-", name)]
+    assert len(set(sections)) == len(sections) == len(SECTIONS)
+
+
+def test_the_page_tells_of_failed_runs_and_never_averages_them(full):
+    assert "4 runs of 2 methods (3 done, 1 failed: listed below, in no mean)" in full[2]
+    assert "varmixup-cifar10-2" in full[2]
+    assert "failed: loss is nan" in full[2]
+    assert "92.50 ± 0.71" in full[2]
+    assert "clean_weight" in full[2]
+
+
+def test_the_page_follows_the_theme(full):
+    assert "prefers-color-scheme: dark" in full[2]
+    assert 'name="viewport"' in full[2]
+    charts = re.findall(r"<svg.*?</svg>", full[2], flags=re.S)
+    assert len(charts) > 20
+    for light in style.colours():
+        assert f"--{light[1:]}:{light};" in full[2]
+        assert not any(light in chart for chart in charts)
+
+
+def test_the_same_runs_give_the_same_page(full, tmp_path):
+    root, path, text = full
+    again = report.write([root], tmp_path, baseline="erm-cifar10-0")
+    assert again.read_text() == text
+    assert (tmp_path / "report.md").read_text() == (path.parent / "report.md").read_text()
+
+
+def test_strings_of_files_are_escaped(tmp_path):
+    attack = '<script>alert("$x$")</script>&amp;'
+    path = make_run(tmp_path, attack[:8], name=attack, corruptions=("fog",), artifacts=True,
+                    config={attack: attack}, metrics=5, notes={"corruption_source": attack})  # fmt: skip
+    summary = json.loads((path / "summary.json").read_text())
+    summary |= dict.fromkeys(("command", "git", "device", "checkpoint"), attack)
+    summary |= {"versions": {attack: attack}, "vae": {"key": attack, "psnr": 20.0}}
+    (path / "summary.json").write_text(json.dumps(summary))
+    data = arrays()
+    data["corruption_names"] = np.array([attack] * 19)
+    np.savez(path / "artifacts.npz", **data)
+    text = report.write([tmp_path], tmp_path / "out").read_text()
+    assert "<script" not in text.lower()
+    assert "&lt;script&gt;" in text
+    assert "script" not in Page(text).tags
+
+
+def test_a_sparse_run_has_a_sparse_page(tmp_path):
+    path = make_run(tmp_path, "erm", corruptions=(), dataset="digits", metrics=1)
+    (path / "metrics.jsonl").unlink()
+    text = report.write([path], tmp_path / "out").read_text()
+    expected = ["Results", "Measures side by side", "Calibration and linearity"]
+    assert Page(text).headings == [*expected, "Configurations", "Runs"]
+    assert "Paper:" not in text
+
+
+def test_only_failed_runs_still_make_a_page(tmp_path):
+    make_run(tmp_path, "erm", status="failed")
+    text = report.write([tmp_path], tmp_path / "out").read_text()
+    assert Page(text).headings == ["Configurations", "Runs"]
+    assert "0 done, 1 failed" in text
+
+
+def test_the_command_writes_page_and_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = make_run(tmp_path, corruptions=(), metrics=2)
+    assert main([str(path)]) == 0
+    assert capsys.readouterr().out.strip() == "report/report.html"
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["report.html", "report.md"]
+
+
+def test_pictures_of_one_run(tmp_path):
+    path = make_run(tmp_path, "iat", artifacts=True)
+    written = report.pictures(path)
+    names = [p.stem for p in written]
+    assert names == [
+        "reconstructions", "prior_samples", "latent_grid", "pixel_grid", "training_loss",
+        "training_accuracy", "training_clean_accuracy", "training_val_accuracy",
+        "training_val_nll", "reliability", "calibration_gap", "linearity", "corruptions",
+        "corruption_sheet",
+    ]  # fmt: skip
+    assert {p.parent for p in written} == {path / "pictures"}
+    for picture in written:
+        with Image.open(picture) as image:
+            assert min(image.size) > 100
+            assert len(set(image.convert("L").tobytes())) > 2
+
+
+def test_pictures_of_an_unfinished_run(tmp_path):
+    path = make_run(tmp_path, status="running", metrics=2)
+    assert {p.stem.split("_")[0] for p in report.pictures(path)} == {"training"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("side", "factor"), [(8, 8), (28, 2), (32, 2), (64, 1)])
+def test_sheets_enlarge_pixels_and_nothing_else(side, factor, channels):
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, side, side, channels), np.uint8)
+    canvas = gallery.sheet(images)
+    step = factor * side + gallery.GAP
+    assert canvas.shape == (2 * step - gallery.GAP, 3 * step - gallery.GAP, 4)
+    tile = canvas[step : step + factor * side, 2 * step :]
+    for corner in (0, factor - 1):  # every pixel of a block is the pixel it came from
+        np.testing.assert_array_equal(
+            tile[corner::factor, corner::factor, :3], np.broadcast_to(images[1, 2], (side, side, 3))
+        )
+    assert np.all(canvas[factor * side : step, :, 3] == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("originals", np.zeros((4, 8, 8, 1), np.float32), r"originals is float32 \[4, 8, 8, 1\]"),
+        ("prior_samples", np.zeros((4, 8, 8), np.uint8), r"must be uint8 \[n, H, W, C\]"),
+        ("prior_samples", np.zeros((4, 8, 8, 2), np.uint8), r"with 1 or 3 channels"),
+        ("pixel_grid", np.zeros((1, 2, 8, 8, 1), np.uint8), r"must be that of latent_grid"),
+        ("corruption_names", np.array(["fog"]), r"corruption_names has 1 names"),
+    ],
+)
+def test_pictures_that_are_none_are_refused(tmp_path, name, value, message):
+    path = make_run(tmp_path, corruptions=())
+    np.savez(path / "artifacts.npz", **(arrays() | {name: value}))
+    with pytest.raises(ValueError, match=message):
+        report.write([path], tmp_path / "out")
+
+
+def test_reliability_pools_as_if_the_seeds_were_one():
+    rng = np.random.default_rng(0)
+    parts, bins = [], []
+    for n in (400, 1000):
+        confidence = rng.uniform(size=n)
+        right = rng.uniform(size=n) < confidence**2
+        parts.append((confidence, right))
+        bins.append(binned(confidence, right))
+    pooled = series.reliability(bins, "reliability")
+    together = binned(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+    np.testing.assert_allclose(pooled.count, together["reliability_count"])
+    np.testing.assert_allclose(pooled.accuracy, together["reliability_accuracy"])
+    confidence, right = (np.concatenate(p) for p in zip(*parts, strict=True))
+    place = np.minimum((confidence * 15).astype(int), 14)
+    ece = sum(
+        abs(confidence[place == m].sum() - right[place == m].sum()) for m in range(15)
+    ) / len(confidence)  # fmt: skip
+    np.testing.assert_allclose(pooled.ece, ece)
+    plain = np.mean([b["reliability_accuracy"] for b in bins], axis=0)
+    assert np.abs(plain - pooled.accuracy).max() > 1e-3  # not a mean over seeds
+
+
+def binned(confidence, right):
+    place = np.minimum((confidence * 15).astype(int), 14)
+    count = np.bincount(place, minlength=15).astype(float)
+    return {
+        "reliability_count": count,
+        "reliability_confidence": np.bincount(place, confidence, 15) / count,
+        "reliability_accuracy": np.bincount(place, right, 15) / count,
+    }
+
+
+def test_training_curves_average_seeds_and_stay_short(tmp_path):
+    for seed in (0, 1):
+        make_run(tmp_path, seed=seed, shift=0.1 * seed, corruptions=(), metrics=900)
+    runs = read_runs([tmp_path])
+    curve = series.training_curve(runs, "accuracy")
+    assert len(curve.x) <= series.MOST_POINTS
+    rise = 1 - np.exp(-np.array(curve.x) / 200)
+    np.testing.assert_allclose(curve.mean, 0.85 * rise, atol=2e-3)
+    half = (np.array(curve.high) - np.array(curve.low)) / 2
+    np.testing.assert_allclose(half, 0.1 / np.sqrt(2) * rise, atol=2e-3)
+    assert series.training_curve(runs, "absent") is None
+
+
+def test_curves_over_severity_and_radius(tmp_path):
+    (group,) = board([read_run(make_run(tmp_path))], "cifar10").groups
+    gap = series.gap_curve(group)
+    assert gap.x == (0, 1, 2, 3, 4, 5)
+    drops = [0.01 * s * np.mean([1 + i % 4 for i in range(15)]) for s in range(6)]
+    np.testing.assert_allclose(gap.mean, 0.03 + np.array(drops))
+    linearity = series.linearity_curve(group)
+    assert linearity.x == (2, 4, 6, 8)
+    np.testing.assert_allclose(linearity.mean, [0.04, 0.16, 0.36, 0.64])
+
+
+# Machado, Oliveira, Fernandes 2009: linear RGB as seen with the full deficiency.
+DEFICIENCIES = {
+    "none": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                            [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                              [-0.011820, 0.042940, 0.968881]]),
+    "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                            [0.004733, 0.691367, 0.303900]]),
+}  # fmt: skip
+
+
+def lab(colour, deficiency):
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(DEFICIENCIES[deficiency] @ linear, 0, 1)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    xyz = to_xyz @ linear / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_no_two_methods_look_alike(theme, deficiency):
+    look = style.styles((method, method) for method in METHODS)
+    assert len({s.marker for s in look.values()}) == len(METHODS)
+    places = [lab(getattr(s, theme), deficiency) for s in look.values()]
+    least = min(np.linalg.norm(a - b) for i, a in enumerate(places) for b in places[:i])
+    assert least > 25.0, least
+
+
+def test_the_measure_of_likeness_sees_red_and_green_draw_together():
+    def apart(deficiency):
+        return np.linalg.norm(lab("#d62728", deficiency) - lab("#2ca02c", deficiency))
+
+    assert apart("none") > 100
+    assert apart("deuteranopia") < 50
+
+
+def test_every_method_keeps_its_colour():
+    alone = style.styles([("varmixup", "varmixup")])["varmixup"]
+    among = style.styles([("mine", "mine"), ("erm", "erm"), ("varmixup", "varmixup"),
+                          ("varmixup (b=1)", "varmixup")])  # fmt: skip
+    assert among["varmixup"] == alone
+    assert len({s.light for s in among.values()}) == 4
+
+
+def test_charts_take_any_name_and_lone_points(tmp_path):
+    look = style.styles([("$a$ <b>", "x")])["$a$ <b>"]
+    lone = series.curve([1.0], [Stat(0.5, None, 1)])
+    drawn = markup.chart(figures.line_chart("$a$ <b>", [(look, lone)], "x", "y"), "$a$ <b>")
+    assert "$a$ &lt;b&gt;" in drawn
+    Page(drawn)
+    assert series.curve([1.0], [None]) is None

@@ -1,0 +1,111 @@
+"""Writes a directory of corrupted images in the layout of CIFAR-10-C, for any data set.
+
+`<name>.npy` is uint8 `[5 N, S, S, C]`, severity 1 first and the images in order; `labels.npy` is
+`[5 N]`. PyTorch and other code that reads CIFAR-10-C reads it unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from varmixup_jax import checks
+from varmixup_jax.corruptions.frost import FrostTextures
+from varmixup_jax.corruptions.registry import FUNCTIONS, corrupt, frost_source
+from varmixup_jax.corruptions.tables import SEVERITIES, TABLES
+from varmixup_jax.version import __version__
+
+MANIFEST = "corruptions.json"
+"""Says how the directory was made: it is not the published set."""
+
+
+def make(
+    out: str | Path,
+    images: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    *,
+    table: str = "cifar",
+    seed: int = 0,
+    batch_size: int = 1000,
+    frost_textures: FrostTextures | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Corrupts a data set with every severity and writes it.
+
+    The randomness of image i under a corruption and severity depends on `seed`, the name, the
+    severity and `batch_size` alone. A file that is interrupted is not left behind half-written.
+
+    Args:
+      out: directory, made when missing.
+      images: uint8 `[N, S, S, C]` (or `[N, S, S]`), S >= 8, C = 1 or 3.
+      labels: whole numbers `[N]`.
+      names: of the corruptions.
+      table: severity table, `cifar` or `tiny_imagenet`.
+      seed: >= 0.
+      batch_size: images per step on the device.
+      frost_textures: see `corrupt`.
+      report: called with one line per file written.
+
+    Returns:
+      The directory.
+
+    Raises:
+      ValueError: arrays of another shape, an unknown name or table.
+      TypeError: images that are not uint8.
+    """
+    checks.one_of(TABLES, table=table)
+    for name in names:
+        checks.one_of(FUNCTIONS, name=name)
+    checks.whole(0, seed=seed)
+    checks.whole(1, batch_size=batch_size)
+    if images.dtype != np.uint8:
+        raise TypeError(f"images: dtype is {images.dtype}, must be uint8")
+    images = images[..., None] if images.ndim == 3 else images
+    if images.ndim != 4 or len(images) == 0:
+        raise ValueError(f"images: has shape {images.shape}, must be [N, S, S, C] with N >= 1")
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"labels: has shape {labels.shape}, must be [{len(images)}]")
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    root = jax.random.key(seed)
+    for name in names:
+        key = jax.random.fold_in(root, list(FUNCTIONS).index(name))
+        temporary = folder / f"{name}.npy.part"
+        shape = (len(SEVERITIES) * len(images), *images.shape[1:])
+        target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        for severity in SEVERITIES:
+            for start in range(0, len(images), batch_size):
+                stop = min(start + batch_size, len(images))
+                step = jax.random.fold_in(jax.random.fold_in(key, severity), start)
+                rows = slice(*((severity - 1) * len(images) + at for at in (start, stop)))
+                batch = _padded(images[start:stop], min(batch_size, len(images)))
+                made = corrupt(name, step, batch, severity, table, frost_textures)
+                target[rows] = np.round(np.asarray(made[: stop - start]) * 255).astype(np.uint8)
+        target.flush()
+        del target
+        os.replace(temporary, folder / f"{name}.npy")
+        report(f"{folder / name}.npy  {list(shape)}")
+    np.save(folder / "labels.npy", np.tile(labels, len(SEVERITIES)))
+    facts = {
+        "made_by": f"varmixup_jax {__version__}",
+        "table": table,
+        "seed": seed,
+        "batch_size": batch_size,
+        "frost": frost_source(frost_textures),
+        "names": list(names),
+    }
+    (folder / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n")
+    return folder
+
+
+def _padded(images: np.ndarray, rows: int) -> jax.Array:
+    """The batch as floats, its last row repeated up to a fixed size: one compilation."""
+    full = np.concatenate([images, np.repeat(images[-1:], rows - len(images), axis=0)])
+    return jnp.asarray(full, jnp.float32) / 255

@@ -1,0 +1,67 @@
+"""JSON files that are always whole: temporary file, fsync, rename; and the JSON form of a value."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path | str, value: Any) -> Path:
+    """Writes `value` as indented JSON so that a reader sees the old file or the new, never a part.
+
+    The text goes to a temporary file in the same directory, is flushed to the disk (`fsync`), and
+    takes the name by `os.replace`. Numpy scalars and arrays, paths, sets and tuples are written as
+    their JSON kin; a number that is not finite becomes null, since JSON has no NaN.
+
+    Args:
+      path: the file to write; its directory is made where it is missing.
+      value: nested dicts and sequences of strings, numbers, booleans, None and the kinds above.
+
+    Returns:
+      `path` as a `Path`.
+
+    Raises:
+      TypeError: a value has no JSON form; the message names its type.
+    """
+    replace_text(Path(path), json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+    return Path(path)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a text file by fsync and rename; what was there stays if anything fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide a shared run from its readers
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def plain(value: Any) -> Any:
+    """`value` with every leaf in a form that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return plain(value.tolist())
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
