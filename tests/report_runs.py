@@ -47,8 +47,9 @@ def make_run(
         "error": "loss is nan" if status == "failed" else None,
         "vae": {"key": "vae-1f", "psnr": 27.1, "wall_seconds": 60.0} if artifacts else None,
     }  # fmt: skip
-    settings = {"method": method, "seed": seed, "seeds": [seed], "data": {"source": dataset}, "epochs": 10,
-                "batch_size": 128, "model": {"name": "resnet18", "width": 64}}  # fmt: skip
+    settings = {"method": method, "seed": seed, "seeds": [seed], "epochs": 10,
+                "data": {"source": dataset}, "batch_size": 128,
+                "model": {"name": "resnet18", "width": 64}}  # fmt: skip
     (path / "summary.json").write_text(json.dumps(summary))
     (path / "config.json").write_text(json.dumps(settings | (config or {})))
     curve = []

@@ -34,9 +34,27 @@ def test_names_are_the_fifteen_and_the_four():
         assert {len(rows) for rows in table.values()} == {5}
 
 
+# One shape in all test files of the corruptions: each is compiled once per process.
+COUNT, SIZE = 60, 32
+
+
 @pytest.mark.parametrize("name", ALL)
-def test_one_trace_serves_five_severities_on_the_grid(name):
-    images = pictures(4, 28, 1)
+def test_every_severity_changes_the_images_and_stays_on_the_grid(name):
+    images = pictures(COUNT, SIZE, 3)
+    for severity in corruptions.SEVERITIES:
+        out = corruptions.corrupt(name, jax.random.key(3), images, severity)
+        assert out.shape == images.shape
+        assert out.dtype == jnp.float32
+        levels = np.asarray(out) * 255
+        np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
+        assert levels.min() >= 0
+        assert levels.max() <= 255
+        assert np.abs(np.asarray(out - images)).mean() > 0
+
+
+@pytest.mark.parametrize("name", ["zoom_blur", "pixelate", "fog"])
+def test_one_trace_serves_five_severities(name):
+    images = pictures(2, 16, 1)
     traces = []
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -44,24 +62,13 @@ def test_one_trace_serves_five_severities_on_the_grid(name):
         traces.append(name)
         return corruptions.corrupt(name, key, images, severity)
 
-    changes = []
-    for severity in corruptions.SEVERITIES:
-        out = run(name, jax.random.key(3), images, jnp.int32(severity))
-        assert out.shape == images.shape
-        assert out.dtype == jnp.float32
-        levels = np.asarray(out) * 255
-        np.testing.assert_allclose(levels, np.round(levels), atol=1e-4)
-        assert levels.min() >= 0
-        assert levels.max() <= 255
-        changes.append(float(np.abs(np.asarray(out - images)).mean()))
+    results = [run(name, jax.random.key(3), images, jnp.int32(s)) for s in corruptions.SEVERITIES]
     assert len(traces) == 1
-    # A grey image has no saturation to scale: there only severities 4 and 5, which add, change it.
-    assert all(change > 0 for change in changes[3 if name == "saturate" else 0 :])
+    assert len({np.asarray(out).tobytes() for out in results}) == 5
 
 
-@pytest.mark.parametrize("table", list(corruptions.TABLES))
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize(("size", "channels"), [(8, 1), (33, 3)])
+@pytest.mark.parametrize(("table", "size", "channels"), [("tiny_imagenet", 8, 1), ("cifar", 33, 3)])
 def test_any_square_size_traces(name, table, size, channels):
     images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
     out = jax.eval_shape(
@@ -70,17 +77,18 @@ def test_any_square_size_traces(name, table, size, channels):
     assert out.shape == images.shape
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_size_eight_with_the_other_table_is_finite(name):
-    if name not in ("elastic_transform", "spatter", "glass_blur", "defocus_blur", "snow"):
-        pytest.skip("its smallest size is no special case")
-    out = corruptions.corrupt(name, jax.random.key(0), pictures(3, 8, 3), 5, "tiny_imagenet")
-    assert np.isfinite(np.asarray(out)).all()
+@pytest.mark.parametrize("name", ["saturate", "spatter", "snow", "defocus_blur", "glass_blur"])
+def test_the_smallest_grey_images_are_finite(name):
+    images = pictures(3, 8, 1)
+    for severity in (1, 5):
+        out = corruptions.corrupt(name, jax.random.key(0), images, severity, "tiny_imagenet")
+        assert np.isfinite(np.asarray(out)).all()
+        assert (np.asarray(out) <= 1).all()
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "glass_blur", "motion_blur", "contrast"])
 def test_key_decides_the_draw(name):
-    images = pictures(4, 28, 1)
+    images = pictures(COUNT, SIZE, 3)
     first, again, other = (
         np.asarray(corruptions.corrupt(name, jax.random.key(seed), images, 3)) for seed in (1, 1, 2)
     )
@@ -88,13 +96,12 @@ def test_key_decides_the_draw(name):
     assert np.array_equal(first, other) == (name in corruptions.DETERMINISTIC)
 
 
-@pytest.mark.parametrize("name", ["glass_blur", "motion_blur", "spatter"])
+@pytest.mark.parametrize("name", ["motion_blur", "spatter"])
 def test_vmap_over_keys_and_severities_equals_a_loop(name):
     images = pictures(2, 16, 3)
-    severities = jnp.arange(1, 6)
     keys = jax.vmap(jax.random.key)(jnp.arange(5))
     run = jax.jit(jax.vmap(lambda key, s: corruptions.corrupt(name, key, images, s)))
-    mapped = np.asarray(run(keys, severities))
+    mapped = np.asarray(run(keys, jnp.arange(1, 6)))
     for index in range(5):
         single = corruptions.corrupt(name, jax.random.key(index), images, index + 1)
         # Sums may be ordered differently: one grey level where a value sits on a boundary.
@@ -102,15 +109,15 @@ def test_vmap_over_keys_and_severities_equals_a_loop(name):
         assert (gap > 0.5).mean() < 1e-3
 
 
-def test_identical_images_get_independent_draws():
-    images = jnp.full((2, 28, 28, 1), 0.5)
-    for name in ("gaussian_noise", "fog", "snow"):
-        out = np.asarray(corruptions.corrupt(name, jax.random.key(0), images, 5))
-        assert not np.array_equal(out[0], out[1])
+@pytest.mark.parametrize("name", ["gaussian_noise", "fog", "snow"])
+def test_identical_images_get_independent_draws(name):
+    images = jnp.full((COUNT, SIZE, SIZE, 3), 0.5)
+    out = np.asarray(corruptions.corrupt(name, jax.random.key(0), images, 5))
+    assert not np.array_equal(out[0], out[1])
 
 
 def test_images_are_read_on_the_grid():
-    images = pictures(4, 28, 1)
+    images = pictures(COUNT, SIZE, 3)
     moved = images + 0.3 / 255
     key = jax.random.key(0)
     np.testing.assert_array_equal(

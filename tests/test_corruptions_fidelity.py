@@ -14,7 +14,7 @@ from varmixup_jax.corruptions.tables import CIFAR, column
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "corruption_fidelity.py"
 ALL = [*corruptions.NAMES, *corruptions.EXTRA]
-KEYS = 6
+KEYS = 4
 
 
 @pytest.fixture(scope="module")

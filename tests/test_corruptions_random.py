@@ -1,5 +1,7 @@
 """The random corruptions: distributions per intensity, fog and snow by hand, frost's textures."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,13 +17,18 @@ from varmixup_jax.corruptions.tables import CIFAR
 N = 20_000
 
 
+@functools.cache
+def compiled(function):
+    return jax.jit(lambda key, images, severity: function(key, images, severity, CIFAR))
+
+
 def flat(value):
     """Images of one intensity, N values in the shape of a batch."""
     return jnp.full((N // 400, 20, 20, 1), value, jnp.float32)
 
 
 def draw(function, value, severity, seed=0):
-    out = function(jax.random.key(seed), flat(value), jnp.int32(severity), CIFAR)
+    out = compiled(function)(jax.random.key(seed), flat(value), jnp.int32(severity))
     return np.asarray(out, np.float64).reshape(-1)
 
 
@@ -81,18 +88,20 @@ def test_impulse_noise_replaces_values_by_black_and_white():
 
 
 def test_impulse_noise_hits_channels_independently():
-    images = jnp.full((8, 32, 32, 3), 0.4)
+    images = jnp.full((60, 32, 32, 3), 0.4)
     changed = np.asarray(corruptions.corrupt("impulse_noise", jax.random.key(0), images, 5))
     hit = np.abs(changed - np.round(0.4 * 255) / 255) > 1e-3
     per_pixel = hit.any(axis=-1).mean()
-    np.testing.assert_allclose(per_pixel, 1 - (1 - 0.07) ** 3, rtol=0.1)
+    np.testing.assert_allclose(per_pixel, 1 - (1 - 0.07) ** 3, rtol=0.03)
 
 
 @pytest.mark.parametrize(("size", "decay"), [(16, 3.0), (12, 1.75)])
 def test_plasma_is_the_diamond_square_of_its_draws(size, decay):
     side = 16
     key = jax.random.key(1)
-    got = np.asarray(weather.plasma(key, 2, size, jnp.float32(decay)))
+    got = np.asarray(
+        jax.jit(weather.plasma, static_argnums=(1, 2))(key, 2, size, jnp.float32(decay))
+    )
     draws = np.asarray(
         jax.random.uniform(jax.random.key(1), (2, side**2 - 1), minval=-1.0, maxval=1.0), np.float64
     )
@@ -125,11 +134,11 @@ def test_plasma_is_the_diamond_square_of_its_draws(size, decay):
 
 def test_fog_keeps_the_brightest_value_in_range():
     images = jnp.asarray(np.random.default_rng(0).uniform(0, 0.8, (4, 16, 16, 3)), jnp.float32)
-    out = np.asarray(weather.fog(jax.random.key(0), images, jnp.int32(5), CIFAR))
+    out = np.asarray(compiled(weather.fog)(jax.random.key(0), images, jnp.int32(5)))
     top = np.asarray(images).max(axis=(1, 2, 3))
     assert (out.max(axis=(1, 2, 3)) <= top + 1e-6).all()
     # The plasma's minimum is 0 and its maximum 1, so thickness c leaves x m / (m + c) ... + c.
-    black = np.asarray(weather.fog(jax.random.key(0), images * 0 + 1.0, jnp.int32(5), CIFAR))
+    black = np.asarray(compiled(weather.fog)(jax.random.key(0), images * 0 + 1.0, jnp.int32(5)))
     np.testing.assert_allclose(black.min(axis=(1, 2, 3)), 1 / 2.5, atol=1e-5)
     np.testing.assert_allclose(black.max(axis=(1, 2, 3)), 1.0, atol=1e-5)
 
@@ -140,7 +149,7 @@ def test_snow_layer_is_symmetric_and_covers_as_the_recipe(severity):
     mix = CIFAR["snow"][severity - 1][-1]
     grey = 0.2
     images = jnp.full((64, 32, 32, 1), grey, jnp.float32)
-    out = np.asarray(weather.snow(jax.random.key(0), images, jnp.int32(severity), CIFAR))
+    out = np.asarray(compiled(weather.snow)(jax.random.key(0), images, jnp.int32(severity)))
     base = mix * grey + (1 - mix) * max(grey, 1.5 * grey + 0.5)
     added = out[..., 0] - base
     np.testing.assert_allclose(added, added[:, ::-1, ::-1], atol=1e-6)
@@ -159,7 +168,9 @@ def test_snow_layer_is_symmetric_and_covers_as_the_recipe(severity):
 
 
 def test_procedural_frost_has_the_photographs_moments():
-    sample = np.asarray(frost.synthesise(jax.random.key(0), 600, 32), np.float64)
+    sample = np.asarray(
+        jax.jit(frost.synthesise, static_argnums=(1, 2))(jax.random.key(0), 600, 32), np.float64
+    )
     assert sample.shape == (600, 32, 32, 3)
     want = np.asarray(frost.STATISTICS)
     np.testing.assert_allclose(sample.mean(axis=(0, 1, 2)), want[:, :3].mean(axis=0), atol=0.03)
@@ -187,7 +198,10 @@ def test_photographs_are_shrunk_and_cropped(photographs):
     np.testing.assert_allclose(
         np.asarray(textures.images[0, :, 0, 0]) * 255, 5 * np.arange(40) + 2, atol=1
     )
-    crops = np.asarray(frost.crop(jax.random.key(0), textures, 200, 32)) * 255
+    crops = (
+        np.asarray(jax.jit(frost.crop, static_argnums=(2, 3))(jax.random.key(0), textures, 200, 32))
+        * 255
+    )
     assert set(np.round(crops[:, 0, 0, 2] / 50)) == {0, 1, 2, 3, 4}
     np.testing.assert_allclose(np.diff(crops[..., 0], axis=1), 5, atol=3)
     assert crops[..., 0].max() <= 5 * 39 + 3  # never the padding

@@ -13,6 +13,12 @@ SHAPE = (3, 3, 3, 2)
 
 
 @pytest.fixture
+def key():
+    """Of a generator whose programs compile in a third of the time on CPU."""
+    return jax.random.key(0, impl="rbg")
+
+
+@pytest.fixture
 def image():
     return jnp.asarray(np.random.default_rng(1).uniform(size=SHAPE), jnp.float32)
 

@@ -25,6 +25,12 @@ def linear(weight, bias, image):
 
 
 @pytest.fixture
+def key():
+    """Of a generator whose programs compile in a third of the time on CPU."""
+    return jax.random.key(0, impl="rbg")
+
+
+@pytest.fixture
 def problem():
     """A two-class linear classifier on images away from 0 and 1, and each example's margin.
 
@@ -95,7 +101,7 @@ def test_restarts_only_lower_it(key):
 
     @partial(jax.jit, static_argnums=1)
     def correct(key, restarts):
-        settings = {"ball": linf(0.04), "steps": 2, "step_size": 0.04, "restarts": restarts}
+        settings = {"ball": linf(0.02), "steps": 1, "step_size": 0.01, "restarts": restarts}
         return pgd_correct(logits, image, label, key=key, **settings)
 
     once, often = correct(key, 1), correct(jax.random.clone(key), 20)

@@ -42,7 +42,7 @@ def defocus_blur(key: Key, images: Array, severity: Array, table: Table) -> Arra
     Args and Returns as `gaussian_blur`; columns (radius, alias sigma) in pixels.
     """
     del key
-    radius = column(table, "defocus_blur", 0)
+    radius, alias = (column(table, "defocus_blur", i) for i in range(2))
     half = math.floor(radius.max()) + 1
     kernels = [
         disk(r, s, half) for r, s in zip(radius, column(table, "defocus_blur", 1), strict=True)

@@ -9,12 +9,14 @@ forms, so inside `scan`, `fori_loop`, `while_loop`, `map` or `cond` they run on 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.typing import Initializer
 from jax import lax
 
@@ -71,6 +73,15 @@ def conv2d(
         gradients = "loop_safe" if jax.default_backend() == "cpu" else "xla"
     if gradients == "xla":
         return _correlate(image, kernel, padding, strides=strides)
+    taps = kernel.shape[0] * kernel.shape[1]
+    sizes = [
+        (size + sum(pads) - k) // stride + 1
+        for size, k, stride, pads in zip(
+            image.shape[1:3], kernel.shape, strides, padding, strict=False
+        )
+    ]
+    if taps > image.shape[1] * image.shape[2] or taps > math.prod(sizes):
+        return _as_matrix_product(image, kernel, sizes, strides, padding)
     return _loop_safe(image, kernel, tuple(strides), tuple(tuple(p) for p in padding))
 
 
@@ -93,6 +104,24 @@ def _correlate(
         rhs_dilation=holes,
         dimension_numbers=_LAYOUT,
     )
+
+
+def _as_matrix_product(
+    image: Array, kernel: Array, sizes: Sequence[int], strides: Pair, padding: Padding
+) -> Array:
+    """The same sum, for maps smaller than the kernel, as one product with a matrix.
+
+    There XLA would exchange image and kernel, which leaves the fast form again. `reach[h, y, i]` is
+    1 where output row y reads input row h through tap i: h = s y + i - p.
+    """
+    reaches = []
+    for axis in range(2):
+        rows = np.arange(image.shape[1 + axis])[:, None, None] + padding[axis][0]
+        taps = np.arange(kernel.shape[axis])
+        reach = rows == strides[axis] * np.arange(sizes[axis])[:, None] + taps
+        reaches.append(jnp.asarray(reach, kernel.dtype))
+    matrix = jnp.einsum("hyi,wxj,ijco->hwcyxo", *reaches, kernel)
+    return jnp.einsum("bhwc,hwcyxo->byxo", image, matrix)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from varmixup_jax.models.conv import Conv
 from varmixup_jax.models.initializers import scaled_normal
-from varmixup_jax.models.norm import GroupNorm
 from varmixup_jax.types import Array
 
 LOG_STD_RANGE = (-6.0, 2.0)
@@ -187,7 +186,7 @@ class _Residual(nn.Module):
 
 def _norm_silu(hidden: Array, dtype: str, name: str) -> Array:
     groups = math.gcd(_GROUPS, hidden.shape[-1])
-    return nn.silu(GroupNorm(groups, dtype=dtype, name=name)(hidden))
+    return nn.silu(nn.GroupNorm(groups, dtype=dtype, name=name)(hidden))
 
 
 def depth_to_space(hidden: Array) -> Array:

@@ -55,7 +55,7 @@ def heat_map(group: Group, limits: tuple[float, float]) -> Figure:
                 dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
                 axes.text(
                     column + 0.5, row + 0.5, f"{value:.1f}", ha="center", va="center",
-                    fontsize=8.5, color="#ffffff" if dark else "#111111",
+                    fontsize=8.5, color="#ffffff" if dark else "#111111", in_layout=False,
                 )  # fmt: skip
         axes.set_xticks(np.arange(5) + 0.5, [str(s) for s in SEVERITIES])
         axes.set_yticks(np.arange(len(names)) + 0.5, [name.replace("_", " ") for name in names])
