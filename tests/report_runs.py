@@ -40,9 +40,9 @@ def make_run(
     path.mkdir(parents=True)
     summary = {
         "run": name, "method": method, "seed": seed, "dataset": dataset, "status": status,
-        "wall_seconds": 600.0 + seed, "steps": 1000, "epochs": 10, "checkpoint": "last",
+        "wall_seconds": 600.0 + seed, "steps": 1000, "epochs": 10.0, "checkpoint": "last",
         "params_sha256": "ab" * 32, "versions": {"jax": "0.10.2", "numpy": "2.4.6"},
-        "git": "0123456789abcdef", "device": "8 x TPU v4", "parameters": 11173962,
+        "git": "0123456789abcdef-dirty", "device": "8 x TPU v4", "parameters": 11173962,
         "command": f"python -m varmixup_jax.main --method={method} --seed={seed}",
         "error": "loss is nan" if status == "failed" else None,
         "vae": {"key": "vae-1f", "psnr": 27.1, "wall_seconds": 60.0} if artifacts else None,

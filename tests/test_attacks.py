@@ -70,9 +70,8 @@ def run_pgd(key, image, loss, **settings):
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), None], ids=str)
-@pytest.mark.parametrize("steps", [4, 10])
-def test_linf_optimum_of_a_linear_loss_is_exact(key, image, weight, bounds, steps):
-    found = run_pgd(key, image, partial(linear, weight), steps=steps, bounds=bounds)
+def test_linf_optimum_of_a_linear_loss_is_exact(key, image, weight, bounds):
+    found = run_pgd(key, image, partial(linear, weight), bounds=bounds)
     expected = image + 0.1 * jnp.sign(weight)[None]
     if bounds:
         expected = jnp.clip(expected, *bounds)
@@ -343,7 +342,7 @@ def reference_apgd(image, value_and_grad, eps, steps):
     return best_point, best, eta
 
 
-@pytest.mark.parametrize("steps", [1, 5, 30])
+@pytest.mark.parametrize("steps", [4, 30])
 def test_apgd_follows_the_published_algorithm(key, image, weight, steps):
     found = apgd(key, image, partial(bumpy, weight), ball=linf(0.3), steps=steps, start=zero_start)
     slope = 9.0 * np.asarray(weight, np.float64)
@@ -381,21 +380,16 @@ def test_dlr_attacks_a_classifier_whose_softmax_saturates(key):
         return 1e6 * jnp.reshape(image, (len(image), -1)) @ weight
 
     label = jax.nn.one_hot(jnp.argmax(logits(image), axis=1), 4)
-    still_correct = {}
-    for loss in (losses.cross_entropy, losses.dlr):
-        start_ce = losses.cross_entropy(logits(image), label)
-        np.testing.assert_array_equal(start_ce, 0.0)
-        found = run(
-            apgd,
-            jax.random.clone(key),
-            image,
-            lambda image, loss=loss: loss(logits(image), label),
-            ball=linf(0.3),
-            steps=10,
-            start=zero_start,
-        )
-        still_correct[loss.__name__] = losses.soft_accuracy(logits(found.image), label).mean()
-    assert still_correct == {"cross_entropy": 1.0, "dlr": 0.0}
+    total = jax.jit(lambda image: jnp.sum(losses.cross_entropy(logits(image), label)))
+    value, grad = jax.value_and_grad(total)(image)
+    assert float(value) == 0.0
+    np.testing.assert_array_equal(grad, 0.0)
+
+    def loss(image):
+        return losses.dlr(logits(image), label)
+
+    found = run(apgd, key, image, loss, ball=linf(0.3), steps=10, start=zero_start)
+    assert np.all(np.argmax(logits(found.image), axis=1) != np.argmax(label, axis=1))
 
 
 # --- the vicinity ---------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def configurations(runs: Sequence[Run]) -> list[str]:
         members = [[run for run in runs if run.method == method] for method in methods]
         rows = [[Cell(name), *(Cell(_values(part, name)) for part in members)] for name in fields]
         blocks.append(markup.table(["Field", *methods], rows, "texts"))
-    else:
+    elif len(runs) > 1:
         blocks.append(markup.paragraph("All runs have the same configuration.", "note"))
     listings = [markup.folded(run.name, markup.listing(_configuration_text(run))) for run in runs]
     blocks.append(markup.folded(f"All configurations ({len(runs)})", "\n".join(listings)))
@@ -82,7 +82,7 @@ def run_table(runs: Sequence[Run]) -> list[str]:
             _or_dash(s.get("checkpoint")),
             _or_dash(s.get("params_sha256"))[:SHA_DIGITS],
             _or_dash(s.get("device")),
-            _or_dash(s.get("git"))[:SHA_DIGITS],
+            _commit(s.get("git")),
             ", ".join(f"{k} {v}" for k, v in versions.items())
             if isinstance(versions, dict)
             else "–",
@@ -130,10 +130,20 @@ def _spread(values: Iterable[object], before: str, after: str) -> str:
         return ""
     if all(isinstance(value, (int, float)) for value in known):
         low, high = min(known), max(known)
-        text = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        text = _count(low) if low == high else f"{_count(low)} to {_count(high)}"
     else:
         text = ", ".join(map(str, known))
     return f"{before}{text}{after}"
+
+
+def _count(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
+
+
+def _commit(git: object) -> str:
+    """A commit cut short; that the tree had changes stays visible."""
+    commit, mark, _ = _or_dash(git).partition("-dirty")
+    return commit[:SHA_DIGITS] + mark
 
 
 def _plural(count: int, what: str) -> str:

@@ -11,6 +11,7 @@ from varmixup_jax.report import markup, series
 from varmixup_jax.report.corruption_charts import bar_charts, heat_limits, heat_map, heat_table
 from varmixup_jax.report.figures import dot_chart, dots, line_chart, reliability_chart, short
 from varmixup_jax.report.measures import Board, Group
+from varmixup_jax.report.poster import PAPER
 from varmixup_jax.report.series import Curve
 from varmixup_jax.report.style import Style
 from varmixup_jax.report.tables import columns
@@ -52,7 +53,9 @@ class Scene(NamedTuple):
 
 
 def measures(scene: Scene) -> list[str]:
-    """A dot chart of every measure of the table."""
+    """A dot chart of every measure of the table; none where there is nothing to compare."""
+    if len(scene.board.groups) < 2 and scene.board.dataset not in PAPER:
+        return []
     found = [(column, dots(column, scene.board, scene.look)) for column in columns(scene.board)]
     found = [(column, rows) for column, rows in found if rows]
     note = "Large mark: mean, bar: ± std over seeds. Small dots: each seed."

@@ -114,11 +114,14 @@ def reliability(artifacts: Iterable[Mapping[str, np.ndarray]], kind: str) -> Rel
 
 
 def gap_curve(group: Group) -> Curve | None:
-    """The signed calibration gap over severity: 0 is clean, then means over the 15 corruptions."""
+    """The signed calibration gap over severity: 0 is clean, then means over the 15 corruptions.
+
+    None without corruptions: the clean gap alone is no curve.
+    """
     stats = [group.stat(lambda m: m.clean("calibration_gap"))]
     for severity in range(1, 6):
         stats.append(group.stat(lambda m, s=severity: m.corrupted("calibration_gap", (s,))))
-    return curve(range(6), stats)
+    return curve(range(6), stats) if any(stats[1:]) else None
 
 
 def linearity_curve(group: Group) -> Curve | None:
