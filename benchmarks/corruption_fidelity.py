@@ -12,6 +12,7 @@ reference's distance from our mean in standard deviations of *one* of our draws.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -88,9 +89,7 @@ def power(change: np.ndarray) -> np.ndarray:
     frequency = np.fft.fftfreq(change.shape[1])
     radius = np.hypot(frequency[:, None], frequency[None])
     edges = np.linspace(0.0, 0.5, BANDS + 1)
-    inside = [
-        (radius > low) & (radius <= high) for low, high in zip(edges, edges[1:], strict=False)
-    ]
+    inside = [(radius > low) & (radius <= high) for low, high in itertools.pairwise(edges)]
     return np.array([spectrum[mask].mean() for mask in inside])
 
 

@@ -44,9 +44,7 @@ def defocus_blur(key: Key, images: Array, severity: Array, table: Table) -> Arra
     del key
     radius, alias = (column(table, "defocus_blur", i) for i in range(2))
     half = math.floor(radius.max()) + 1
-    kernels = [
-        disk(r, s, half) for r, s in zip(radius, column(table, "defocus_blur", 1), strict=True)
-    ]
+    kernels = [disk(r, s, half) for r, s in zip(radius, alias, strict=True)]
     kernel = grid.pick(np.stack(kernels), severity)
     size = images.shape[1]
     padded = jnp.pad(images, ((0, 0), (half, half), (half, half), (0, 0)), mode="reflect")

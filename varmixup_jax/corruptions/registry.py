@@ -127,7 +127,9 @@ def corrupt(
             f"frost_textures: has shape {tuple(textures.images.shape)}, must be larger than the "
             f"images' {height} pixels a side"
         )
-    return _apply(name, table, key, images, _severity(severity), textures)
+    # As float32, not weakly typed: one program for arrays of every origin.
+    pixels = jnp.asarray(images).astype(jnp.float32)
+    return _apply(name, table, key, pixels, _severity(severity), textures)
 
 
 def frost_source(frost_textures: FrostTextures | None) -> str:
@@ -154,6 +156,6 @@ def _apply(
     severity: Array,
     textures: FrostTextures | None,
 ) -> Array:
-    clean = grid.nearest(images.astype(jnp.float32))
+    clean = grid.nearest(images)
     extra = () if textures is None else (textures,)
     return grid.truncate(FUNCTIONS[name](key, clean, severity, TABLES[table], *extra))
