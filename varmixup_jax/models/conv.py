@@ -22,6 +22,7 @@ from jax import lax
 
 from varmixup_jax import checks
 from varmixup_jax.models.initializers import scaled_normal
+from varmixup_jax.models.varying import vary_like
 from varmixup_jax.types import Array
 
 Pair = tuple[int, int]
@@ -82,6 +83,7 @@ def conv2d(
     ]
     if taps > image.shape[1] * image.shape[2] or taps > math.prod(sizes):
         return _as_matrix_product(image, kernel, sizes, strides, padding)
+    kernel = vary_like(kernel, image)
     return _loop_safe(image, kernel, tuple(strides), tuple(tuple(p) for p in padding))
 
 
@@ -184,6 +186,7 @@ def _kernel_gradient(
 
     chunks = [a[:whole].reshape(-1, _CHUNK, *a.shape[1:]) for a in (image, cotangent)]
     total = jnp.zeros((shape[2], *shape[:2], shape[3]), jnp.float32)
+    total = vary_like(total, image.astype(jnp.float32))
     total, _ = lax.scan(add, total, tuple(chunks))
     if whole < batch:
         total = total + part(image[whole:], cotangent[whole:]).astype(jnp.float32)

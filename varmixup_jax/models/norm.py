@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from varmixup_jax.models.varying import vary_like
 from varmixup_jax.types import Array
 
 
@@ -50,6 +51,8 @@ class BatchNorm(nn.Module):
             shift = bias - running_mean.value * factor
             out = hidden.astype(jnp.float32) * _maps(factor) + _maps(shift)
             return out.astype(self.dtype)
+        wide = hidden.astype(jnp.float32)
+        scale, bias = vary_like(scale, wide), vary_like(bias, wide)
         out, mean, var = _normalise(hidden, scale, bias, self.epsilon)
         if not self.is_initializing():
             keep, take = self.momentum, 1.0 - self.momentum

@@ -185,8 +185,8 @@ class _Residual(nn.Module):
 
 
 def _norm_silu(hidden: Array, dtype: str, name: str) -> Array:
-    groups = math.gcd(_GROUPS, hidden.shape[-1])
-    return nn.silu(nn.GroupNorm(groups, dtype=dtype, name=name)(hidden))
+    norm = nn.GroupNorm(math.gcd(_GROUPS, hidden.shape[-1]), name=name)
+    return nn.silu(norm(hidden.astype(jnp.float32)).astype(dtype))
 
 
 def depth_to_space(hidden: Array) -> Array:
