@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
+INT_MAX = 2**31 - 1  # what an int32 on the device holds
+FLOAT_MAX = float(np.finfo(np.float32).max)
+SHOWN = 200  # characters of a value that a message quotes
 
 
 def positive(**fields: float) -> None:
     """Raises ValueError unless every keyword's value is a finite number > 0."""
     for name, value in fields.items():
         if not _is_number(value) or value <= 0:
-            raise ValueError(f"{name} = {value!r}: must be > 0")
+            raise ValueError(f"{name} = {shown(value)}: must be > 0")
 
 
 def non_negative(**fields: float) -> None:
     """Raises ValueError unless every keyword's value is a finite number >= 0."""
     for name, value in fields.items():
         if not _is_number(value) or value < 0:
-            raise ValueError(f"{name} = {value!r}: must be >= 0")
+            raise ValueError(f"{name} = {shown(value)}: must be >= 0")
 
 
 def in_range(low: float, high: float, **fields: float) -> None:
     """Raises ValueError unless every keyword's value lies in [low, high]."""
     for name, value in fields.items():
         if not _is_number(value) or not low <= value <= high:
-            raise ValueError(f"{name} = {value!r}: must lie in [{low}, {high}]")
+            raise ValueError(f"{name} = {shown(value)}: must lie in [{low}, {high}]")
 
 
 def whole(minimum: int, **fields: int) -> None:
     """Raises ValueError unless every keyword's value is an integer >= minimum."""
     for name, value in fields.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
-            raise ValueError(f"{name} = {value!r}: must be a whole number >= {minimum}")
+            raise ValueError(f"{name} = {shown(value)}: must be a whole number >= {minimum}")
 
 
 def one_of(allowed: Iterable[Any], **fields: Any) -> None:
@@ -47,7 +51,7 @@ def one_of(allowed: Iterable[Any], **fields: Any) -> None:
         near = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=2, cutoff=0.5)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         choices = ", ".join(str(a) for a in allowed)
-        raise ValueError(f"{name} = {value!r}: must be one of {choices}{hint}")
+        raise ValueError(f"{name} = {shown(value)}: must be one of {choices}{hint}")
 
 
 def probability_rows(tolerance: float = 1e-4, **fields: Any) -> None:
@@ -79,10 +83,75 @@ def float_image(**fields: Any) -> None:
             raise ValueError(f"{name}: has shape {tuple(value.shape)}, must be [B, H, W, C]")
 
 
+def like(template: Mapping[str, Any], name: str, value: Any) -> None:
+    """Raises ValueError unless `value` has the fields of `template`, each of its type.
+
+    A whole number passes for a float, a list for a tuple; a tuple's entries are of the type of the
+    template's first. Numbers are finite and fit 32 bits, strings are printable.
+
+    Args:
+      template: nested mappings of defaults.
+      name: what messages call `value`.
+      value: nested mappings to check.
+
+    >>> like({"steps": 10, "eps": (0.1,)}, "config", {"steps": 5, "eps": [1, 0.5]})
+    >>> like({"steps": 10}, "config", {"steps": None})
+    Traceback (most recent call last):
+    ...
+    ValueError: config.steps = None: must be a whole number that fits 32 bits
+    """
+    if not isinstance(value, Mapping):
+        fields = ", ".join(map(str, template))
+        raise ValueError(f"{name} = {shown(value)}: must be a section with the fields {fields}")
+    for field in (f for f in value if f not in template):
+        one_of(template, **{f"field of {name}": field})
+    for field, default in template.items():
+        if field not in value:
+            raise ValueError(f"{name}.{field}: is missing, must be there")
+        if isinstance(default, Mapping):
+            like(default, f"{name}.{field}", value[field])
+        elif isinstance(default, tuple):
+            if not isinstance(value[field], (tuple, list)):
+                text = "must be a tuple"
+                raise ValueError(f"{name}.{field} = {shown(value[field])}: {text}")
+            for entry in value[field]:
+                _same_kind(default[0], f"{name}.{field}", entry)
+        else:
+            _same_kind(default, f"{name}.{field}", value[field])
+
+
+def shown(value: Any) -> str:
+    """A value as a message quotes it: one line of at most about `SHOWN` characters.
+
+    >>> shown([1, 2]), len(shown("x" * 1000))
+    ('[1, 2]', 203)
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # whole numbers of thousands of digits are not converted
+        text = f"a {type(value).__name__} too large to print"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _same_kind(default: Any, name: str, value: Any) -> None:
+    if isinstance(default, bool):
+        good, text = isinstance(value, bool), "True or False"
+    elif isinstance(default, int):
+        good = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= INT_MAX
+        text = "a whole number that fits 32 bits"
+    elif isinstance(default, float):
+        good = isinstance(value, (int, float)) and _is_number(value) and abs(value) <= FLOAT_MAX
+        text = "a finite number that fits 32 bits"
+    else:
+        good, text = isinstance(value, str) and value.isprintable(), "printable text"
+    if not good:
+        raise ValueError(f"{name} = {shown(value)}: must be {text}")
+
+
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     try:
         return math.isfinite(value)
-    except TypeError:
+    except (TypeError, OverflowError):  # the latter: a whole number beyond any float
         return False

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from varmixup_jax import checks
-from varmixup_jax.models import CLASSIFIERS
-from varmixup_jax.training.optim import OPTIMIZERS, SCHEDULES
+from varmixup_jax.models import CLASSIFIERS, build_classifier
+from varmixup_jax.models.registry import DOWNSAMPLES
+from varmixup_jax.training.optim import OPTIMIZERS, SCHEDULES, make_schedule
 from varmixup_jax.training.parallel import VIAS
 from varmixup_jax.vicinal.methods import METHODS, build
 from varmixup_jax.vicinal.objective import ATTACK_BN
@@ -23,6 +25,8 @@ from varmixup_jax.vicinal.objective import ATTACK_BN
 ALL = "all"
 CHECKPOINT_RULES = ("last", "best")
 DTYPES = ("float32", "bfloat16")
+MOST_EPOCHS = 1e6
+MOST_BINS = 1000
 
 
 def base_config() -> ConfigDict:
@@ -50,6 +54,7 @@ def base_config() -> ConfigDict:
     c.model.dtype = "float32"  # of the computation, "float32" | "bfloat16"; parameters are float32
 
     c.epochs = 30.0  # length of training
+    c.attack_epochs = 0.0  # the same for methods that attack while they train; 0 for `epochs`
     c.batch_size = 128  # examples a step, over all devices
     c.ema_decay = 0.0  # average of parameters and statistics that is evaluated; 0 for none
     c.attack_bn = "running"  # BatchNorm of the model under attack, "running" | "batch" statistics
@@ -98,9 +103,11 @@ def base_config() -> ConfigDict:
     c.eval.checkpoint = "last"  # which one is evaluated: "last" | "best" on validation
     c.eval.batch_size = 500
     c.eval.bins = 15  # of the calibration error
-    c.eval.corruptions = (
-        "none"  # "none" | "computed": 15 corruptions x 5 severities of the test set
-    )
+    c.eval.examples = 0  # so many test images, evenly spread; 0 for all
+    c.eval.corruptions = "none"  # "none" | "computed" from the test set | a directory of files
+    c.eval.corruptions_md5 = False  # compare those files with the published sums (6 s per GB)
+    c.eval.frost_dir = ""  # of the frost photographs, or "imagecorruptions"; "" synthesises frost
+    c.eval.baseline = "erm"  # method that mCE is relative to, where it was run; "" leaves mCE out
     c.eval.attack_examples = 1000  # so many test images, evenly spread; 0 skips the attack
     c.eval.attack_eps = 8 / 255  # l-infinity radius, pixels in [0, 1]
     c.eval.attack_step_size = 2 / 255
@@ -111,6 +118,7 @@ def base_config() -> ConfigDict:
     c.eval.linearity_eps = (2 / 255, 4 / 255, 6 / 255, 8 / 255)  # radii
     c.eval.linearity_steps = 50
     c.eval.linearity_restarts = 3
+    c.eval.linearity_relative_step = 0.1  # step size, as a fraction of the radius
 
     c.checkpoints = ConfigDict()
     c.checkpoints.keep = 2  # latest ones kept, besides the best
@@ -119,6 +127,7 @@ def base_config() -> ConfigDict:
     c.parallel.via = "jit"  # "jit" (global BatchNorm and pairs) | "pmap" (per device)
     c.parallel.devices = 0  # of the local ones; 0 for all
     c.parallel.steps_per_call = 0  # training steps in one program; 0: 100, on CPU 8
+    c.parallel.deterministic = False  # equal bits in equal runs on a GPU too, at some speed
     return c.lock()
 
 
@@ -178,22 +187,34 @@ def validate(config: ConfigDict, devices: int) -> None:
     Raises:
       ValueError: one line that names the field, its value and what is allowed.
     """
+    check_fields(config)
     methods = selected_methods(config)
-    if not config.seeds or any(not isinstance(s, int) or s < 0 for s in config.seeds):
+    if not config.seeds or min(config.seeds) < 0:
         raise ValueError(f"config.seeds = {config.seeds}: must be whole numbers >= 0, at least one")
     if len(set(config.seeds)) != len(config.seeds):
         raise ValueError(f"config.seeds = {config.seeds}: must be distinct")
 
     _check(checks.positive, config, "epochs", "optim.learning_rate", "optim.decay")
     _check(checks.positive, config, "eval.every_epochs", "vae.learning_rate")
-    _check(checks.non_negative, config, "optim.weight_decay", "optim.clip_norm", "vae.epochs")
+    _check(
+        checks.non_negative,
+        config,
+        "optim.weight_decay",
+        "optim.clip_norm",
+        "vae.epochs",
+        "attack_epochs",
+    )
     _check(checks.non_negative, config, "vae.gamma", "vae.weight_decay", "vae.bandwidth")
     for field in ("batch_size", "eval.batch_size", "eval.bins", "checkpoints.keep"):
         _check(checks.whole, config, field, bound=(1,))
+    for field in ("epochs", "attack_epochs", "vae.epochs"):
+        _check(checks.in_range, config, field, bound=(0.0, MOST_EPOCHS))
+    _check(checks.in_range, config, "eval.bins", bound=(1, MOST_BINS))
     for field in ("vae.batch_size", "vae.latent_size", "vae.width"):
         _check(checks.whole, config, field, bound=(1,))
-    whole_or_default = ("data.pad", "data.limit", "data.resize", "model.width", "vae.downsample")
-    for field in (*whole_or_default, "vae.blocks", "vae.seed", "parallel.steps_per_call"):
+    whole_or_default = ("data.pad", "data.limit", "data.resize", "data.split_seed", "model.width")
+    whole_or_default += ("vae.blocks", "vae.seed", "parallel.steps_per_call", "parallel.devices")
+    for field in whole_or_default:
         _check(checks.whole, config, field, bound=(0,))
     unit = ("ema_decay", "optim.momentum", "optim.warmup", "data.val_fraction", "vae.ema_decay")
     for field in unit:
@@ -207,13 +228,14 @@ def validate(config: ConfigDict, devices: int) -> None:
         ("optim.schedule", SCHEDULES),
         ("parallel.via", VIAS),
         ("eval.checkpoint", CHECKPOINT_RULES),
-        ("eval.corruptions", ("none", "computed")),
         ("vae.latent", ("spatial", "vector")),
+        ("vae.downsample", (0, *DOWNSAMPLES)),
         ("vae.kernel", ("rbf", "zhao", "imq")),
         ("vae.estimator", ("unbiased", "biased")),
         ("vae.adversary.objective", ("recon", "latent")),
     ):
         _check(checks.one_of, config, field, bound=(allowed,))
+    _validate_optimizer(config)
     _validate_evaluation(config)
     for name in methods:
         _validate_method(config, name)
@@ -229,7 +251,40 @@ def validate(config: ConfigDict, devices: int) -> None:
         raise ValueError(f"config.data.val_fraction = {config.data.val_fraction}: {text}")
 
 
+def check_fields(config: Any) -> None:
+    """Refuses what does not have the fields of `base_config()` with their types.
+
+    Raises:
+      ValueError: one line that names the field, its value and what is allowed.
+    """
+    if not isinstance(config, ConfigDict):
+        text = "must be a changed base_config(), as get_config of the recipe returns"
+        raise ValueError(f"config = {checks.shown(config)}: {text}")
+    checks.like(base_config().to_dict(), "config", config.to_dict())
+
+
+def _validate_optimizer(config: ConfigDict) -> None:
+    c = config.optim
+    try:
+        make_schedule(
+            c.schedule,
+            learning_rate=c.learning_rate,
+            total_steps=1,
+            warmup=c.warmup,
+            boundaries=tuple(c.boundaries),
+            decay=c.decay,
+        )
+    except ValueError as error:
+        raise ValueError(f"config.optim.{error}") from None
+
+
 def _validate_evaluation(config: ConfigDict) -> None:
+    _check(checks.whole, config, "eval.examples", bound=(0,))
+    checks.one_of([*METHODS, ""], **{"config.eval.baseline": config.eval.baseline})
+    where = config.eval.corruptions
+    if where not in ("none", "computed") and (not where or not Path(where).exists()):
+        text = "must be none, computed, or a directory (or archive) of corrupted images"
+        raise ValueError(f"config.eval.corruptions = {where!r}: {text}")
     _check(checks.whole, config, "eval.attack_examples", bound=(0,))
     _check(checks.whole, config, "eval.linearity_examples", bound=(0,))
     _check(checks.whole, config, "eval.apgd_steps", bound=(0,))
@@ -240,6 +295,7 @@ def _validate_evaluation(config: ConfigDict) -> None:
     if config.eval.linearity_examples:
         for field in ("eval.linearity_steps", "eval.linearity_restarts"):
             _check(checks.whole, config, field, bound=(1,))
+        _check(checks.positive, config, "eval.linearity_relative_step")
         for eps in config.eval.linearity_eps:
             checks.positive(**{"config.eval.linearity_eps": eps})
 
@@ -256,6 +312,11 @@ def _validate_method(config: ConfigDict, name: str) -> None:
         build(name, **settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{section}.{error}") from None
+    if "stages" in settings:
+        last = build_classifier(config.model.name, num_classes=2, mean=[0.5], std=[0.5]).num_stages
+        if max(settings["stages"]) > last:
+            text = f"must be stages of {config.model.name}, 0 to {last}"
+            raise ValueError(f"{section}.stages = {settings['stages']}: {text}")
     if METHODS[name].vae == "none":
         return
     if config.vae.epochs <= 0:

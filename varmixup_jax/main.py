@@ -3,20 +3,25 @@
     python -m varmixup_jax.main --config=configs/digits.py[:METHODS] [--workdir=DIR] [--config.x.y=z]
 
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; nothing was written);
-3 a loss stopped being finite (the last good checkpoint is kept).
+3 a loss stopped being finite (the last good checkpoint is kept); 143 SIGTERM came (the state is
+saved, the same command resumes).
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from varmixup_jax import experiment
 from varmixup_jax.compilation_cache import enable
-from varmixup_jax.config import unknown_field
+from varmixup_jax.config import check_fields
+from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.sweep import Diverged
+from varmixup_jax.refusals import described, recipe_of
+from varmixup_jax.training.loop import Preempted
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe, configs/NAME.py[:METHODS].")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs live; default runs/DATA-METHODS.")
@@ -26,32 +31,47 @@ DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 def main() -> int:
     """Parses the command line, runs, and turns refusals into one line and an exit code."""
     try:
-        rest = flags.FLAGS(sys.argv)[1:]
-        if rest:
-            raise ValueError(f"argument {rest[0]!r}: not understood, flags begin with --")
-        config = CONFIG.value
-        if config is None:
-            raise ValueError("--config = None: must name a recipe, e.g. configs/digits.py")
+        config = _config()
+    except (Exception, SystemExit) as error:  # a recipe is anybody's code
+        return _refuse(error, 2)
+    try:
         name = config.data.source.replace(":", "-").replace("/", "-")
         workdir = WORKDIR.value or f"runs/{name}-{config.method.replace(',', '-')}"
+        if config.parallel.deterministic:
+            # Read when the first device is asked for.
+            flags_ = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
+            os.environ["XLA_FLAGS"] = flags_.strip()
         enable()
-        experiment.run(config, workdir)
+        preemption = Preemption()
+        preemption.install()
+        experiment.run(config, workdir, preemption)
     except Diverged as error:
         return _refuse(error, 3)
-    except (flags.Error, LookupError, AttributeError) as error:
-        return _refuse(unknown_field(sys.argv) or error, 2)
+    except Preempted as error:
+        return _refuse(error, 143)
     except (ValueError, TypeError, OSError) as error:
         return _refuse(error, 2)
     return 0
 
 
-def _refuse(error: Exception, code: int) -> int:
-    if DEBUG.present and DEBUG.value:
+def _config() -> ConfigDict:
+    """The recipe with the fields that the command line changes, each of its type."""
+    recipe = recipe_of(sys.argv)
+    if recipe is not None and not recipe.is_file():
+        raise ValueError(f"--config = {str(recipe)!r}: no such file, must be a recipe")
+    rest = flags.FLAGS(sys.argv)[1:]
+    if rest:
+        raise ValueError(f"argument {rest[0]!r}: not understood, flags begin with --")
+    if recipe is None:
+        raise ValueError("--config = None: must name a recipe, e.g. configs/digits.py")
+    check_fields(CONFIG.value)
+    return CONFIG.value
+
+
+def _refuse(error: BaseException, code: int) -> int:
+    if flags.FLAGS["debug"].value or "--debug" in sys.argv:
         raise error
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    # A recipe that fails to load is quoted with its traceback: its last line says why.
-    text = lines[-1] if "Traceback" in str(error) else " ".join(lines)
-    print(f"error: {text.strip() or type(error).__name__}", file=sys.stderr)
+    print(f"error: {described(error, sys.argv)}", file=sys.stderr)
     return code
 
 

@@ -18,11 +18,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from varmixup_jax.report.measures import NOT_SETTINGS
+from varmixup_jax.report.rows import flatten
 from varmixup_jax.types import PyTree
 from varmixup_jax.version import __version__
 
-# Where a run's files lie, and what it prints, are not part of what it computes.
-NOT_COMPARED = ("quiet", "data.dir", "vae.store", "seeds")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")
 
 
@@ -35,21 +35,6 @@ def run_config(config: ConfigDict, method: str, seed: int) -> dict[str, Any]:
     fields = json.loads(json.dumps(config.to_dict()))
     fields["methods"] = {method: fields["methods"][method]}
     return {**fields, "method": method, "seed": seed, "seeds": [seed]}
-
-
-def flatten(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted names.
-
-    >>> flatten({"a": {"b": 1}, "c": 2})
-    {'a.b': 1, 'c': 2}
-    """
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
@@ -69,7 +54,7 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     differing = [
         f"config.{name} = {wanted.get(name)!r} (there: {found.get(name)!r})"
         for name in sorted(wanted.keys() | found.keys())
-        if name not in NOT_COMPARED and wanted.get(name) != found.get(name)
+        if (name == "seed" or name not in NOT_SETTINGS) and wanted.get(name) != found.get(name)
     ]
     if differing:
         text = "; ".join(differing)
@@ -77,8 +62,12 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def claimed(directory: Path) -> Iterator[None]:
+def claimed(directory: Path, *, wait: bool = False) -> Iterator[None]:
     """Holds a directory for this process; the lock ends with the process, however it ends.
+
+    Args:
+      directory: made where it is missing.
+      wait: until another process lets it go, instead of refusing.
 
     Raises:
       Incompatible: another process holds it.
@@ -86,7 +75,7 @@ def claimed(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             text = "another run is using it"
             raise Incompatible(f"workdir {directory}: {text}") from None

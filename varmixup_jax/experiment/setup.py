@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 
 from varmixup_jax import corruptions
 from varmixup_jax.data import Dataset, crop_and_flip, load
+from varmixup_jax.data.cifar_c import KINDS, Published, open_published
+from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.models import build_classifier
 from varmixup_jax.models.forward import as_apply
 from varmixup_jax.training.parallel import Mapping, distribute
@@ -19,6 +21,7 @@ from varmixup_jax.types import Array, Key, PyTree, identity_augment, identity_ta
 
 STEPS_PER_CALL = {"cpu": 8}
 STEPS_PER_CALL_ELSEWHERE = 100
+FROST_PACKAGE = "imagecorruptions"  # has the original photographs inside
 
 
 class Setup(NamedTuple):
@@ -35,6 +38,10 @@ class Setup(NamedTuple):
       corrupt: `(name, key, images, severity) -> images` with the table for these images; one object,
         so that each corruption is compiled once for all runs.
       steps_per_call: training steps in one program.
+      preemption: asked while training.
+      published: the files of corrupted images to read, None where they are computed or left out.
+      corruption_source: "none", "computed", "published" (its md5 sums were checked) or "files".
+      frost_source: "procedural", "photographs", or the source of the files.
     """
 
     data: Dataset
@@ -45,6 +52,10 @@ class Setup(NamedTuple):
     augment: Callable[[Key, Array], Array]
     corrupt: Callable[[str, Key, Array, Array], Array]
     steps_per_call: int
+    preemption: Preemption
+    published: Published | None
+    corruption_source: str
+    frost_source: str
 
 
 def chosen_devices(config: ConfigDict) -> list[jax.Device]:
@@ -67,7 +78,7 @@ def augmentation(pad: int, flip: bool) -> Callable[[Key, Array], Array]:
     return partial(crop_and_flip, pad=pad, flip=flip)
 
 
-def prepare(config: ConfigDict) -> Setup:
+def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
     """Loads the data and builds what all runs share.
 
     Raises:
@@ -101,15 +112,52 @@ def prepare(config: ConfigDict) -> Setup:
     mapping = distribute(config.parallel.via, chosen_devices(config))
     platform = jax.devices()[0].platform
     per_call = STEPS_PER_CALL.get(platform, STEPS_PER_CALL_ELSEWHERE)
+    textures = _frost_textures(config.eval.frost_dir, data.image_shape[0])
+    published, source = _corruption_files(config, data)
     return Setup(
-        data,
-        module,
-        apply,
-        mapping,
-        logits,
-        augmentation(config.data.pad, config.data.flip),
-        partial(
-            corruptions.corrupt, table="cifar" if data.image_shape[0] <= 32 else "tiny_imagenet"
+        data=data,
+        module=module,
+        apply=apply,
+        mapping=mapping,
+        logits=logits,
+        augment=augmentation(config.data.pad, config.data.flip),
+        corrupt=partial(
+            corruptions.corrupt, table=_table(data.image_shape[0]), frost_textures=textures
         ),
-        config.parallel.steps_per_call or per_call,
+        steps_per_call=config.parallel.steps_per_call or per_call,
+        preemption=preemption,
+        published=published,
+        corruption_source=source,
+        frost_source=source if published else corruptions.frost_source(textures),
     )
+
+
+def _table(size: int) -> str:
+    return "cifar" if size <= 32 else "tiny_imagenet"
+
+
+def _frost_textures(where: str, size: int) -> corruptions.FrostTextures | None:
+    if not where:
+        return None
+    folder = None if where == FROST_PACKAGE else where
+    textures = corruptions.load_textures(folder, table=_table(size), size=size)
+    if textures is None:
+        text = f"no photographs, is the package {FROST_PACKAGE} installed?"
+        raise ValueError(f"config.eval.frost_dir = {where}: {text}")
+    return textures
+
+
+def _corruption_files(config: ConfigDict, data: Dataset) -> tuple[Published | None, str]:
+    """Opens and checks the files before anything is trained."""
+    where = config.eval.corruptions
+    if where in ("none", "computed"):
+        return None, where
+    kind = data.name if data.name in KINDS else "cifar10"
+    published = open_published(where, kind, md5=config.eval.corruptions_md5)
+    images, _ = published.read(published.names[0], 1, 0, 1)
+    if images.shape[1:] != data.image_shape:
+        raise ValueError(
+            f"config.eval.corruptions = {where}: holds images {list(images.shape[1:])}, "
+            f"must be {list(data.image_shape)} as those of {data.name}"
+        )
+    return published, "published" if config.eval.corruptions_md5 else "files"

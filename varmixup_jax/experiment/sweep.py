@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from varmixup_jax import report
 from varmixup_jax.config import selected_methods, validate
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.classifier import train_and_evaluate
+from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.setup import chosen_devices, prepare
 from varmixup_jax.experiment.vae import TrainedVAE, obtain
 from varmixup_jax.training.logs import closing_table
@@ -20,7 +22,9 @@ from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.vicinal.methods import METHODS
 
 
-def run(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
+def run(
+    config: ConfigDict, workdir: str | Path, preemption: Preemption | None = None
+) -> list[dict[str, Any]]:
     """Runs every method and seed a configuration names, and writes the comparison page.
 
     One method with one seed lives in `workdir` itself, several in `workdir/<method>-s<seed>`. What
@@ -29,6 +33,7 @@ def run(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
     Args:
       config: a (changed) `base_config()`.
       workdir: made where it is missing.
+      preemption: answers SIGTERM; None leaves the signal alone.
 
     Returns:
       One summary per run, in order.
@@ -37,6 +42,7 @@ def run(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
       ValueError: a configuration that cannot run, bad data, or a directory that holds another
         configuration; nothing is written then.
       Diverged: some runs diverged; all others are done and the page is written.
+      Preempted: SIGTERM came; what was training is saved.
     """
     validate(config, len(chosen_devices(config)))
     workdir = Path(workdir)
@@ -50,7 +56,7 @@ def run(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
     console = Console(stderr=True, quiet=config.quiet)
     diverged: list[str] = []
     if todo:
-        setup = prepare(config)
+        setup = prepare(config, preemption or Preemption())
         vaes: dict[str, TrainedVAE | None] = {"none": None}
         for method, seed in todo:
             kind = METHODS[method].vae
@@ -65,7 +71,7 @@ def run(config: ConfigDict, workdir: str | Path) -> list[dict[str, Any]]:
                 console.print(diverged[-1], style="bold red", markup=False)
 
     done = [place for place in places.values() if rundir.is_done(place)]
-    page = report.write(list(places.values()), workdir)
+    page = report.write(list(places.values()), workdir, _baseline(config, places))
     rows = [row for place in done for row in _rows(place)]
     if rows:
         Console(quiet=False).print(closing_table(rows))
@@ -80,6 +86,14 @@ class Diverged(RuntimeError):
 
     def __init__(self, runs: list[str]):
         super().__init__("; ".join(runs))
+
+
+def _baseline(config: ConfigDict, places: Mapping[tuple[str, int], Path]) -> str | None:
+    """The finished run that mCE is relative to: the baseline method with the first seed."""
+    place = places.get((config.eval.baseline, config.seeds[0]))
+    if place is None or len(places) == 1 or not rundir.is_done(place):
+        return None
+    return json.loads((place / "summary.json").read_text(encoding="utf-8"))["run"]
 
 
 def _rows(place: Path) -> list[dict[str, Any]]:

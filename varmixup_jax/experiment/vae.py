@@ -6,13 +6,10 @@ training images, the flip), with the encoder's means of the whole training split
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +21,16 @@ from ml_collections import ConfigDict
 
 from varmixup_jax import models
 from varmixup_jax.evaluation.tally import map_batches
+from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.setup import Setup, augmentation
+from varmixup_jax.experiment.training import Task, fitted
 from varmixup_jax.models.forward import VAE, as_vae
-from varmixup_jax.training.checkpoints import Checkpoints
-from varmixup_jax.training.logs import RunLog, write_json
-from varmixup_jax.training.loop import Hooks, fit, make_plan
+from varmixup_jax.training.logs import write_json
+from varmixup_jax.training.loop import make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
-from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
+from varmixup_jax.training.step import evaluated, init_state
 from varmixup_jax.training.vae import Adversary, psnr, vae_loss
-from varmixup_jax.types import Array, PyTree, TrainState
+from varmixup_jax.types import Array, PyTree
 
 FORMAT = 1  # raise when a stored VAE of an older version must not be used
 
@@ -51,6 +49,17 @@ class TrainedVAE(NamedTuple):
     params: PyTree
     latents: np.ndarray
     info: dict[str, Any]
+
+    def reconstruct(self, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """D(mu(x)) of uint8 images, float32 `[N, H, W, C]` in [0, 1]."""
+        vae = self.vae
+
+        @jax.jit
+        def one(params: PyTree, image: Array) -> Array:
+            mean, _ = vae.encode(params, image.astype(jnp.float32) / 255.0)
+            return vae.decode(params, mean).astype(jnp.float32)
+
+        return map_batches(partial(one, self.params), [images], batch_size=batch_size)
 
 
 def store_root(config: ConfigDict) -> Path:
@@ -84,14 +93,15 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
     """
     key = vae_key(config, setup, kind)
     directory = store_root(config) / key
-    with _turn(directory):
+    with rundir.claimed(directory, wait=True):
         vae, params, seconds = _trained(config, setup, kind, directory)
         latents = _latents(vae, params, setup.data.train_images, directory / "latents.npy", config)
+        found = TrainedVAE(vae, params, latents, {})
         info_path = directory / "vae.json"
         if info_path.exists():
             info = json.loads(info_path.read_text(encoding="utf-8"))
         else:
-            restored = reconstruct(vae, params, setup.data.test_images, config.eval.batch_size)
+            restored = found.reconstruct(setup.data.test_images, config.eval.batch_size)
             error = np.square(restored - setup.data.test_images / np.float32(255)).mean()
             info = {
                 "key": key,
@@ -101,32 +111,13 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
                 "config": config.vae.to_dict(),
             }
             write_json(info_path, info)
-    return TrainedVAE(vae, params, latents, info)
-
-
-def reconstruct(vae: VAE, params: PyTree, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """D(mu(x)) of uint8 images, float32 `[N, H, W, C]` in [0, 1]."""
-
-    @jax.jit
-    def one(params: PyTree, image: Array) -> Array:
-        mean, _ = vae.encode(params, image.astype(jnp.float32) / 255.0)
-        return vae.decode(params, mean).astype(jnp.float32)
-
-    return map_batches(partial(one, params), [images], batch_size=batch_size)
-
-
-@contextmanager
-def _turn(directory: Path) -> Iterator[None]:
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    return found._replace(info=info)
 
 
 def _trained(
     config: ConfigDict, setup: Setup, kind: str, directory: Path
 ) -> tuple[VAE, PyTree, float]:
-    c, data, mapping = config.vae, setup.data, setup.mapping
+    c, data = config.vae, setup.data
     module = models.build_vae(
         data.image_shape,
         latent=c.latent,
@@ -161,44 +152,20 @@ def _trained(
     init_key, run_key = jax.random.split(jax.random.key(c.seed))
     image = jax.ShapeDtypeStruct((1, *data.image_shape), jnp.float32)
     params = models.init(module, init_key, image)["params"]
-    state = mapping.replicate(init_state(params, {}, tx, ema_decay=c.ema_decay))
+    task = Task(
+        f"VAE ({kind})",
+        loss,
+        tx,
+        c.ema_decay,
+        init_state(params, {}, tx, ema_decay=c.ema_decay),
+        {"images": data.train_images},
+        plan,
+        run_key,
+        c.seed,
+    )
     began = time.monotonic()
-    with Checkpoints(directory / "checkpoints", keep=2, best=False) as checkpoints:
-        restored = checkpoints.restore_latest(mapping.collect(state))
-        if restored is not None:
-            state = mapping.replicate(restored)
-        start = int(mapping.collect(state).step)
-        if start < plan.total_steps:
-            step = make_step(loss, tx, ema_decay=c.ema_decay, axis_name=mapping.axis_name)
-            with RunLog(
-                directory,
-                start,
-                method=f"VAE ({kind})",
-                total_steps=plan.total_steps,
-                total_epochs=round(c.epochs),
-                quiet=config.quiet,
-            ) as log:
-
-                def save(step: int, state: TrainState) -> None:
-                    checkpoints.save(step, mapping.collect(state))
-
-                def report(step: int, means: dict[str, float], images: int) -> None:
-                    del images
-                    log.metrics(step, epoch=step / plan.steps_per_epoch, **means)
-
-                state = fit(
-                    mapping.compile(make_run(step)),
-                    state,
-                    mapping.replicate({"images": data.train_images}),
-                    plan,
-                    start=start,
-                    key=run_key,
-                    data_seed=c.seed,
-                    mapping=mapping,
-                    hooks=Hooks(report, save),
-                )
-            checkpoints.wait()
-    params, _ = evaluated(mapping.collect(state))
+    trained = fitted(task, directory, setup.mapping, setup.preemption, quiet=config.quiet)
+    params, _ = evaluated(trained.last)
     return vae, jax.tree.map(np.asarray, params), time.monotonic() - began
 
 

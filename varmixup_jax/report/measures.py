@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from varmixup_jax.report.names import BENCHMARK, SEVERITIES
 from varmixup_jax.report.rows import Run
 
-# Fields of a configuration in which the seeds of one group may differ: the seed itself, places.
-NOT_SETTINGS = frozenset({"seed", "seeds", "quiet", "data.dir", "vae.store"})
+# Fields of a configuration in which the runs of one group may differ: the seed, places, what is
+# printed and what a page compares with.
+NOT_SETTINGS = frozenset({"seed", "seeds", "quiet", "data.dir", "vae.store", "eval.baseline"})
 FIELDS_IN_A_LABEL = 3  # variants that differ in more are numbered
 SPLITS = ("test", "validation", "val")  # the first that a data set's rows have is the one reported
 WORST_CASE = "adversarial_accuracy"  # right under every attack of the run

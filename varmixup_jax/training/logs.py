@@ -42,13 +42,15 @@ SHOWN = (
     ("val_nll", "val nll", "{:.4f}"),
 )
 
+VALIDATED = frozenset({"clean_accuracy", "val_accuracy"})  # what a line of a validation has
+
 
 class RunLog:
     """The log of one run, as a context manager over its directory.
 
     On a terminal one live line shows method, epoch, step, loss, accuracies, speed and time left;
-    elsewhere (a CI log, a file) a plain line is printed every `every_seconds`, at each new epoch
-    and for each validation. Time left is (total - step) · elapsed / steps taken by this process.
+    elsewhere (a CI log, a file) a plain line is printed every `every_seconds` and for each
+    validation. Time left is (total - step) · elapsed / steps taken by this process.
 
     Args:
       directory: the run's directory; None writes no file (the processes other than the first).
@@ -97,7 +99,6 @@ class RunLog:
         self._file = self._board = self._progress = None
         self._shown: dict[str, Any] = {}
         self._started = self._last_line = clock()
-        self._last_epoch: int | None = None
 
     def __enter__(self) -> RunLog:
         if self._directory is not None:
@@ -171,12 +172,10 @@ class RunLog:
         if self._progress is not None:
             self._progress.update(self._task, completed=step, description=line)
             return
-        epoch = self._shown.get("epoch")
-        epoch = int(epoch) if epoch is not None and math.isfinite(epoch) else None
         due = self._clock() - self._last_line >= self._every
-        if due or epoch != self._last_epoch or any(name.startswith("val_") for name in numbers):
+        if due or VALIDATED & numbers.keys():
             self.say(line)
-            self._last_line, self._last_epoch = self._clock(), epoch
+            self._last_line = self._clock()
 
     def _line(self, step: int) -> str:
         parts = [self._method] if self._method else []

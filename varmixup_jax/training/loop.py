@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -20,10 +20,25 @@ class NonFiniteError(RuntimeError):
 
     Attributes:
       step: the first step (counted from 1) whose loss or gradient norm is NaN or infinite.
+      leaf: the first parameter whose gradient is not finite there, "" for none.
     """
 
-    def __init__(self, step: int, what: str, value: float):
-        super().__init__(f"step {step}: {what} = {value}, training stopped")
+    def __init__(self, step: int, what: str, value: float, leaf: str = ""):
+        where = f", first in the gradient of {leaf}" if leaf else ""
+        super().__init__(f"step {step}: {what} = {value}{where}; training stopped")
+        self.step, self.leaf = step, leaf
+
+
+class Preempted(RuntimeError):
+    """The run was asked to stop, and did after it saved its state.
+
+    Attributes:
+      step: how many steps were taken; 0 where the run was not training.
+    """
+
+    def __init__(self, step: int = 0):
+        at = f" and saved step {step}" if step else ""
+        super().__init__(f"asked to stop{at}; the same command resumes it")
         self.step = step
 
 
@@ -105,10 +120,14 @@ class Hooks(NamedTuple):
         training images it took.
       evaluate: `(step, state)` every `eval_every` steps and at the end, after the chunk was found
         finite: validate, save, whatever must see the state.
+      stop: asked after each chunk; where it says True the state is saved and the run ends.
+      save: `(step, state)` for that case.
     """
 
     metrics: Callable[[int, dict[str, float], int], None]
     evaluate: Callable[[int, TrainState], None]
+    stop: Callable[[], bool] = lambda: False
+    save: Callable[[int, TrainState], None] = lambda step, state: None
 
 
 def fit(
@@ -144,7 +163,10 @@ def fit(
 
     Raises:
       NonFiniteError: a loss or gradient norm is not finite; no later checkpoint was asked for.
+      Preempted: `hooks.stop` said so; the state was passed to `hooks.save`.
     """
+    names = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(state.params)]
+    report = partial(_report, names, plan, hooks)
     pending = None
     step = start
     while step < plan.total_steps:
@@ -154,20 +176,29 @@ def fit(
         count = np.int32(end - step)
         state, seen = run(state, fixed, mapping.shard_order(order), count, key)
         if pending is not None:
-            _report(*pending, plan, hooks)
+            report(*pending)
         pending, step = (step, end, seen), end
         if end % plan.eval_every == 0 or end == plan.total_steps:
-            _report(*pending, plan, hooks)
+            report(*pending)
             pending = None
             hooks.evaluate(end, state)
+        if hooks.stop() and end < plan.total_steps:
+            if pending is not None:
+                report(*pending)
+            hooks.save(end, state)
+            raise Preempted(end)
     return state
 
 
-def _report(start: int, end: int, seen: dict, plan: Plan, hooks: Hooks) -> None:
+def _report(names: list[str], plan: Plan, hooks: Hooks, start: int, end: int, seen: dict) -> None:
     values = {name: np.asarray(v)[: end - start] for name, v in seen.items()}
+    leaves = values.pop("bad_leaf", None)
     for what in ("loss", "grad_norm"):
         bad = np.flatnonzero(~np.isfinite(values[what]))
         if bad.size:
-            raise NonFiniteError(start + int(bad[0]) + 1, what, float(values[what][bad[0]]))
+            first = int(bad[0])
+            leaf = -1 if leaves is None else int(leaves[first])
+            name = names[leaf] if leaf >= 0 else ""
+            raise NonFiniteError(start + first + 1, what, float(values[what][first]), name)
     means = {name: float(v.mean()) for name, v in values.items()}
     hooks.metrics(end, means, (end - start) * plan.batch_size)

@@ -55,7 +55,7 @@ def make_schedule(
         raise ValueError(f"warmup = {warmup!r}: must be < 1, a fraction of the run")
     if any(not 0 < b < 1 for b in boundaries) or list(boundaries) != sorted(set(boundaries)):
         raise ValueError(f"boundaries = {boundaries}: must be increasing fractions in (0, 1)")
-    rise = round(warmup * total_steps)
+    rise = min(round(warmup * total_steps), total_steps - 1)
     rest = total_steps - rise
     if name == "constant":
         main = optax.constant_schedule(learning_rate)

@@ -57,7 +57,8 @@ def make_step(
       axis_name: of the mapped axis, None when the mapping is the compiler's (jit) or absent.
 
     Returns:
-      The step. Its metrics are float32 scalars: `loss`, `grad_norm` and what the loss reports.
+      The step. Its metrics are float32 scalars: `loss`, `grad_norm`, `bad_leaf` (the number of the
+      first parameter leaf whose gradient is not finite, -1 for none) and what the loss reports.
     """
 
     def mean(tree: PyTree) -> PyTree:
@@ -82,7 +83,14 @@ def make_step(
         if ema_decay > 0:
             blend = 1.0 - ema_decay_at(ema_decay, state.step)
             ema = optax.incremental_update((params, stats), ema, blend)
-        metrics = {"loss": value, "grad_norm": optax.tree.norm(grads), **metrics}
+        squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)])
+        bad = ~jnp.isfinite(squares)
+        metrics = {
+            "loss": value,
+            "grad_norm": jnp.sqrt(jnp.sum(squares)),
+            "bad_leaf": jnp.where(jnp.any(bad), jnp.argmax(bad), -1).astype(jnp.float32),
+            **metrics,
+        }
         return TrainState(state.step + 1, params, stats, opt_state, ema), metrics
 
     return step

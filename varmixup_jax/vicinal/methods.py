@@ -165,7 +165,7 @@ def trades(
     start_sigma: float = 0.001,
 ) -> tuple[Term, ...]:
     """TRADES (Zhang et al. 2019, eq. 5): CE(f(x), y) + beta * max KL(f(x) || f(x'))."""
-    checks.non_negative(beta=beta)
+    checks.non_negative(beta=beta, start_sigma=start_sigma)
     start = gaussian_start(start_sigma)
     inner = attack(kl_to_clean, ball=linf(eps), steps=steps, step_size=step_size, start=start)
     return Term(1.0, dirac, ce), Term(beta, inner, kl_to_clean)

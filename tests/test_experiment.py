@@ -1,0 +1,156 @@
+"""Runs in this process: published corruption files, fewer test images, per-method lengths, mCE."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from varmixup_jax import corruptions, experiment
+from varmixup_jax.config import base_config
+
+CLASSES, TRAIN, TEST, SIZE = 3, 48, 24, 12
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    """optax's Adam and cosine schedule do not run under strict promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory):
+    """A data set of three brightnesses, in colour."""
+    rng = np.random.default_rng(0)
+
+    def part(count):
+        labels = (np.arange(count) % CLASSES).astype(np.int32)
+        noise = rng.integers(0, 60, (count, SIZE, SIZE, 3))
+        return (80 * labels[:, None, None, None] + noise).astype(np.uint8), labels
+
+    (x_train, y_train), (x_test, y_test) = part(TRAIN), part(TEST)
+    path = tmp_path_factory.mktemp("data") / "toy.npz"
+    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return path
+
+
+@pytest.fixture(scope="module")
+def published(npz, tmp_path_factory):
+    """A directory as CIFAR-10-C is distributed: of no corruption at all but for one file."""
+    folder = tmp_path_factory.mktemp("corrupted")
+    with np.load(npz) as arrays:
+        images, labels = arrays["x_test"], arrays["y_test"]
+    np.save(folder / "labels.npy", np.tile(labels, 5))
+    for name in corruptions.NAMES:
+        levels = [images] * 5
+        if name == "fog":
+            levels = [*levels[:4], np.zeros_like(images)]
+        np.save(folder / f"{name}.npy", np.concatenate(levels))
+    return folder
+
+
+def quick(npz, store, **fields):
+    c = base_config()
+    c.quiet, c.parallel.devices = True, 1
+    c.method = "erm"
+    c.data.source = f"npz:{npz}"
+    c.data.val_fraction = 0.0
+    c.model.name, c.model.width = "resnet8", 4
+    c.epochs, c.batch_size, c.eval.batch_size = 8.0, 12, 12
+    c.eval.every_epochs = 8.0
+    c.vae.store = str(store)
+    c.vae.epochs, c.vae.width, c.vae.blocks, c.vae.latent_size = 1.0, 4, 0, 2
+    c.vae.batch_size = 12
+    c.eval.attack_examples = c.eval.linearity_examples = 0
+    for name, value in fields.items():
+        section = c
+        *sections, last = name.split("__")
+        for part in sections:
+            section = section[part]
+        section[last] = value
+    return c
+
+
+def rows(place):
+    return [json.loads(line) for line in (place / "results.jsonl").read_text().splitlines()]
+
+
+def test_published_files_are_evaluated_and_named_in_every_row(npz, published, tmp_path):
+    config = quick(npz, tmp_path, eval__corruptions=str(published))
+    experiment.run(config, tmp_path / "run")
+    found = rows(tmp_path / "run")
+    accuracy = {
+        (r["corruption"], r["severity"]): r["value"] for r in found if r["metric"] == "accuracy"
+    }
+    assert len(accuracy) == 1 + 75
+    clean = accuracy.pop(("none", 0))
+    assert clean > 0.5
+    assert accuracy.pop(("fog", 5)) == pytest.approx(1 / CLASSES)  # black images: one class
+    assert set(accuracy.values()) == {clean}
+    corrupted = [r for r in found if r["corruption"] != "none"]
+    assert {r["corruption_source"] for r in corrupted} == {"files"}
+    assert {r["frost_source"] for r in corrupted if r["corruption"] == "frost"} == {"files"}
+
+
+def test_fewer_test_images_are_the_same_ones_of_both_sets(npz, published, tmp_path):
+    config = quick(npz, tmp_path, eval__corruptions=str(published), eval__examples=10)
+    experiment.run(config, tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert {r["count"] for r in found} == {10}
+    values = {r["value"] for r in found if r["metric"] == "nll" and r["corruption"] != "fog"}
+    assert max(values) - min(values) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda d: (d / "snow.npy").unlink(), "snow.npy: found no such file"),
+        (lambda d: np.save(d / "snow.npy", np.zeros((3, 4), np.uint8)), "snow.npy: found uint8"),
+        (
+            lambda d: [
+                np.save(d / f"{n}.npy", np.zeros((5 * TEST, 8, 8, 3), np.uint8))
+                for n in corruptions.NAMES
+            ],
+            r"holds images \[8, 8, 3\], must be \[12, 12, 3\]",
+        ),
+    ],
+)
+def test_spoilt_files_are_refused_before_anything_is_trained(
+    npz, published, tmp_path, spoil, message
+):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    for file in published.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    spoil(folder)
+    with pytest.raises(ValueError, match=message):
+        experiment.run(quick(npz, tmp_path, eval__corruptions=str(folder)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unpublished_sums_are_refused_when_asked_for(npz, published, tmp_path):
+    config = quick(npz, tmp_path, eval__corruptions=str(published), eval__corruptions_md5=True)
+    with pytest.raises(ValueError, match="md5"):
+        experiment.run(config, tmp_path / "run")
+
+
+def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_path):
+    config = quick(
+        npz,
+        tmp_path / "store",
+        method="erm,at,varmixup",
+        epochs=2.0,
+        attack_epochs=1.0,
+        methods__at__steps=1,
+        eval__corruptions="computed",
+        eval__examples=12,
+    )
+    summaries = experiment.run(config, tmp_path / "sweep")
+    steps = {s["method"]: s["steps"] for s in summaries}
+    assert steps == {"erm": 8, "at": 4, "varmixup": 8}
+    table = (tmp_path / "sweep" / "report.md").read_text()
+    assert "mCE" in table
+    kept = {r["metric"] for r in rows(tmp_path / "sweep" / "varmixup-s0")}
+    assert "reconstruction_accuracy" in kept
+    assert "reconstruction_accuracy" not in {r["metric"] for r in rows(tmp_path / "sweep/erm-s0")}

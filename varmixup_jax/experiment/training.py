@@ -1,0 +1,172 @@
+"""Training in a directory: from the last checkpoint there to the end of the plan, with a log.
+
+Classifier and VAE are both trained by `fitted`; what is theirs alone comes in as values.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import optax
+
+from varmixup_jax.experiment.preemption import Preemption
+from varmixup_jax.training.checkpoints import SCORE, Checkpoints
+from varmixup_jax.training.logs import RunLog
+from varmixup_jax.training.loop import Hooks, Plan, fit
+from varmixup_jax.training.parallel import Mapping
+from varmixup_jax.training.step import Loss, make_run, make_step
+from varmixup_jax.types import Key, PyTree, TrainState
+
+NO_SCORE = {SCORE: -1.0}  # of a state that was saved in a hurry: never the best
+
+
+class Task(NamedTuple):
+    """What is trained, and how.
+
+    Attributes:
+      name: in front of every line of the log.
+      loss, tx, ema_decay: as in `make_step`.
+      fresh: the state before the first step.
+      fixed: what is not trained, on the host.
+      plan: the rhythm.
+      key: of the run.
+      data_seed: of the order of the data.
+    """
+
+    name: str
+    loss: Loss
+    tx: optax.GradientTransformation
+    ema_decay: float
+    fresh: TrainState
+    fixed: PyTree
+    plan: Plan
+    key: Key
+    data_seed: int
+
+
+class Watch(NamedTuple):
+    """What is noted on the way.
+
+    Attributes:
+      each: `step -> values` beside the means of the metrics.
+      validate: `state -> values`; with `select` they contain the score, `val_accuracy`.
+    """
+
+    each: Callable[[int], dict[str, float]] = lambda step: {}
+    validate: Callable[[TrainState], dict[str, float]] = lambda state: {}
+
+
+NOTHING = Watch()
+
+
+class Trained(NamedTuple):
+    """The state after the last step, the one to evaluate, and the step of that one."""
+
+    last: TrainState
+    chosen: TrainState
+    step: int
+
+
+def fitted(
+    task: Task,
+    directory: Path,
+    mapping: Mapping,
+    preemption: Preemption,
+    *,
+    watch: Watch = NOTHING,
+    keep: int = 2,
+    select: bool = False,
+    best: bool = False,
+    quiet: bool = False,
+) -> Trained:
+    """Trains a task, resuming from the last checkpoint in `directory`.
+
+    Args:
+      task: what is trained.
+      directory: of the checkpoints and of `metrics.jsonl`.
+      mapping: over the devices.
+      preemption: asked after each chunk of steps.
+      watch: what is noted on the way.
+      keep: checkpoints to keep, besides the best.
+      select: whether `watch.validate` has a score.
+      best: choose the state with the best score instead of the last.
+      quiet: print nothing.
+
+    Raises:
+      NonFiniteError: training diverged; the checkpoints before it stay.
+      Preempted: SIGTERM came; the state is saved.
+    """
+    plan = task.plan
+    state = mapping.replicate(task.fresh)
+    with Checkpoints(directory / "checkpoints", keep=keep, best=select) as checkpoints:
+        restored = checkpoints.restore_latest(mapping.collect(state))
+        if restored is not None:
+            state = mapping.replicate(restored)
+        start = int(mapping.collect(state).step)
+        if start < plan.total_steps:
+            log = RunLog(
+                directory,
+                start if start else None,
+                method=task.name,
+                total_steps=plan.total_steps,
+                total_epochs=round(plan.total_steps / plan.steps_per_epoch),
+                quiet=quiet,
+            )
+            step = make_step(
+                task.loss, task.tx, ema_decay=task.ema_decay, axis_name=mapping.axis_name
+            )
+            with log, preemption.deferred() as stop:
+                if start:
+                    log.say(f"{task.name}: resuming at step {start} of {plan.total_steps}")
+                state = fit(
+                    mapping.compile(make_run(step)),
+                    state,
+                    mapping.replicate(task.fixed),
+                    plan,
+                    start=start,
+                    key=task.key,
+                    data_seed=task.data_seed,
+                    mapping=mapping,
+                    hooks=_hooks(plan, mapping, log, checkpoints, watch, select, stop),
+                )
+        checkpoints.wait()
+        last = mapping.collect(state)
+        if not best:
+            return Trained(last, last, plan.total_steps)
+        chosen = checkpoints.best_step()
+        return Trained(last, checkpoints.restore(chosen, last), chosen)
+
+
+def _hooks(
+    plan: Plan,
+    mapping: Mapping,
+    log: RunLog,
+    checkpoints: Checkpoints,
+    watch: Watch,
+    select: bool,
+    stop: Callable[[], bool],
+) -> Hooks:
+    clock = {"last": time.monotonic()}
+
+    def metrics(step: int, means: dict[str, float], images: int) -> None:
+        now = time.monotonic()
+        speed, clock["last"] = images / max(now - clock["last"], 1e-9), now
+        epoch = step / plan.steps_per_epoch
+        log.metrics(step, epoch=epoch, images_per_second=speed, **watch.each(step), **means)
+
+    def evaluate(step: int, state: TrainState) -> None:
+        plain = mapping.collect(state)
+        seen = watch.validate(plain)
+        if seen:
+            log.metrics(step, epoch=step / plan.steps_per_epoch, **seen)
+        checkpoints.save(step, plain, {SCORE: seen[SCORE]} if select else None)
+        clock["last"] = time.monotonic()
+
+    def save(step: int, state: TrainState) -> None:
+        checkpoints.save(step, mapping.collect(state), NO_SCORE if select else None)
+        checkpoints.wait()
+
+    return Hooks(metrics, evaluate, stop, save)

@@ -1,0 +1,68 @@
+"""What went wrong with a command line or a recipe, in one line."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from varmixup_jax.config import unknown_field
+
+HEAD, TAIL = 300, 150  # characters of a long message that are kept from its two ends
+
+
+def recipe_of(arguments: Sequence[str]) -> Path | None:
+    """The file that `--config=FILE[:WORDS]` or `--config FILE[:WORDS]` names; None without one.
+
+    >>> recipe_of(["main", "--config=configs/digits.py:erm"]).as_posix()
+    'configs/digits.py'
+    """
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            following = arguments[index + 1] if index + 1 < len(arguments) else ""
+            file = (value if equals else following).split(":")[0]
+            return Path(file) if file else None
+    return None
+
+
+def described(error: BaseException, arguments: Sequence[str]) -> str:
+    """One line for an error of a command line, at most about `HEAD + TAIL` characters.
+
+    A field that does not exist is named with the nearest ones; an error inside the recipe begins
+    with its file and line.
+    """
+    if not isinstance(error, (OSError, SystemExit)):
+        unknown = unknown_field(arguments)
+        if unknown is not None:
+            return str(unknown)
+    recipe = recipe_of(arguments)
+    if isinstance(error, AttributeError) and error.name == "get_config":
+        return f"{recipe}: has no function get_config, must be a recipe"
+    found = None if recipe is None else _in_recipe(error, recipe)
+    return found or _one_line(error)
+
+
+def _in_recipe(error: BaseException, recipe: Path) -> str | None:
+    """`file:line: kind: text` of the outermost error that the recipe's own code raised."""
+    place = recipe.resolve()
+    inner: BaseException | None = error
+    while inner is not None:
+        frames = traceback.extract_tb(inner.__traceback__)
+        lines = [f.lineno for f in frames if Path(f.filename).resolve() == place]
+        if isinstance(inner, SyntaxError) and inner.filename:
+            lines = [inner.lineno] if Path(inner.filename).resolve() == place else lines
+        if lines:
+            text = inner.msg if isinstance(inner, SyntaxError) else _one_line(inner)
+            return f"{recipe}:{lines[-1]}: {type(inner).__name__}: {text}"
+        inner = inner.__cause__ or inner.__context__
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    # The string of a LookupError is the repr of its text.
+    text = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
+    text = " ".join(text.split()) or type(error).__name__
+    if len(text) > HEAD + TAIL:
+        text = f"{text[:HEAD]} ... {text[-TAIL:]}"
+    return text
