@@ -1,61 +1,15 @@
 """The real command line on digits, in processes of its own: results, resumption, refusals."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-QUICK = (
-    "--config.epochs=10",
-    "--config.ema_decay=0",
-    "--config.model.width=4",
-    "--config.data.limit=320",
-    "--config.eval.every_epochs=1",
-    "--config.eval.corruptions=none",
-    "--config.eval.attack_examples=40",
-    "--config.eval.attack_steps=2",
-    "--config.eval.linearity_examples=40",
-    "--config.eval.linearity_steps=2",
-    "--config.eval.linearity_eps=(0.03,)",
-    "--config.vae.epochs=2",
-    "--config.vae.width=4",
-    "--config.vae.latent_size=4",
-    "--config.vae.blocks=0",
-)
+from cli import launch, results, summary
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """A cache (compiled programs, VAEs) that the tests of this file share."""
     return tmp_path_factory.mktemp("cache")
-
-
-def command(shared, workdir, *words, recipe="digits.py", quick=QUICK):
-    arguments = [f"--config=configs/{recipe}", f"--workdir={workdir}", *quick, *words]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(shared), "JAX_PLATFORMS": "cpu"}
-    environment.pop("XLA_FLAGS", None)
-    return [sys.executable, "-m", "varmixup_jax.main", *arguments], environment
-
-
-def launch(shared, workdir, *words, **options):
-    line, environment = command(shared, workdir, *words, **options)
-    return subprocess.run(
-        line, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def summary(workdir):
-    return json.loads((workdir / "summary.json").read_text())
-
-
-def results(workdir):
-    return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -106,34 +60,6 @@ def test_another_configuration_is_refused_with_the_fields_that_differ(straight, 
     assert (workdir / "config.json").read_bytes() == before
 
 
-def test_killed_runs_resume_to_the_same_bits(straight, shared, tmp_path):
-    """kill -9 in mid-training, three times; the end is that of the straight run."""
-    workdir = tmp_path / "killed"
-    log = workdir / "metrics.jsonl"
-    for epochs in (2, 4, 7):
-        line, environment = command(shared, workdir)
-        process = subprocess.Popen(
-            line, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline and process.poll() is None:
-            steps = [0]
-            if log.exists():
-                for text in log.read_text().splitlines():
-                    if text.endswith("}"):
-                        steps.append(json.loads(text)["step"])
-            if max(steps) >= 5 * epochs - 1:
-                break
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    done = launch(shared, workdir)
-    assert done.returncode == 0, done.stderr
-    assert summary(workdir)["params_sha256"] == summary(straight[0])["params_sha256"]
-    mine, theirs = results(workdir), results(straight[0])
-    assert mine == theirs
-
-
 def test_several_methods_end_in_a_comparison(shared, tmp_path):
     done = launch(shared, tmp_path / "sweep", recipe="digits.py:erm,varmixup")
     assert done.returncode == 0, done.stderr
@@ -143,17 +69,6 @@ def test_several_methods_end_in_a_comparison(shared, tmp_path):
     assert "erm" in page
     assert "varmixup" in page
     assert "| varmixup |" in (tmp_path / "sweep" / "report.md").read_text()
-
-
-def test_a_non_finite_loss_ends_with_code_3(shared, tmp_path):
-    workdir = tmp_path / "nan"
-    words = ("--config.optim.learning_rate=1e30", "--config.optim.schedule=constant")
-    failed = launch(shared, workdir, *words, recipe="digits.py:erm")
-    assert failed.returncode == 3, failed.stderr
-    assert "step" in failed.stderr
-    found = summary(workdir)
-    assert found["status"] == "failed"
-    assert "step" in found["error"]
 
 
 REFUSED = [

@@ -3,12 +3,14 @@
     python -m varmixup_jax.main --config=configs/digits.py[:METHODS] [--workdir=DIR] [--config.x.y=z]
 
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; nothing was written);
-3 a loss stopped being finite (the last good checkpoint is kept); 143 SIGTERM came (the state is
+3 a loss stopped being finite (the last good checkpoint is kept); 4 the disk is full or broken (the
+last whole checkpoint is kept); 143 SIGTERM came (the state is
 saved, the same command resumes).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -25,6 +27,7 @@ from varmixup_jax.training.loop import Preempted
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe, configs/NAME.py[:METHODS].")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs live; default runs/DATA-METHODS.")
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
@@ -50,7 +53,7 @@ def main() -> int:
     except Preempted as error:
         return _refuse(error, 143)
     except (ValueError, TypeError, OSError) as error:
-        return _refuse(error, 2)
+        return _refuse(error, 4 if getattr(error, "errno", None) in DISK else 2)
     return 0
 
 
@@ -64,6 +67,7 @@ def _config() -> ConfigDict:
         raise ValueError(f"argument {rest[0]!r}: not understood, flags begin with --")
     if recipe is None:
         raise ValueError("--config = None: must name a recipe, e.g. configs/digits.py")
+    getattr(CONFIG.value, "lock", None)  # stands for an OSError of the recipe, and raises it here
     check_fields(CONFIG.value)
     return CONFIG.value
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
+from rich.console import Console
 
 from varmixup_jax import models, report
 from varmixup_jax.evaluation.suite import label_rows
@@ -67,6 +68,11 @@ def train_and_evaluate(
     }
     with rundir.claimed(directory):
         rundir.check_same(directory, fields)
+        note = rundir.moved(directory, summary["device"])
+        if note:
+            Console(stderr=True, quiet=config.quiet).print(
+                f"{name}: {note}", markup=False, highlight=False, soft_wrap=True
+            )
         write_json(directory / "config.json", fields)
         write_json(directory / "summary.json", summary)
         began = time.monotonic()

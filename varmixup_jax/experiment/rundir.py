@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -18,11 +19,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from varmixup_jax.checks import shown
 from varmixup_jax.report.measures import NOT_SETTINGS
 from varmixup_jax.report.rows import flatten
 from varmixup_jax.types import PyTree
 from varmixup_jax.version import __version__
 
+DIFFERENCES = 8  # fields that a refusal lists
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")
 
 
@@ -47,18 +50,34 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        found = flatten(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise Incompatible(f"{path}: is not JSON ({error})") from None
+    if not isinstance(there, dict):
+        raise Incompatible(f"{path}: holds a {type(there).__name__}, must be a JSON object")
+    found = flatten(there)
     wanted = flatten(json.loads(json.dumps(fields)))
     differing = [
-        f"config.{name} = {wanted.get(name)!r} (there: {found.get(name)!r})"
+        f"config.{name} = {shown(wanted.get(name))} (there: {shown(found.get(name))})"
         for name in sorted(wanted.keys() | found.keys())
         if (name == "seed" or name not in NOT_SETTINGS) and wanted.get(name) != found.get(name)
     ]
     if differing:
-        text = "; ".join(differing)
+        more = len(differing) - DIFFERENCES
+        text = "; ".join([*differing[:DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
         raise Incompatible(f"workdir {directory} holds a run with another configuration: {text}")
+
+
+def check_place(directory: Path) -> None:
+    """Refuses a place where no directory can be made or written to, without making it.
+
+    Raises:
+      Incompatible: names the place and what is in the way.
+    """
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        text = f"must be a directory that can be written to, {there} is not"
+        raise Incompatible(f"workdir {directory}: {text}")
 
 
 @contextmanager
@@ -86,7 +105,7 @@ def is_done(directory: Path) -> bool:
     """Whether a run ended there with all its results."""
     try:
         status = json.loads((directory / "summary.json").read_text(encoding="utf-8"))["status"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return status == "done" and (directory / "results.jsonl").exists()
 
@@ -110,6 +129,19 @@ def provenance() -> dict[str, Any]:
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
         "command": " ".join(["python -m varmixup_jax.main", *sys.argv[1:]]),
     }
+
+
+def moved(directory: Path, device: str) -> str:
+    """A note for a run that goes on with other devices than it began with, else ""."""
+    try:
+        before = json.loads((directory / "summary.json").read_text(encoding="utf-8"))["device"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if before == device:
+        return ""
+    return (
+        f"begun on {before}, goes on on {device}: close to, but not bit for bit, the straight run"
+    )
 
 
 def _git_hash() -> str:

@@ -11,13 +11,15 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from varmixup_jax import corruptions
+from varmixup_jax.config import selected_methods
 from varmixup_jax.data import Dataset, crop_and_flip, load
 from varmixup_jax.data.cifar_c import KINDS, Published, open_published
 from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.models import build_classifier
+from varmixup_jax.models import build_classifier, build_vae
 from varmixup_jax.models.forward import as_apply
 from varmixup_jax.training.parallel import Mapping, distribute
 from varmixup_jax.types import Array, Key, PyTree, identity_augment, identity_tap
+from varmixup_jax.vicinal.methods import METHODS
 
 STEPS_PER_CALL = {"cpu": 8}
 STEPS_PER_CALL_ELSEWHERE = 100
@@ -92,6 +94,7 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
         limit=config.data.limit or None,
         resize=config.data.resize or None,
     )
+    _check_fit(config, data)
     mean, std = data.channel_stats()
     module = build_classifier(
         config.model.name,
@@ -101,9 +104,6 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
         width=config.model.width or None,
         dtype=config.model.dtype,
     )
-    if config.data.pad >= min(data.image_shape[:2]):
-        text = f"must be < {min(data.image_shape[:2])}, the images' size"
-        raise ValueError(f"config.data.pad = {config.data.pad}: {text}")
     apply = as_apply(module)
 
     def logits(variables: PyTree, image: Array) -> Array:
@@ -130,6 +130,47 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
         corruption_source=source,
         frost_source=source if published else corruptions.frost_source(textures),
     )
+
+
+def vae_module(config: ConfigDict, image_shape: tuple[int, int, int]) -> nn.Module:
+    """The VAE of `config.vae` for images of a shape.
+
+    Raises:
+      ValueError: the shape is no multiple of what a cell of the latent grid spans.
+    """
+    c = config.vae
+    return build_vae(
+        image_shape,
+        latent=c.latent,
+        latent_size=c.latent_size,
+        width=c.width,
+        blocks=c.blocks,
+        downsample=c.downsample or None,
+        dtype=c.dtype,
+    )
+
+
+def _check_fit(config: ConfigDict, data: Dataset) -> None:
+    """Refuses fields that do not fit the images, before anything is written."""
+    if config.data.pad >= min(data.image_shape[:2]):
+        text = f"must be < {min(data.image_shape[:2])}, the images' size"
+        raise ValueError(f"config.data.pad = {config.data.pad}: {text}")
+    height, width = data.image_shape[:2]
+    if config.eval.corruptions == "computed" and not height == width >= corruptions.SMALLEST:
+        text = f"needs square images of {corruptions.SMALLEST} pixels or more, not {height}x{width}"
+        raise ValueError(f"config.eval.corruptions = computed: {text}")
+    sizes = {"batch_size": config.batch_size}
+    if any(METHODS[method].vae != "none" for method in selected_methods(config)):
+        sizes["vae.batch_size"] = config.vae.batch_size
+        try:
+            vae_module(config, data.image_shape)
+        except ValueError as error:
+            text = f"config.vae.downsample = {config.vae.downsample}: {error}"
+            raise ValueError(text) from None
+    for field, size in sizes.items():
+        if size > len(data.train_images):
+            text = f"must be <= {len(data.train_images)}, the training images"
+            raise ValueError(f"config.{field} = {size}: {text}")
 
 
 def _table(size: int) -> str:
@@ -159,5 +200,10 @@ def _corruption_files(config: ConfigDict, data: Dataset) -> tuple[Published | No
         raise ValueError(
             f"config.eval.corruptions = {where}: holds images {list(images.shape[1:])}, "
             f"must be {list(data.image_shape)} as those of {data.name}"
+        )
+    if published.classes > data.num_classes:
+        raise ValueError(
+            f"config.eval.corruptions = {where}: has labels up to {published.classes - 1}, must be "
+            f"below {data.num_classes} as those of {data.name}"
         )
     return published, "published" if config.eval.corruptions_md5 else "files"

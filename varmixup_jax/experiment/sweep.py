@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from varmixup_jax import report
-from varmixup_jax.config import selected_methods, validate
+from varmixup_jax.config import check_fields, selected_methods, validate
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.classifier import train_and_evaluate
 from varmixup_jax.experiment.preemption import Preemption
@@ -44,8 +44,10 @@ def run(
       Diverged: some runs diverged; all others are done and the page is written.
       Preempted: SIGTERM came; what was training is saved.
     """
+    check_fields(config)
     validate(config, len(chosen_devices(config)))
     workdir = Path(workdir)
+    rundir.check_place(workdir)
     jobs = [(method, seed) for seed in config.seeds for method in selected_methods(config)]
     alone = len(jobs) == 1
     places = {job: workdir if alone else workdir / f"{job[0]}-s{job[1]}" for job in jobs}

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from varmixup_jax import models
 from varmixup_jax.evaluation.tally import map_batches
 from varmixup_jax.experiment import rundir
-from varmixup_jax.experiment.setup import Setup, augmentation
+from varmixup_jax.experiment.setup import Setup, augmentation, vae_module
 from varmixup_jax.experiment.training import Task, fitted
 from varmixup_jax.models.forward import VAE, as_vae
 from varmixup_jax.training.logs import write_json
@@ -76,8 +76,11 @@ def vae_key(config: ConfigDict, setup: Setup, kind: str) -> str:
     del fields["store"]
     if kind == "standard":
         del fields["adversary"]
-    parts = [FORMAT, kind, fields, config.data.flip, setup.data.fingerprint]
-    text = json.dumps([*parts, setup.mapping.via, setup.mapping.devices], sort_keys=True)
+    mapping = setup.mapping
+    # Under jit the number of devices changes nothing but rounding.
+    via = [mapping.via, mapping.devices if mapping.via == "pmap" else 0]
+    parts = [FORMAT, kind, fields, config.data.flip, setup.data.fingerprint, via]
+    text = json.dumps(parts, sort_keys=True)
     return f"{setup.data.name}-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -118,15 +121,7 @@ def _trained(
     config: ConfigDict, setup: Setup, kind: str, directory: Path
 ) -> tuple[VAE, PyTree, float]:
     c, data = config.vae, setup.data
-    module = models.build_vae(
-        data.image_shape,
-        latent=c.latent,
-        latent_size=c.latent_size,
-        width=c.width,
-        blocks=c.blocks,
-        downsample=c.downsample or None,
-        dtype=c.dtype,
-    )
+    module = vae_module(config, data.image_shape)
     vae = as_vae(module)
     adversary = Adversary(**c.adversary.to_dict()) if kind == "adversarial" else None
     loss = vae_loss(

@@ -55,10 +55,13 @@ def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
 def update_readme(runs: Sequence[Path], readme: Path, baseline: str | None = None) -> None:
     """Puts the results tables of `runs` between the two result markers of a README, atomically.
 
+    Methods without a finished run have a row that says so.
+
     Raises:
       ValueError: as `write`, or the README does not hold each marker once.
     """
-    replace_between_markers(Path(readme), _markdown(_boards(read_runs(runs), baseline)))
+    boards = _boards(read_runs(runs), baseline)
+    replace_between_markers(Path(readme), _markdown(boards, every_method=True))
 
 
 def _boards(runs: Sequence[Run], baseline: str | None) -> list[Board]:
@@ -69,5 +72,5 @@ def _boards(runs: Sequence[Run], baseline: str | None) -> list[Board]:
     return [board(runs, name, baseline) for name in order]
 
 
-def _markdown(boards: Sequence[Board]) -> str:
-    return markdown([results(board) for board in boards if board.groups])
+def _markdown(boards: Sequence[Board], *, every_method: bool = False) -> str:
+    return markdown([results(b, every_method=every_method) for b in boards if b.groups])

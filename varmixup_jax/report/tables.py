@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from varmixup_jax.report.measures import WORST_CASE, Board, Measures, Stat, adversarial_metrics
+from varmixup_jax.report.names import METHODS
 from varmixup_jax.report.poster import CITATION, MEASURES, PAPER, published
 
 PAPER_PREFIX = "Paper: "  # begins the headings of columns that are not ours
@@ -92,10 +93,14 @@ def columns(board: Board) -> list[Column]:
     return [column for column in every if any(group.stat(column.value) for group in board.groups)]
 
 
-def results(board: Board) -> Grid:
+def results(board: Board, *, every_method: bool = False) -> Grid:
     """The table of one data set: mean ± sample standard deviation over seeds.
 
     Where the paper has numbers for the data set, its columns stand beside ours.
+
+    Args:
+      board: the finished runs.
+      every_method: add a row for each method that was not run, which says so.
     """
     shown = columns(board)
     rows = [[Cell(group.label), Cell(str(len(group.members)))] for group in board.groups]
@@ -110,9 +115,21 @@ def results(board: Board) -> Grid:
             headings.append(f"{PAPER_PREFIX}{column.title.lower()} ({column.unit})")
             for cells, group in zip(rows, board.groups, strict=True):
                 cells.append(Cell(_paper_text(board.dataset, group.method, column.key)))
+    if every_method:
+        ran = {group.method for group in board.groups}
+        rows += [_not_run(board, name, shown) for name in METHODS if name not in ran]
     title = f"{TITLES.get(board.dataset, board.dataset)}, {board.split} set"
     paper = any(heading.startswith(PAPER_PREFIX) for heading in headings)
     return Grid(title, tuple(headings), tuple(map(tuple, rows)), tuple(_remarks(board, paper)))
+
+
+def _not_run(board: Board, method: str, shown: Sequence[Column]) -> list[Cell]:
+    cells = [Cell(method), Cell("not run")]
+    for column in shown:
+        cells.append(Cell("–"))
+        if board.dataset in PAPER and column.key in MEASURES:
+            cells.append(Cell(_paper_text(board.dataset, method, column.key)))
+    return cells
 
 
 def stat_text(stat: Stat | None, column: Column, runs: int) -> str:
@@ -151,7 +168,10 @@ def _paper_text(dataset: str, method: str, key: str) -> str:
 
 
 def _remarks(board: Board, paper: bool) -> list[str]:
-    remarks = ["Mean ± sample standard deviation over seeds; the best mean of a column in bold."]
+    remarks = [_set_up(board)]
+    remarks.append(
+        "Mean ± sample standard deviation over seeds; the best mean of a column in bold."
+    )
     members = [member for group in board.groups for member in group.members]
     if any(member.corrupted("accuracy") is not None for member in members):
         remarks.append("Corrupted: mean over the 15 corruptions × 5 severities; extras left out.")
@@ -174,6 +194,29 @@ def _remarks(board: Board, paper: bool) -> list[str]:
     if paper:
         remarks.append(f"Paper: as printed in {CITATION}; set-ups differ, not a reproduction.")
     return remarks
+
+
+def _set_up(board: Board) -> str:
+    """What was trained on what: values that differ between runs stand side by side."""
+    runs = [member.run for group in board.groups for member in group.members]
+
+    def values(field: str, source: str = "config") -> str:
+        found = dict.fromkeys(str(getattr(run, source).get(field, "")) for run in runs)
+        return " or ".join(value.removesuffix(".0") for value in found if value)
+
+    parts = [values("model.name")]
+    for field, source, text in (
+        ("model.width", "config", "width {}"),
+        ("epochs", "summary", "{} epochs"),
+        ("batch_size", "config", "batch {}"),
+        ("data.limit", "config", "{} training images"),
+        ("eval.examples", "config", "{} test images"),
+        ("device", "summary", "on {}"),
+    ):
+        value = values(field, source)
+        if value not in ("", "0"):
+            parts.append(text.format(value))
+    return f"Set-up: {', '.join(part for part in parts if part)}."
 
 
 def _wall_seconds(measures: Measures) -> float | None:

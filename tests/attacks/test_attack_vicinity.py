@@ -1,0 +1,84 @@
+"""An attack as a vicinity, and PGD against an independent library."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from attack_toys import SHAPE
+
+from varmixup_jax import losses
+from varmixup_jax.types import Draw, Env, identity_tap
+from varmixup_jax.vicinal.attacks import (
+    attack,
+    gaussian_start,
+    linf,
+    pgd,
+    zero_start,
+)
+
+
+@pytest.fixture
+def draw(image):
+    label = jax.nn.one_hot(jnp.arange(SHAPE[0]) % 3, 3)
+    return Draw(image, label, latent=jnp.zeros((SHAPE[0], 2)))
+
+
+@pytest.fixture
+def env():
+    weight = jnp.asarray(np.random.default_rng(7).normal(size=(48, 3)), jnp.float32)
+    return Env(lambda image: jnp.reshape(image, (image.shape[0], -1)) @ weight)
+
+
+@pytest.mark.parametrize("distance", [losses.ce, losses.kl_to_clean])
+def test_attack_is_a_vicinity_that_raises_its_distance(key, env, draw, distance):
+    start = gaussian_start(0.001)
+    vicinity = attack(distance, ball=linf(0.1), steps=5, step_size=0.05, start=start)
+    sample = vicinity(key, env, draw)
+    again = vicinity(jax.random.clone(key), env, draw)
+    clean = env.logits(draw.image)
+
+    def value(image):
+        return distance(env.logits(image), draw.label, clean)
+
+    assert np.all(value(sample.image) > value(draw.image))
+    assert sample.latent is None
+    assert sample.tap is identity_tap
+    assert sample.label is draw.label
+    assert sample.image.dtype == draw.image.dtype
+    np.testing.assert_array_equal(again.image, sample.image)
+
+
+def test_a_vicinity_prints_its_names_and_numbers():
+    text = repr(attack(losses.ce, ball=linf(0.25), steps=7, step_size=0.125))
+    for word in ("ce", "Linf(radius=0.25)", "steps=7", "step_size=0.125", "uniform_start"):
+        assert word in text
+
+
+def test_agrees_with_foolbox(key, image):
+    foolbox = pytest.importorskip("foolbox", reason="foolbox is an optional oracle")
+    eagerpy = pytest.importorskip("eagerpy")
+    weight = jax.random.normal(key, (48, 3))
+
+    def logits(image):
+        return jnp.tanh(3.0 * jnp.reshape(image, (image.shape[0], -1)) @ weight)
+
+    index = jnp.arange(SHAPE[0]) % 3
+    label = jax.nn.one_hot(index, 3)
+    settings = {"steps": 6, "step_size": 0.02}
+    ours = pgd(
+        key,
+        image,
+        lambda image: losses.cross_entropy(logits(image), label),
+        ball=linf(0.06),
+        start=zero_start,
+        **settings,
+    )
+    theirs = foolbox.attacks.LinfProjectedGradientDescentAttack(
+        abs_stepsize=settings["step_size"], steps=settings["steps"], random_start=False
+    ).run(
+        foolbox.models.JAXModel(logits, bounds=(0, 1)),
+        eagerpy.astensor(image),
+        foolbox.criteria.Misclassification(eagerpy.astensor(index)),
+        epsilon=0.06,
+    )
+    np.testing.assert_allclose(ours.image, theirs.raw, atol=1e-6)
