@@ -22,13 +22,15 @@ FLOORS = {
     "corruptions": 2,
     "losses": 2,
     "mmd": 2,
+    "cluster": 1,
+    "launchers": 1,
     "compilation_cache": 1,
     "types": 1,
     "checks": 1,
     "version": 0,
 }
 ROOMS = {
-    "orbax": {"training/checkpoints.py"},
+    "orbax": {"training/checkpoints.py", "cluster"},
     "tensorflow_datasets": {"data"},
     "matplotlib": {"report"},
     "flax": {"models", "experiment/setup.py"},

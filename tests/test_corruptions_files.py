@@ -96,7 +96,7 @@ def test_command_refuses_in_one_line(tmp_path, files, message, capsys):
     for name, fields in files.items():
         np.savez(tmp_path / name, **fields)
     arguments = ["make", "--out", str(tmp_path / "o"), "--images", str(tmp_path / "set.npz")]
-    assert command.main(arguments) == 1
+    assert command.main(arguments) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert re.search(message, error), error

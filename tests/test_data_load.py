@@ -268,5 +268,5 @@ def test_verify_prints_a_table_or_one_line(tmp_path, capsys):
         ["test", "6", "5x4x3", "3", "2"],
     ]
     assert data.fingerprint in out
-    assert verify.main(["npz:none.npz"]) == 1
+    assert verify.main(["npz:none.npz"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

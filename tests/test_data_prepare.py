@@ -271,7 +271,7 @@ def test_bad_originals_are_refused_and_nothing_is_prepared(tmp_path, capsys, cas
 
 def test_originals_are_checked_unless_told_otherwise(tmp_path, capsys):
     archive = make_cifar10(tmp_path)
-    assert prepare.main(["cifar10", "--data-dir", str(tmp_path), "--archive", str(archive)]) == 1
+    assert prepare.main(["cifar10", "--data-dir", str(tmp_path), "--archive", str(archive)]) == 2
     size = archive.stat().st_size
     message = f"{archive}: {size} bytes, must be 170052171 as in cifar-10-binary.tar.gz\n"
     assert capsys.readouterr().err == message
@@ -293,7 +293,7 @@ def test_originals_are_checked_unless_told_otherwise(tmp_path, capsys):
 )
 def test_other_names_are_answered_in_one_line(tmp_path, capsys, monkeypatch, request_, message):
     monkeypatch.setattr(prepare.importlib.util, "find_spec", lambda name: None)
-    assert prepare.main([request_, "--data-dir", str(tmp_path)]) == 1
+    assert prepare.main([request_, "--data-dir", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -8,8 +8,8 @@ here, or a value of another type, is refused.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -137,7 +137,7 @@ def selected_methods(config: ConfigDict) -> tuple[str, ...]:
     if names == [ALL]:
         return tuple(METHODS)
     for name in names:
-        checks.one_of([*METHODS, ALL], **{"config.method": name})
+        checks.one_of([*METHODS, *([ALL] * (len(names) == 1))], **{"config.method": name})
     return tuple(dict.fromkeys(names))
 
 
@@ -282,9 +282,9 @@ def _validate_evaluation(config: ConfigDict) -> None:
     _check(checks.whole, config, "eval.examples", bound=(0,))
     checks.one_of([*METHODS, ""], **{"config.eval.baseline": config.eval.baseline})
     where = config.eval.corruptions
-    if where not in ("none", "computed") and (not where or not Path(where).exists()):
+    if where not in ("none", "computed") and (not where or not os.path.exists(where)):
         text = "must be none, computed, or a directory (or archive) of corrupted images"
-        raise ValueError(f"config.eval.corruptions = {where!r}: {text}")
+        raise ValueError(f"config.eval.corruptions = {checks.shown(where)}: {text}")
     _check(checks.whole, config, "eval.attack_examples", bound=(0,))
     _check(checks.whole, config, "eval.linearity_examples", bound=(0,))
     _check(checks.whole, config, "eval.apgd_steps", bound=(0,))

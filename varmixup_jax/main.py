@@ -4,8 +4,10 @@
 
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; nothing was written);
 3 a loss stopped being finite (the last good checkpoint is kept); 4 the disk is full or broken (the
-last whole checkpoint is kept); 143 SIGTERM came (the state is
-saved, the same command resumes).
+last whole checkpoint is kept); 143 SIGTERM came (the state is saved, the same command resumes).
+
+Several processes: under SLURM, Open MPI, on TPU hosts and in Kubernetes jobs they find each other;
+elsewhere each is given `--coordinator=HOST:PORT --num_processes=N --process_id=I`.
 """
 
 from __future__ import annotations
@@ -17,16 +19,21 @@ import sys
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from varmixup_jax import experiment
+from varmixup_jax import cluster, experiment
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.config import check_fields
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.sweep import Diverged
+from varmixup_jax.launchers import MODES
 from varmixup_jax.refusals import described, recipe_of
 from varmixup_jax.training.loop import Preempted
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe, configs/NAME.py[:METHODS].")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs live; default runs/DATA-METHODS.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, of several.")
+PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
+PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+CLUSTER = flags.DEFINE_enum("cluster", "auto", MODES, "What started the processes.")
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
@@ -45,6 +52,8 @@ def main() -> int:
             flags_ = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
             os.environ["XLA_FLAGS"] = flags_.strip()
         enable()
+        where = (COORDINATOR.value, PROCESSES.value, PROCESS.value)
+        cluster.initialize(*where, mode=CLUSTER.value)
         preemption = Preemption()
         preemption.install()
         experiment.run(config, workdir, preemption)
@@ -76,7 +85,7 @@ def _refuse(error: BaseException, code: int) -> int:
     if flags.FLAGS["debug"].value or "--debug" in sys.argv:
         raise error
     print(f"error: {described(error, sys.argv)}", file=sys.stderr)
-    return code
+    return cluster.leave(code)
 
 
 if __name__ == "__main__":

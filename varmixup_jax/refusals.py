@@ -8,7 +8,8 @@ from pathlib import Path
 
 from varmixup_jax.config import unknown_field
 
-HEAD, TAIL = 300, 150  # characters of a long message that are kept from its two ends
+HEAD, TAIL = 1000, 150  # characters of a long message that are kept from its two ends
+LOADER = "config_flags.py"  # of ml_collections, which loads the recipe
 
 
 def recipe_of(arguments: Sequence[str]) -> Path | None:
@@ -39,13 +40,13 @@ def described(error: BaseException, arguments: Sequence[str]) -> str:
     recipe = recipe_of(arguments)
     if isinstance(error, AttributeError) and error.name == "get_config":
         return f"{recipe}: has no function get_config, must be a recipe"
-    found = None if recipe is None else _in_recipe(error, recipe)
-    return found or _one_line(error)
+    return (recipe and _in_recipe(error, recipe)) or _one_line(error)
 
 
 def _in_recipe(error: BaseException, recipe: Path) -> str | None:
-    """`file:line: kind: text` of the outermost error that the recipe's own code raised."""
+    """`file:line: kind: text` of the outermost error that loading the recipe raised."""
     place = recipe.resolve()
+    loading = None
     inner: BaseException | None = error
     while inner is not None:
         frames = traceback.extract_tb(inner.__traceback__)
@@ -55,13 +56,17 @@ def _in_recipe(error: BaseException, recipe: Path) -> str | None:
         if lines:
             text = inner.msg if isinstance(inner, SyntaxError) else _one_line(inner)
             return f"{recipe}:{lines[-1]}: {type(inner).__name__}: {text}"
+        if any(f.name == "_parse" and Path(f.filename).name == LOADER for f in frames):
+            loading = f"{recipe}: {_one_line(inner)}"
         inner = inner.__cause__ or inner.__context__
-    return None
+    return loading
 
 
 def _one_line(error: BaseException) -> str:
     # The string of a LookupError is the repr of its text.
     text = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
+    if "Traceback" in text:  # ml_collections quotes the whole of it; its last line says why
+        text = text.rstrip().splitlines()[-1]
     text = " ".join(text.split()) or type(error).__name__
     if len(text) > HEAD + TAIL:
         text = f"{text[:HEAD]} ... {text[-TAIL:]}"

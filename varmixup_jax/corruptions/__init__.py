@@ -13,6 +13,7 @@ from varmixup_jax.corruptions.registry import (
     EXTRA,
     FUNCTIONS,
     NAMES,
+    SMALLEST,
     corrupt,
     frost_source,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "FUNCTIONS",
     "NAMES",
     "SEVERITIES",
+    "SMALLEST",
     "TABLES",
     "FrostTextures",
     "corrupt",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from varmixup_jax.corruptions.make import make
 from varmixup_jax.corruptions.registry import EXTRA, FUNCTIONS, NAMES
 from varmixup_jax.corruptions.tables import TABLES
 
-IMAGE_FIELDS = ("images", "x", "x_test", "test_images", "data")
-LABEL_FIELDS = ("labels", "y", "y_test", "test_labels", "targets")
+FIELDS = {
+    "images": ("images", "x", "x_test", "test_images", "data"),
+    "labels": ("labels", "y", "y_test", "test_labels", "targets"),
+}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
@@ -35,27 +37,45 @@ def read_arrays(images: Path, labels: Path | None) -> tuple[np.ndarray, np.ndarr
       images as stored, and labels `[N]`; a folder's label is the index in its sorted class names.
 
     Raises:
-      ValueError: missing file, field or image.
+      ValueError: missing or damaged file, missing field or image.
     """
     if images.is_dir():
         return _read_folder(images)
     if not images.is_file():
         raise ValueError(f"--images = {str(images)!r}: must be a .npz or .npy file, or a folder")
-    loaded = np.load(images, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        if labels is None:
-            raise ValueError("--labels: must be given with .npy images")
-        return loaded, np.load(labels, allow_pickle=False).reshape(-1)
-    picked = []
-    for flag, fields in (("images", IMAGE_FIELDS), ("labels", LABEL_FIELDS)):
-        present = [field for field in fields if field in loaded.files]
-        if not present:
+    loaded = _load(images, FIELDS)
+    if isinstance(loaded, list):
+        return loaded[0], loaded[1].reshape(-1)
+    if labels is None:
+        raise ValueError("--labels: must be given with .npy images")
+    if not labels.is_file():
+        raise ValueError(f"--labels = {str(labels)!r}: must be a .npy file")
+    found = _load(labels, {"labels": FIELDS["labels"]})
+    return loaded, (found[0] if isinstance(found, list) else found).reshape(-1)
+
+
+def _load(file: Path, wanted: Mapping[str, Sequence[str]]) -> np.ndarray | list[np.ndarray]:
+    """The array of a .npy file, or of a .npz file one array for each choice of field names."""
+    try:
+        # Opened here: np.load leaves a file open if it is not a whole archive.
+        with file.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            names = [
+                next((f for f in fields if f in loaded.files), None) for fields in wanted.values()
+            ]
+            arrays = [None if name is None else loaded[name] for name in names]
+    except Exception as error:  # np.load documents no set of errors for damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{file}: not a readable .npz or .npy file ({reason})") from error
+    for (what, fields), array in zip(wanted.items(), arrays, strict=True):
+        if not isinstance(array, np.ndarray):
             raise ValueError(
-                f"{images}: has fields {', '.join(loaded.files)}, must have {flag} under one of "
+                f"{file}: has fields {', '.join(loaded.files)}, must have {what} under one of "
                 f"{', '.join(fields)}"
             )
-        picked.append(loaded[present[0]])
-    return picked[0], picked[1].reshape(-1)
+    return arrays
 
 
 def _read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -66,8 +86,11 @@ def _read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     for label, name in enumerate(classes):
         for file in sorted((folder / name).iterdir()):
             if file.suffix.lower() in SUFFIXES:
-                with Image.open(file) as picture:
-                    pictures.append(np.asarray(picture.convert("RGB")))
+                try:
+                    with Image.open(file) as picture:
+                        pictures.append(np.asarray(picture.convert("RGB")))
+                except Exception as error:  # Pillow raises many kinds for a damaged image
+                    raise ValueError(f"{file}: damaged, must be an image") from error
                 labels.append(label)
     sizes = {picture.shape for picture in pictures}
     if len(sizes) != 1:
@@ -78,7 +101,7 @@ def _read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, or 1 after one line on the standard error."""
+    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m varmixup_jax.corruptions",
         description=__doc__,
@@ -115,9 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             frost_textures=textures,
             report=print,
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

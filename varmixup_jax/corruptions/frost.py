@@ -176,8 +176,11 @@ def _shrunk(path: Path, scale: float) -> np.ndarray:
 
     if not path.is_file():
         raise ValueError(f"frost_dir = {str(path.parent)!r}: must hold {', '.join(PHOTOGRAPHS)}")
-    with Image.open(path) as file:
-        photograph = np.asarray(file.convert("RGB"), np.float64)
+    try:
+        with Image.open(path) as file:
+            photograph = np.asarray(file.convert("RGB"), np.float64)
+    except Exception as error:  # Pillow raises many kinds for a damaged image
+        raise ValueError(f"{path}: damaged, must be a photograph of frost") from error
     for axis in range(2):
         length = photograph.shape[axis]
         at = (np.arange(round(length * scale)) + 0.5) / scale - 0.5

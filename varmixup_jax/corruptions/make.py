@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -17,7 +18,7 @@ import numpy as np
 
 from varmixup_jax import checks
 from varmixup_jax.corruptions.frost import FrostTextures
-from varmixup_jax.corruptions.registry import FUNCTIONS, corrupt, frost_source
+from varmixup_jax.corruptions.registry import FUNCTIONS, SMALLEST, corrupt, frost_source
 from varmixup_jax.corruptions.tables import SEVERITIES, TABLES
 from varmixup_jax.version import __version__
 
@@ -68,29 +69,34 @@ def make(
     if images.dtype != np.uint8:
         raise TypeError(f"images: dtype is {images.dtype}, must be uint8")
     images = images[..., None] if images.ndim == 3 else images
-    if images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"images: has shape {images.shape}, must be [N, S, S, C] with N >= 1")
+    square = images.ndim == 4 and images.shape[1] == images.shape[2] >= SMALLEST
+    if not square or images.shape[3] not in (1, 3) or len(images) == 0:
+        raise ValueError(
+            f"images: has shape {images.shape}, must be [N, S, S, C] with N >= 1, S >= {SMALLEST} "
+            "and C = 1 or 3"
+        )
     if labels.shape != images.shape[:1]:
         raise ValueError(f"labels: has shape {labels.shape}, must be [{len(images)}]")
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
+        found = (
+            f"{labels.dtype} from {labels.min()}" if labels.dtype.kind in "iuf" else labels.dtype
+        )
+        raise ValueError(f"labels: are {found}, must be whole numbers >= 0")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     root = jax.random.key(seed)
     for name in names:
         key = jax.random.fold_in(root, list(FUNCTIONS).index(name))
-        temporary = folder / f"{name}.npy.part"
         shape = (len(SEVERITIES) * len(images), *images.shape[1:])
-        target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        for severity in SEVERITIES:
-            for start in range(0, len(images), batch_size):
-                stop = min(start + batch_size, len(images))
-                step = jax.random.fold_in(jax.random.fold_in(key, severity), start)
-                rows = slice(*((severity - 1) * len(images) + at for at in (start, stop)))
-                batch = _padded(images[start:stop], min(batch_size, len(images)))
-                made = corrupt(name, step, batch, severity, table, frost_textures)
-                target[rows] = np.round(np.asarray(made[: stop - start]) * 255).astype(np.uint8)
-        target.flush()
-        del target
-        os.replace(temporary, folder / f"{name}.npy")
+        with _whole(folder / f"{name}.npy", shape) as target:
+            for severity in SEVERITIES:
+                for start in range(0, len(images), batch_size):
+                    stop = min(start + batch_size, len(images))
+                    step = jax.random.fold_in(jax.random.fold_in(key, severity), start)
+                    rows = slice(*((severity - 1) * len(images) + at for at in (start, stop)))
+                    batch = _padded(images[start:stop], min(batch_size, len(images)))
+                    made = corrupt(name, step, batch, severity, table, frost_textures)
+                    target[rows] = np.round(np.asarray(made[: stop - start]) * 255).astype(np.uint8)
         report(f"{folder / name}.npy  {list(shape)}")
     np.save(folder / "labels.npy", np.tile(labels, len(SEVERITIES)))
     facts = {
@@ -103,6 +109,19 @@ def make(
     }
     (folder / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n")
     return folder
+
+
+@contextmanager
+def _whole(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """A uint8 array to fill, on disk under its name only when the block ends well."""
+    temporary = path.with_name(f"{path.name}.part")
+    try:
+        target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        yield target
+        target.flush()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _padded(images: np.ndarray, rows: int) -> jax.Array:

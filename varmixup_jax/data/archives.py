@@ -61,7 +61,10 @@ def read_cifar(
     raw = _tar_members(archive, [f"{folder}/{name}" for name in wanted])
     names = {}
     for feature, member in name_lists.items():
-        lines = raw[f"{folder}/{member}"].decode("utf-8").split("\n")
+        try:
+            lines = raw[f"{folder}/{member}"].decode("utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{archive}: {folder}/{member}: not UTF-8, must be text") from error
         names[feature] = tuple(line.strip() for line in lines if line.strip())
     size = len(name_lists) + int(np.prod(_CIFAR_SHAPE))
     splits = {}
@@ -149,7 +152,7 @@ def _tar_members(archive: Path, wanted: Sequence[str]) -> dict[str, bytes]:
             for member in tar:
                 if member.name in wanted and member.isreg():
                     found[member.name] = tar.extractfile(member).read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except Exception as error:  # tarfile documents no set of errors for damaged files
         raise ValueError(f"{archive}: truncated, damaged or not a .tar.gz") from error
     for name in wanted:
         if name not in found:

@@ -21,6 +21,7 @@ from varmixup_jax import checks, corruptions
 from varmixup_jax.corruptions.published import MD5, check_md5
 from varmixup_jax.data.images import decode_image
 
+SEVERITY_FOLDERS = tuple(map(str, corruptions.SEVERITIES))
 Batch = tuple[np.ndarray, np.ndarray]
 
 KINDS = ("cifar10", "cifar100", "tiny_imagenet")
@@ -44,12 +45,14 @@ class Published(NamedTuple):
       where: the directory or archive, for messages and result rows.
       names: the corruptions it holds, all of those asked for.
       count: images per corruption and severity.
+      classes: one more than the largest label.
       read: `(name, severity, start, stop) -> (uint8 [n, H, W, 3], int32 [n])`.
     """
 
     where: str
     names: tuple[str, ...]
     count: int
+    classes: int
     read: Callable[[str, int, int, int], Batch]
 
     def batches(self, name: str, severity: int, batch_size: int) -> Iterator[Batch]:
@@ -124,11 +127,18 @@ def _open_arrays(root: Path, kind: str, names: Sequence[str], md5: bool) -> Publ
     if labels.dtype.kind not in "iu":
         raise ValueError(f"{root / 'labels.npy'}: found {labels.dtype}, expected whole numbers")
     count = len(labels) // severities
+    if labels.min() < 0:
+        raise ValueError(f"{root / 'labels.npy'}: found {labels.min()}, expected labels >= 0")
+    if not np.array_equal(np.tile(labels[:count], severities), labels):
+        raise ValueError(
+            f"{root / 'labels.npy'}: found labels that differ between severities, expected those of "
+            "the same images five times"
+        )
     arrays = {}
     for name in names:
         file = root / f"{name}.npy"
         array = _load(file)
-        size = array.shape[1] if array.ndim == 4 else 32
+        size = array.shape[1] if array.ndim == 4 and array.shape[1] > 0 else 32
         expected = (len(labels), size, size, 3)
         if array.shape != expected or array.dtype != np.uint8:
             raise ValueError(
@@ -144,17 +154,18 @@ def _open_arrays(root: Path, kind: str, names: Sequence[str], md5: bool) -> Publ
         rows = slice((severity - 1) * count + start, (severity - 1) * count + stop)
         return np.array(arrays[name][rows]), np.array(labels[rows], np.int32)
 
-    return Published(str(root), tuple(names), count, read)
+    return Published(str(root), tuple(names), count, int(labels.max()) + 1, read)
 
 
 def _load(file: Path) -> np.ndarray:
     if not file.is_file():
         raise ValueError(f"{file}: found no such file, expected one of the published set")
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{file}: found a damaged file ({reason}), expected .npy") from error
+        return np.lib.format.open_memmap(file, mode="r")  # never unpickles
+    except Exception as error:  # np.load documents no set of errors for damaged files
+        raise ValueError(
+            f"{file}: found a damaged file ({_reason(error)}), expected .npy"
+        ) from error
 
 
 def _open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> Published:
@@ -175,21 +186,34 @@ def _open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> Published:
     # Imported here: it takes half a second, and the other layouts do not need it.
     import tensorflow_datasets as tfds
 
-    sources = {}
+    sources, classes = {}, 0
     for pair, folder in folders.items():
-        builder = tfds.builder_from_directory(str(folder))
-        sources[pair] = builder.as_data_source(split="test")
+        try:
+            builder = tfds.builder_from_directory(str(folder))
+            sources[pair] = builder.as_data_source(split="test")
+            classes = builder.info.features["label"].num_classes
+        except Exception as error:  # what TFDS, protobuf and array_record raise of damaged files
+            raise ValueError(
+                f"{folder}: found a set that cannot be read ({_reason(error)}), expected a prepared "
+                "cifar10_corrupted"
+            ) from error
     lengths = {len(source) for source in sources.values()}
     if len(lengths) != 1:
         raise ValueError(f"{prepared}: found {sorted(lengths)} images, expected one number for all")
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
         source = sources[name, severity]
-        records = [source[index] for index in range(start, stop)]
-        images = np.stack([record["image"] for record in records])
+        try:
+            records = [source[index] for index in range(start, stop)]
+            images = np.stack([record["image"] for record in records])
+        except Exception as error:  # as above
+            raise ValueError(
+                f"{folders[name, severity]}: found a damaged record ({_reason(error)}), expected "
+                "images of one size"
+            ) from error
         return images, np.array([record["label"] for record in records], np.int32)
 
-    return Published(str(root), tuple(names), lengths.pop(), read)
+    return Published(str(root), tuple(names), lengths.pop(), classes, read)
 
 
 def _open_folders(root: Path, names: Sequence[str], md5: bool) -> Published:
@@ -202,7 +226,7 @@ def _open_folders(root: Path, names: Sequence[str], md5: bool) -> Published:
         found = _folder_members(root, names)
     files: dict[tuple[str, int], list[tuple[str, str, Member]]] = {}
     for (name, severity, wnid, file), member in found.items():
-        if severity.isdigit():
+        if severity in SEVERITY_FOLDERS:
             files.setdefault((name, int(severity)), []).append((wnid, file, member))
     wnids = sorted({wnid for entries in files.values() for wnid, _, _ in entries})
     counts = set()
@@ -226,10 +250,13 @@ def _open_folders(root: Path, names: Sequence[str], md5: bool) -> Published:
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
         entries = files[name, severity][start:stop]
-        images = np.stack([decode_image(_encoded(member), channels=3) for *_, member in entries])
-        return images, np.array([label[wnid] for wnid, *_ in entries], np.int32)
+        images = [_decoded(member, "/".join((wnid, file))) for wnid, file, member in entries]
+        shapes = sorted({image.shape for image in images})
+        if len(shapes) > 1:
+            raise ValueError(f"{root / name}: found images of shapes {shapes}, expected one")
+        return np.stack(images), np.array([label[wnid] for wnid, *_ in entries], np.int32)
 
-    return Published(str(root), tuple(names), counts.pop(), read)
+    return Published(str(root), tuple(names), counts.pop(), len(wnids), read)
 
 
 def _folder_members(root: Path, names: Sequence[str]) -> dict[tuple[str, ...], Member]:
@@ -250,11 +277,20 @@ def _tar_members(archive: Path) -> dict[tuple[str, ...], Member]:
                 for entry in tar
                 if entry.isfile() and entry.name.endswith(".JPEG") and entry.name.count("/") >= 3
             }
-    except (tarfile.TarError, OSError) as error:
-        raise ValueError(f"{archive}: found {error}, expected an uncompressed tar") from error
+    except Exception as error:  # tarfile documents no set of errors for damaged files
+        text = f"found {_reason(error)}, expected an uncompressed tar"
+        raise ValueError(f"{archive}: {text}") from error
 
 
-def _encoded(member: Member) -> bytes:
-    with member.file.open("rb") as stream:
-        stream.seek(member.offset)
-        return stream.read(member.size)
+def _decoded(member: Member, image: str) -> np.ndarray:
+    try:
+        with member.file.open("rb") as stream:
+            stream.seek(member.offset)
+            return decode_image(stream.read(member.size), channels=3)
+    except OSError as error:
+        text = f"found a damaged image {image} ({_reason(error)}), expected a JPEG"
+        raise ValueError(f"{member.file}: {text}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -23,12 +23,15 @@ def decode_image(encoded: bytes | Path, channels: int, size: int | None = None) 
       uint8 `[H, W, channels]`.
 
     Raises:
-      OSError: if the bytes are not a whole image (`PIL.UnidentifiedImageError` is one).
+      OSError: if the bytes are not a whole image.
     """
     stream = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
-    with Image.open(stream, formats=("PNG", "JPEG")) as image:
-        image = image if image.mode == _MODES[channels] else image.convert(_MODES[channels])
-        array = np.asarray(image)
+    try:
+        with Image.open(stream, formats=("PNG", "JPEG")) as image:
+            image = image if image.mode == _MODES[channels] else image.convert(_MODES[channels])
+            array = np.asarray(image)
+    except Exception as error:  # Pillow raises many kinds for a damaged image
+        raise OSError(f"not a whole PNG or JPEG ({type(error).__name__})") from error
     array = array[..., None] if channels == 1 else array
     return array if size is None else resize_images(array[None], size)[0]
 

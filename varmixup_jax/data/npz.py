@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +31,7 @@ def read_npz(path: str) -> Source:
       ValueError: if the file is missing, truncated, not an archive, lacks a field, or holds images
         that are not uint8.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     where = f"npz:{file}"
     if not file.is_file():
         raise ValueError(f"{where}: no such file, must be a .npz file with {', '.join(_FIELDS)}")
@@ -56,7 +55,7 @@ def read_npz(path: str) -> Source:
 def _read_fields(stream: BinaryIO, where: str) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     try:
         archive = np.load(stream, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # np.load documents no set of errors for damaged files
         raise ValueError(f"{where}: not a readable .npz file, it may be truncated") from error
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise ValueError(
@@ -72,14 +71,15 @@ def _field(archive: np.lib.npyio.NpzFile, where: str, field: str) -> np.ndarray:
     if field not in archive.files:
         raise refusal(where, field, "missing", f"one of the arrays {', '.join(_FIELDS)}")
     try:
-        return archive[field]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
+        array = archive[field]
+    except Exception as error:  # as above
+        if isinstance(error, ValueError) and "allow_pickle" in str(error):
             found = "an array of Python objects (images of mixed sizes?)"
             raise refusal(where, field, found, "a plain array, images of one size") from error
-        raise refusal(where, field, "truncated", "complete") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise refusal(where, field, "truncated or damaged", "complete") from error
+    if not isinstance(array, np.ndarray):  # the bytes of a member that is no .npy file
+        raise refusal(where, field, "not an array", "a plain array")
+    return array
 
 
 def _label_names(where: str, labels: np.ndarray, names: np.ndarray | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def prepare(
         downloads = root / "downloads" / name
         files = [download.fetch(file, downloads) for file in original.files]
     else:
-        files = _local_files(name, original, Path(origin).expanduser())
+        files = _local_files(name, original, Path(os.path.expanduser(origin)))
         if check_originals:
             for path, file in zip(files, original.files, strict=True):
                 download.verify(path, file)
@@ -106,7 +107,7 @@ def _prepare_by_tfds(request: str, root: Path) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, or 1 after one line on the standard error."""
+    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m varmixup_jax.data.prepare", description=__doc__
     )
@@ -133,9 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             origin=options.origin,
             check_originals=not options.no_checksum,
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2
     print(f"prepared in {folder}")
     return 0
 

@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from varmixup_jax import checks
+
 _REQUEST = re.compile(r"(\w+)(?:/(\w[\w.\-]*))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
 _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 _METADATA = ("dataset_info.json", "features.json")
@@ -15,7 +17,7 @@ _METADATA = ("dataset_info.json", "features.json")
 def data_root(data_dir: str | None) -> Path:
     """The directory of prepared sets: `data_dir`, `$TFDS_DATA_DIR` or `~/tensorflow_datasets`."""
     chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    return Path(os.path.expanduser(chosen))
 
 
 def parse_request(request: str) -> tuple[str, str | None, str | None]:
@@ -37,7 +39,7 @@ def parse_request(request: str) -> tuple[str, str | None, str | None]:
     match = _REQUEST.fullmatch(request)
     if not match:
         raise ValueError(
-            f"source = 'tfds:{request}': must be tfds:<name>, tfds:<name>/<config> or "
+            f"source = {checks.shown('tfds:' + request)}: must be tfds:<name>, tfds:<name>/<config> or "
             "tfds:<name>:<version> such as tfds:cifar10:3.0.2"
         )
     return match[1], match[2], match[3]
@@ -104,8 +106,8 @@ def _check_format(where: str, folder: Path) -> None:
     file = folder / _METADATA[0]
     try:
         info = json.loads(file.read_text(encoding="utf-8"))
-        formats = [info["fileFormat"], *info.get("alternativeFileFormats", [])]
-    except (OSError, ValueError, KeyError) as error:
+        formats = [str(info["fileFormat"]), *map(str, info.get("alternativeFileFormats", []))]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{file}: not TFDS metadata with a field fileFormat, it may be truncated"
         ) from error

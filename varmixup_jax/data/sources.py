@@ -98,4 +98,4 @@ def _read(source: str, data_dir: str | None, resize: int | None) -> Source:
         known = ["digits", "tiny_imagenet", *(f"tfds:{name}" for name in ORIGINALS), *_FORMS]
         near = next(iter(difflib.get_close_matches(source, known, n=1, cutoff=0.5)), None)
     hint = f" (did you mean {near}?)" if near else ""
-    raise ValueError(f"source = {source!r}: must be one of {', '.join(_FORMS)}{hint}")
+    raise ValueError(f"source = {checks.shown(source)}: must be one of {', '.join(_FORMS)}{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,30 @@ def _decode_split(
     channels: int,
     size: int | None,
 ) -> tuple[np.ndarray, np.ndarray]:
+    count = builder.info.splits[split].num_examples
+    images, labels = None, np.empty(count, np.int64)
+    for row, (encoded, label) in enumerate(_records(builder, split, image_key, label_key)):
+        try:
+            image = decode_image(encoded, channels, size)
+        except OSError as error:
+            raise ValueError(f"{_shards(builder, split)}: record {row}: {error}") from error
+        if images is None:
+            images = np.empty((count, *image.shape), np.uint8)
+        if image.shape != images.shape[1:]:
+            found = f"shape {image.shape} at row {row}"
+            allowed = f"of one size, {images.shape[1:]} as at row 0"
+            raise refusal(where, f"{split}/{image_key}", found, allowed)
+        images[row], labels[row] = image, label
+    return images, labels
+
+
+def _records(
+    builder: Any, split: str, image_key: str, label_key: str
+) -> Iterator[tuple[bytes, int]]:
+    """The encoded image and the label of every record of a split, in order."""
     import tensorflow_datasets as tfds
 
     count = builder.info.splits[split].num_examples
-    images, labels = None, np.empty(count, np.int64)
-    files = _shards(builder, split)
     try:
         # Decoding the PNG or JPEG ourselves keeps OpenCV and a numpy copy out of the way.
         records = builder.as_data_source(
@@ -136,21 +156,12 @@ def _decode_split(
         for start in range(0, count, _BATCH):
             rows = range(start, min(start + _BATCH, count))
             for row, example in zip(rows, records.__getitems__(list(rows)), strict=True):
-                encoded = example[image_key]
-                if not isinstance(encoded, bytes):  # what a record that was cut off decodes to
+                if not isinstance(example[image_key], bytes):  # a record that was cut off
                     raise OSError(f"no image in record {row}")
-                image = decode_image(encoded, channels, size)
-                if images is None:
-                    images = np.empty((count, *image.shape), np.uint8)
-                if image.shape != images.shape[1:]:
-                    found = f"shape {image.shape} at row {row}"
-                    allowed = f"of one size, {images.shape[1:]} as at row 0"
-                    raise refusal(where, f"{split}/{image_key}", found, allowed)
-                images[row], labels[row] = image, example[label_key]
-    except (RuntimeError, OSError, IndexError) as error:
-        reason = _one_line(error)
-        raise ValueError(f"{files}: truncated, damaged or missing: {reason}") from error
-    return images, labels
+                yield example[image_key], int(example[label_key])
+    except Exception as error:  # what array_record and protobuf raise of damaged files
+        text = f"truncated, damaged or missing: {_one_line(error)}"
+        raise ValueError(f"{_shards(builder, split)}: {text}") from error
 
 
 def _shards(builder: Any, split: str) -> Path | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +61,12 @@ def read_tiny_imagenet(data_dir: str | None) -> Source:
         test=Part(
             arrays["test"], np.array(test_labels, np.int32), "val", "val/val_annotations.txt"
         ),
-        label_names=_names(root / "words.txt", wnids),
+        label_names=_names(where, root / "words.txt", wnids),
     )
 
 
 def _find(data_dir: str | None) -> Path:
-    base = Path(data_dir or ".").expanduser()
+    base = Path(os.path.expanduser(data_dir or "."))
     for root in (base, base / _FOLDER):
         if (root / "train").is_dir() and (root / "val").is_dir():
             return root
@@ -80,11 +81,18 @@ def _wnids(where: str, root: Path) -> list[str]:
     listed = root / "wnids.txt"
     if listed.is_file():
         # A class folder that is missing would silently shift every later label.
-        expected = set(listed.read_text(encoding="utf-8").split())
+        expected = set(_text(where, listed).split())
         for wnid in sorted(expected.symmetric_difference(wnids)):
             found = "missing" if wnid in expected else "not in wnids.txt"
             raise refusal(where, f"train/{wnid}", found, "one folder for each line of wnids.txt")
     return wnids
+
+
+def _text(where: str, file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise refusal(where, file.name, "not readable as text", "a UTF-8 text file") from error
 
 
 def _jpegs(folder: Path) -> list[Path]:
@@ -100,7 +108,7 @@ def _annotated(where: str, val: Path, wnids: list[str]) -> tuple[list[Path], lis
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
     present = {path.name for path in _jpegs(val / "images")}
     files, labels = {}, []
-    for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_text(where, annotations).splitlines(), start=1):
         name, wnid, *_ = [*line.split("\t"), "", ""]
         if name not in present or name in files:
             found = f"{name!r} on line {number}"
@@ -130,9 +138,9 @@ def _decode(where: str, files: list[Path]) -> np.ndarray:
     return images
 
 
-def _names(words: Path, wnids: list[str]) -> tuple[str, ...]:
+def _names(where: str, words: Path, wnids: list[str]) -> tuple[str, ...]:
     if not words.is_file():
         return tuple(wnids)
-    lines = (line.split("\t") for line in words.read_text(encoding="utf-8").splitlines())
+    lines = (line.split("\t") for line in _text(where, words).splitlines())
     name_of = {fields[0]: fields[1].split(",")[0] for fields in lines if len(fields) > 1}
     return tuple(name_of.get(wnid, wnid) for wnid in wnids)

@@ -100,7 +100,7 @@ def _check_labels(where: str, part: Part, label_names: tuple[str, ...]) -> None:
     if len(outside):
         row = outside[0]
         raise refusal(where, field, f"label {labels[row]} at row {row}", _range(label_names))
-    missing = np.flatnonzero(np.bincount(labels, minlength=len(label_names)) == 0)
+    missing = np.flatnonzero(np.bincount(labels.astype(np.int64), minlength=len(label_names)) == 0)
     if len(missing):
         shown = ", ".join(f"{k} ({label_names[k]})" for k in missing[:_SHOWN])
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""

@@ -46,7 +46,7 @@ def describe(dataset: Dataset) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, or 1 after one line on the standard error."""
+    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
     parser = argparse.ArgumentParser(prog="python -m varmixup_jax.data.verify", description=__doc__)
     parser.add_argument("source", help="digits, tfds:<name>, tiny_imagenet or npz:<path>")
     parser.add_argument("--data-dir", help="as in the configuration")
@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             split_seed=options.split_seed,
         )
         print(describe(dataset))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Streaming over a test set in batches of one shape: the last is padded, and nothing is dropped."""
+"""Streaming over a test set in batches of one shape: the last is padded, and nothing is dropped.
+
+Several processes share the batches out, and each gets all results.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varmixup_jax import checks
+from varmixup_jax import checks, cluster
 from varmixup_jax.types import Array, Key, PyTree
 
 LogitsFn = Callable[[PyTree, Array], Array]
@@ -21,7 +24,10 @@ one function object per architecture: compilations are remembered by it.
 """
 
 Put = Callable[[np.ndarray], Array]
-"""Places one host batch on the device(s), e.g. `partial(jax.device_put, device=sharding)`."""
+"""Places one host batch on the device(s) of this process, e.g. `Mapping.shard_batch`."""
+
+GATHERED = 1 << 26
+"""Bytes that a process contributes to one exchange of results: bounds the memory on the devices."""
 
 
 def to_pixels(images: Array) -> Array:
@@ -54,18 +60,22 @@ def map_batches(
     The last batch is filled up with copies of its last example, whose results are cut off again, so
     every call has the same shapes and a jitted `fn` is compiled once.
 
+    With P processes, process p takes batches p, p + P, ... on its own devices, and the results are
+    exchanged. All must call this with the same arguments; the results are those of one process.
+
     Args:
       fn: `(*batch) -> results`, or `(key, *batch) -> results` if a key is given: a pytree of arrays
         with one row per example. Jit it.
       arrays: of one length N >= 1 along axis 0; memory-mapped arrays are read batch by batch.
-      batch_size: rows per call, >= 1. With a sharded `put`, a multiple of the number of devices.
+      batch_size: rows per call, >= 1. With a sharded `put`, a multiple of the devices it spreads
+        over.
       key: batch number i gets `fold_in(key, i)`.
       put: places a batch.
       in_flight: results that may be pending before the oldest is fetched, >= 1: bounds the memory
         on the device, and lets the host prepare the next batch meanwhile.
 
     Returns:
-      The results of all N examples in order, as numpy arrays.
+      The results of all N examples in order, as numpy arrays, on every process.
 
     Raises:
       ValueError: no example, different lengths, or a result that is not per example.
@@ -75,15 +85,14 @@ def map_batches(
     if len(lengths) != 1 or lengths[0] == 0:
         raise ValueError(f"arrays: have lengths {lengths}, must all have the same length >= 1")
     (total,) = lengths
+    batches = -(-total // batch_size)
+    processes = cluster.process_count()
     pending, done = deque(), []
-
-    def fetch_oldest() -> None:
-        rows, results = pending.popleft()
-        done.append(jax.tree.map(lambda leaf: leaf[:rows], jax.device_get(results)))
-
-    for number, begin in enumerate(range(0, total, batch_size)):
-        rows = min(batch_size, total - begin)
-        batch = [put(_filled(array[begin : begin + rows], batch_size)) for array in arrays]
+    for first in range(0, batches, processes):
+        # Where none is left for this process it repeats the last: all hold equally many.
+        number = min(first + jax.process_index(), batches - 1)
+        rows = slice(number * batch_size, (number + 1) * batch_size)
+        batch = [put(_filled(array[rows], batch_size)) for array in arrays]
         if key is not None:
             batch.insert(0, jax.random.fold_in(key, number))
         results = fn(*batch)
@@ -92,12 +101,13 @@ def map_batches(
                 raise ValueError(
                     f"fn: a result has shape {leaf.shape}, must be [{batch_size}, ...]"
                 )
-        pending.append((rows, results))
+        pending.append(results)
         if len(pending) > in_flight:
-            fetch_oldest()
-    while pending:
-        fetch_oldest()
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *done)
+            done.append(jax.device_get(pending.popleft()))
+    done.extend(jax.device_get(results) for results in pending)
+    if processes > 1:
+        done = _exchanged(done)[:batches]
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *done)
 
 
 def predict(
@@ -142,6 +152,20 @@ _pixels = jax.jit(to_pixels)
 @partial(jax.jit, static_argnums=0)
 def _logits(logits_fn: LogitsFn, variables: PyTree, image: Array) -> Array:
     return logits_fn(variables, image).astype(jnp.float32)
+
+
+def _exchanged(done: list[PyTree]) -> list[PyTree]:
+    """The results of all processes in the order of their batches, from those of this process."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(done[0]))
+    together = max(1, GATHERED // max(1, size))
+    ordered = []
+    for begin in range(0, len(done), together):
+        mine = jax.tree.map(lambda *parts: np.stack(parts), *done[begin : begin + together])
+        everyones = cluster.gathered(mine)  # [processes, batches, batch_size, ...]
+        for batch in range(len(done[begin : begin + together])):
+            for process in range(cluster.process_count()):
+                ordered.append(jax.tree.map(lambda leaf, at=(process, batch): leaf[at], everyones))
+    return ordered
 
 
 def _filled(rows: np.ndarray, size: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import optax
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from varmixup_jax import models, report
+from varmixup_jax import cluster, models, report
 from varmixup_jax.evaluation.suite import label_rows
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.experiment import rundir
@@ -22,9 +22,8 @@ from varmixup_jax.experiment.setup import Setup
 from varmixup_jax.experiment.training import Task, Trained, Watch, fitted
 from varmixup_jax.experiment.vae import TrainedVAE
 from varmixup_jax.losses import cross_entropy
-from varmixup_jax.training.checkpoints import SCORE
+from varmixup_jax.training.checkpoints import SCORE, digest
 from varmixup_jax.training.classifier import classifier_loss
-from varmixup_jax.training.logs import write_json
 from varmixup_jax.training.loop import NonFiniteError, make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import evaluated, init_state
@@ -67,28 +66,24 @@ def train_and_evaluate(
         **rundir.provenance(),
     }
     with rundir.claimed(directory):
-        rundir.check_same(directory, fields)
-        note = rundir.moved(directory, summary["device"])
-        if note:
+        cluster.on_lead(lambda: rundir.check_same(directory, fields))
+        note = cluster.on_lead(lambda: rundir.moved(directory, summary["device"]))
+        if note and cluster.is_lead():
             Console(stderr=True, quiet=config.quiet).print(
                 f"{name}: {note}", markup=False, highlight=False, soft_wrap=True
             )
-        write_json(directory / "config.json", fields)
-        write_json(directory / "summary.json", summary)
+        rundir.write(directory, config=fields, summary=summary)
         began = time.monotonic()
         try:
             trained = _train(config, setup, vae, method, seed, directory)
         except NonFiniteError as error:
-            write_json(
-                directory / "summary.json", {**summary, "status": "failed", "error": str(error)}
-            )
+            rundir.write(directory, summary={**summary, "status": "failed", "error": str(error)})
             raise
         train_seconds = time.monotonic() - began
         last = trained.last
         who = {"run": name, "method": method, "seed": seed, "step": trained.step}
         lines, arrays = measured(config, setup, vae, evaluated(trained.chosen), who)
-        rundir.save_arrays(directory / "artifacts.npz", arrays)
-        rundir.write_rows(directory / "results.jsonl", lines)
+        cluster.on_lead(lambda: rundir.write_results(directory, lines, arrays))
         summary |= {
             "status": "done",
             "steps": int(last.step),
@@ -96,11 +91,11 @@ def train_and_evaluate(
             "wall_seconds": time.monotonic() - began,
             "train_seconds": train_seconds,
             "evaluated_step": trained.step,
-            "params_sha256": rundir.digest((last.params, last.stats)),
+            "params_sha256": digest((last.params, last.stats)),
             "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(last.params)),
         }
-        write_json(directory / "summary.json", summary)
-        report.pictures(directory)
+        rundir.write(directory, summary=summary)
+        cluster.on_lead(lambda: report.pictures(directory) and None)
     return summary
 
 

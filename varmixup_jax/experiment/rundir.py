@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -11,7 +10,8 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from varmixup_jax import cluster
 from varmixup_jax.checks import shown
 from varmixup_jax.report.measures import NOT_SETTINGS
 from varmixup_jax.report.rows import flatten
-from varmixup_jax.types import PyTree
+from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__
 
 DIFFERENCES = 8  # fields that a refusal lists
@@ -82,7 +83,7 @@ def check_place(directory: Path) -> None:
 
 @contextmanager
 def claimed(directory: Path, *, wait: bool = False) -> Iterator[None]:
-    """Holds a directory for this process; the lock ends with the process, however it ends.
+    """Holds a directory for this run; the lock ends with its lead process, however that ends.
 
     Args:
       directory: made where it is missing.
@@ -91,6 +92,13 @@ def claimed(directory: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
       Incompatible: another process holds it.
     """
+    with ExitStack() as held:
+        cluster.on_lead(lambda: held.enter_context(_locked(directory, wait)))
+        yield
+
+
+@contextmanager
+def _locked(directory: Path, wait: bool) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as handle:
         try:
@@ -110,11 +118,27 @@ def is_done(directory: Path) -> bool:
     return status == "done" and (directory / "results.jsonl").exists()
 
 
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes result rows, one JSON object a line, all or nothing."""
-    temporary = path.with_name(f".{path.name}.tmp")
+def write(directory: Path, **objects: dict[str, Any]) -> None:
+    """Writes `<name>.json` for each keyword, each all or nothing; the lead does."""
+    for name, fields in objects.items():
+        cluster.on_lead(partial(_write_json, directory / f"{name}.json", fields))
+
+
+def _write_json(path: Path, fields: dict[str, Any]) -> None:
+    write_json(path, fields)
+
+
+def write_results(
+    directory: Path, rows: list[dict[str, Any]], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Writes `artifacts.npz`, and `results.jsonl` with one JSON object a line, all or nothing."""
+    temporary = directory / ".artifacts.npz.tmp"
+    with temporary.open("wb") as handle:
+        np.savez_compressed(handle, **arrays)
+    temporary.replace(directory / "artifacts.npz")
+    temporary = directory / ".results.jsonl.tmp"
     temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    temporary.replace(path)
+    temporary.replace(directory / "results.jsonl")
 
 
 def provenance() -> dict[str, Any]:
@@ -157,21 +181,3 @@ def _git_hash() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return found.stdout.strip()
-
-
-def digest(tree: PyTree) -> str:
-    """sha256 over the names, dtypes, shapes and bytes of a tree's leaves: equal bits, equal digest."""
-    total = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(leaf)
-        total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
-
-
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an `.npz`, all or nothing."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as handle:
-        np.savez_compressed(handle, **arrays)
-    temporary.replace(path)

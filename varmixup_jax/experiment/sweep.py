@@ -10,13 +10,14 @@ from typing import Any
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from varmixup_jax import report
+from varmixup_jax import cluster, report
 from varmixup_jax.config import check_fields, selected_methods, validate
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.classifier import train_and_evaluate
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.setup import chosen_devices, prepare
 from varmixup_jax.experiment.vae import TrainedVAE, obtain
+from varmixup_jax.report.rows import flatten
 from varmixup_jax.training.logs import closing_table
 from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.vicinal.methods import METHODS
@@ -47,15 +48,19 @@ def run(
     check_fields(config)
     validate(config, len(chosen_devices(config)))
     workdir = Path(workdir)
-    rundir.check_place(workdir)
+    cluster.check_same_everywhere(flatten(config.to_dict()))
+    cluster.on_lead(lambda: rundir.check_place(workdir))
     jobs = [(method, seed) for seed in config.seeds for method in selected_methods(config)]
     alone = len(jobs) == 1
     places = {job: workdir if alone else workdir / f"{job[0]}-s{job[1]}" for job in jobs}
-    for job, place in places.items():
-        rundir.check_same(place, rundir.run_config(config, *job))
-    todo = [job for job in jobs if not rundir.is_done(places[job])]
 
-    console = Console(stderr=True, quiet=config.quiet)
+    def left() -> list[tuple[str, int]]:
+        for job, place in places.items():
+            rundir.check_same(place, rundir.run_config(config, *job))
+        return [job for job in jobs if not rundir.is_done(places[job])]
+
+    todo = [(method, seed) for method, seed in cluster.on_lead(left)]
+    console = Console(stderr=True, quiet=config.quiet or not cluster.is_lead())
     diverged: list[str] = []
     if todo:
         setup = prepare(config, preemption or Preemption())
@@ -72,15 +77,10 @@ def run(
                 diverged.append(f"{method} s{seed}: {error}")
                 console.print(diverged[-1], style="bold red", markup=False)
 
-    done = [place for place in places.values() if rundir.is_done(place)]
-    page = report.write(list(places.values()), workdir, _baseline(config, places))
-    rows = [row for place in done for row in _rows(place)]
-    if rows:
-        Console(quiet=False).print(closing_table(rows))
-    console.print(f"page: {page}", markup=False, soft_wrap=True)
+    summaries = cluster.on_lead(lambda: _close(config, places, workdir, console))
     if diverged:
         raise Diverged(diverged)
-    return [json.loads((p / "summary.json").read_text(encoding="utf-8")) for p in places.values()]
+    return summaries
 
 
 class Diverged(RuntimeError):
@@ -88,6 +88,18 @@ class Diverged(RuntimeError):
 
     def __init__(self, runs: list[str]):
         super().__init__("; ".join(runs))
+
+
+def _close(
+    config: ConfigDict, places: Mapping[tuple[str, int], Path], workdir: Path, console: Console
+) -> list[dict[str, Any]]:
+    """The page and the closing table; returns the summaries."""
+    page = report.write(list(places.values()), workdir, _baseline(config, places))
+    rows = [row for place in places.values() if rundir.is_done(place) for row in _rows(place)]
+    if rows:
+        Console(quiet=False).print(closing_table(rows))
+    console.print(f"page: {page}", markup=False, soft_wrap=True)
+    return [json.loads((p / "summary.json").read_text(encoding="utf-8")) for p in places.values()]
 
 
 def _baseline(config: ConfigDict, places: Mapping[tuple[str, int], Path]) -> str | None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import optax
 
+from varmixup_jax import cluster
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.training.checkpoints import SCORE, Checkpoints
 from varmixup_jax.training.logs import RunLog
@@ -107,18 +108,20 @@ def fitted(
             state = mapping.replicate(restored)
         start = int(mapping.collect(state).step)
         if start < plan.total_steps:
+            lead = cluster.is_lead()
             log = RunLog(
-                directory,
+                directory if lead else None,
                 start if start else None,
                 method=task.name,
                 total_steps=plan.total_steps,
                 total_epochs=round(plan.total_steps / plan.steps_per_epoch),
-                quiet=quiet,
+                quiet=quiet or not lead,
             )
             step = make_step(
                 task.loss, task.tx, ema_decay=task.ema_decay, axis_name=mapping.axis_name
             )
-            with log, preemption.deferred() as stop:
+            vote = cluster.Vote()
+            with log, preemption.deferred() as asked:
                 if start:
                     log.say(f"{task.name}: resuming at step {start} of {plan.total_steps}")
                 state = fit(
@@ -130,7 +133,9 @@ def fitted(
                     key=task.key,
                     data_seed=task.data_seed,
                     mapping=mapping,
-                    hooks=_hooks(plan, mapping, log, checkpoints, watch, select, stop),
+                    hooks=_hooks(
+                        plan, mapping, log, checkpoints, watch, select, lambda: vote(asked())
+                    ),
                 )
         checkpoints.wait()
         last = mapping.collect(state)

@@ -19,13 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from varmixup_jax import models
+from varmixup_jax import cluster, models
 from varmixup_jax.evaluation.tally import map_batches
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.setup import Setup, augmentation, vae_module
 from varmixup_jax.experiment.training import Task, fitted
 from varmixup_jax.models.forward import VAE, as_vae
-from varmixup_jax.training.logs import write_json
 from varmixup_jax.training.loop import make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import evaluated, init_state
@@ -101,9 +100,8 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
         latents = _latents(vae, params, setup.data.train_images, directory / "latents.npy", config)
         found = TrainedVAE(vae, params, latents, {})
         info_path = directory / "vae.json"
-        if info_path.exists():
-            info = json.loads(info_path.read_text(encoding="utf-8"))
-        else:
+        info = cluster.on_lead(lambda: _read(info_path))
+        if info is None:
             restored = found.reconstruct(setup.data.test_images, config.eval.batch_size)
             error = np.square(restored - setup.data.test_images / np.float32(255)).mean()
             info = {
@@ -113,7 +111,7 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
                 "wall_seconds": seconds,
                 "config": config.vae.to_dict(),
             }
-            write_json(info_path, info)
+            rundir.write(directory, vae=info)
     return found._replace(info=info)
 
 
@@ -167,15 +165,26 @@ def _trained(
 def _latents(
     vae: VAE, params: PyTree, images: np.ndarray, path: Path, config: ConfigDict
 ) -> np.ndarray:
-    if path.exists():
-        return np.load(path, allow_pickle=False)
+    if cluster.on_lead(path.exists):
+        try:
+            return np.load(path, allow_pickle=False)
+        except Exception as error:  # numpy documents no set of errors for damaged files
+            raise ValueError(f"{path}: damaged; remove it, it is made again") from error
 
     @jax.jit
     def one(params: PyTree, image: Array) -> Array:
         return vae.encode(params, image.astype(jnp.float32) / 255.0)[0].astype(jnp.float32)
 
     means = map_batches(partial(one, params), [images], batch_size=config.eval.batch_size)
-    temporary = path.with_name(".latents.tmp.npy")
-    np.save(temporary, means, allow_pickle=False)
-    temporary.replace(path)
+
+    def keep() -> None:
+        temporary = path.with_name(".latents.tmp.npy")
+        np.save(temporary, means, allow_pickle=False)
+        temporary.replace(path)
+
+    cluster.on_lead(keep)
     return means
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -51,12 +51,27 @@ def check_images(arrays: Mapping[str, np.ndarray], source: Path) -> None:
                 f"{source}: {second} has shape {list(arrays[second].shape)}, "
                 f"must be that of {first}, {list(arrays[first].shape)}"
             )
+    for kind in ("reliability", "reliability_corrupted"):
+        _check_bins(arrays, kind, source)
     if "corruption_sheet" in arrays:
-        count = len(arrays.get("corruption_names", ()))
+        names = arrays.get("corruption_names", np.array([]))
+        count = len(names) if names.ndim == 1 else 0
         if count != len(arrays["corruption_sheet"]):
             raise ValueError(
                 f"{source}: corruption_names has {count} names, must have one for each of the "
                 f"{len(arrays['corruption_sheet'])} rows of corruption_sheet"
+            )
+
+
+def _check_bins(arrays: Mapping[str, np.ndarray], kind: str, source: Path) -> None:
+    names = [f"{kind}_{part}" for part in ("count", "confidence", "accuracy")]
+    bins = {name: arrays[name] for name in names if name in arrays}
+    for name, array in bins.items():
+        first = next(iter(bins.values()))
+        if array.dtype.kind not in "iuf" or array.ndim != 1 or array.shape != first.shape:
+            raise ValueError(
+                f"{source}: {name} is {array.dtype} {list(array.shape)}, must be numbers [bins], "
+                f"as many in each of {', '.join(names)}"
             )
 
 

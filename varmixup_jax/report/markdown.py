@@ -36,7 +36,10 @@ def replace_between_markers(readme: Path, text: str) -> None:
     """
     if not readme.is_file():
         raise ValueError(f"{readme}: missing, must be a file with {BEGIN} and {END}")
-    old = readme.read_text(encoding="utf-8")
+    try:
+        old = readme.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{readme}: not UTF-8, must be a file with {BEGIN} and {END}") from None
     if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
         raise ValueError(f"{readme}: must hold {BEGIN} and then {END}, each exactly once")
     head, _, rest = old.partition(BEGIN)
@@ -48,8 +51,9 @@ def write_text(path: Path, text: str) -> None:
     """Writes a file so that a reader sees the old text or the new, never a part."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            # Half a character, which JSON can name, is no UTF-8: written as its escape.
+            file.write(text.encode("utf-8", "backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o644)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 
 from varmixup_jax.report import markup
@@ -125,7 +126,10 @@ def _configuration_text(run: Run) -> str:
 
 def _spread(values: Iterable[object], before: str, after: str) -> str:
     """One value as it is, several as a range (numbers) or a list; "" of none."""
-    known = [value for value in dict.fromkeys(values) if value is not None]
+    plain = (
+        v if isinstance(v, (int, float, str)) else json.dumps(v) for v in values if v is not None
+    )
+    known = list(dict.fromkeys(plain))
     if not known:
         return ""
     if all(isinstance(value, (int, float)) for value in known):
@@ -137,7 +141,8 @@ def _spread(values: Iterable[object], before: str, after: str) -> str:
 
 
 def _count(value: float) -> str:
-    return f"{int(value):,}" if value == int(value) else f"{value:g}"
+    whole = math.isfinite(value) and value == int(value)
+    return f"{int(value):,}" if whole else f"{value:g}"
 
 
 def _commit(git: object) -> str:

@@ -6,9 +6,7 @@ run made pictures, `artifacts.npz`. A refusal is one line that begins with file 
 
 from __future__ import annotations
 
-import json
 import math
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from varmixup_jax.report.names import CORRUPTIONS, SEVERITIES, method_rank
+from varmixup_jax.report.reading import check_optional, field, json_lines, json_object, one_line
 
 STATUSES = ("done", "failed", "running")
+OPTIONAL = {
+    "wall_seconds": float,
+    "steps": int,
+    "epochs": float,
+    "parameters": int,
+    "checkpoint": str,
+    "params_sha256": str,
+    "device": str,
+    "git": str,
+    "command": str,
+    "error": str,
+    "versions": Mapping,
+    "vae": Mapping,
+}
 MARKERS = ("summary.json", "results.jsonl")  # a directory with one of these is a run directory
 
 
@@ -83,10 +96,11 @@ class Run:
         if not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not a readable npz file ({_one_line(error)})") from None
+            # Opened here: np.load leaves a file open if it is not a whole archive.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return {name: np.asarray(arrays[name]) for name in arrays.files}
+        except Exception as error:  # np.load documents no set of errors for damaged files
+            raise ValueError(f"{path}: not a readable npz file ({one_line(error)})") from None
 
 
 def read_runs(places: Iterable[Path | str]) -> list[Run]:
@@ -122,13 +136,14 @@ def read_run(path: Path | str) -> Run:
       ValueError: naming the file (and line) that is missing or does not parse.
     """
     path = Path(path)
-    summary, config = (_json_object(path / f"{name}.json") for name in ("summary", "config"))
+    summary, config = (json_object(path / f"{name}.json") for name in ("summary", "config"))
     where = path / "summary.json"
     for name, kind in (("run", str), ("method", str), ("dataset", str), ("seed", int)):
-        _field(summary, name, kind, where)
+        field(summary, name, kind, where)
     if summary.get("status") not in STATUSES:
         status = summary.get("status")
         raise ValueError(f"{where}: status = {status!r}: must be one of {', '.join(STATUSES)}")
+    check_optional(summary, OPTIONAL, where)
     done = summary["status"] == "done"
     return Run(
         path=path,
@@ -141,12 +156,12 @@ def read_run(path: Path | str) -> Run:
         config=flatten(config),
         metrics=[
             line
-            for where, line in _json_lines(path / "metrics.jsonl", required=False, whole=done)
-            if _field(line, "step", int, where) >= 0
+            for where, line in json_lines(path / "metrics.jsonl", required=False, whole=done)
+            if field(line, "step", int, where) >= 0
         ],
         rows=[
             _row(line, where)
-            for where, line in _json_lines(path / "results.jsonl", required=done, whole=done)
+            for where, line in json_lines(path / "results.jsonl", required=done, whole=done)
         ],
     )
 
@@ -176,12 +191,13 @@ def _run_directories(place: Path) -> list[Path]:
 def _row(line: Mapping[str, Any], where: str) -> Row:
     fields: dict[str, Any] = {}
     for name in ("run", "method", "dataset", "split", "corruption", "metric"):
-        fields[name] = _field(line, name, str, where)
+        fields[name] = field(line, name, str, where)
     for name in ("seed", "step", "severity", "count"):
-        fields[name] = _field(line, name, int, where)
-    # JSON has no NaN: a measure that is not a number was written as null.
+        fields[name] = field(line, name, int, where)
+    # A measure that is not finite was written as null, or as what Python makes of it.
     value = line.get("value", "absent")
-    fields["value"] = math.nan if value is None else float(_field(line, "value", float, where))
+    missing = value is None or (isinstance(value, float) and not math.isfinite(value))
+    fields["value"] = math.nan if missing else float(field(line, "value", float, where))
     corruption, severity = fields["corruption"], fields["severity"]
     allowed = (0,) if corruption == "none" else SEVERITIES
     if severity not in allowed:
@@ -193,59 +209,3 @@ def _row(line: Mapping[str, Any], where: str) -> Row:
         raise ValueError(f"{where}: corruption = {corruption!r}: not one of the {len(CORRUPTIONS)}")
     notes = tuple((k, str(v)) for k, v in sorted(line.items()) if k not in Row._fields)
     return Row(**fields, notes=notes)
-
-
-def _json_object(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: missing, every run directory has one")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}:{error.lineno}: not JSON ({error.msg})") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({_one_line(error)})") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: holds a {type(value).__name__}, must be a JSON object")
-    return value
-
-
-def _json_lines(path: Path, *, required: bool, whole: bool) -> list[tuple[str, dict[str, Any]]]:
-    """Each object with its place; unless `whole`, a last line without newline is left out."""
-    if not path.is_file():
-        if required:
-            raise ValueError(f"{path}: missing, every run that is done has one")
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({_one_line(error)})") from None
-    objects = []
-    for number, line in enumerate(lines, start=1):
-        if not whole and number == len(lines) and not line.endswith("\n"):
-            break
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where}: not JSON ({error.msg})") from None
-        if not isinstance(value, dict):
-            raise ValueError(f"{where}: holds a {type(value).__name__}, must be a JSON object")
-        objects.append((where, value))
-    return objects
-
-
-def _field(line: Mapping[str, Any], name: str, kind: type, where: Path | str) -> Any:
-    if name not in line:
-        raise ValueError(f"{where}: field {name!r} is missing")
-    value = line[name]
-    allowed = (int, float) if kind is float else kind
-    if isinstance(value, bool) or not isinstance(value, allowed):
-        expected = {int: "a whole number", float: "a number", str: "a string"}[kind]
-        raise ValueError(f"{where}: {name} = {value!r}: must be {expected}")
-    return value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

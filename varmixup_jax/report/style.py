@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -131,7 +132,7 @@ def svg(figure: Figure, title: str) -> str:
       title: what a screen reader says, HTML-escaped by the caller; "" for mere decoration.
     """
     target = io.StringIO()
-    with matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(SETTINGS), _any_script():
         figure.savefig(target, format="svg", metadata={"Date": None}, transparent=True)
     text = target.getvalue()
     text = text[text.index("<svg") :]
@@ -149,7 +150,7 @@ def svg(figure: Figure, title: str) -> str:
 def png(figure: Figure, dpi: int = 160) -> bytes:
     """The figure as a PNG file."""
     target = io.BytesIO()
-    with matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(SETTINGS), _any_script():
         figure.savefig(target, format="png", dpi=dpi, metadata={"Software": None})
     return target.getvalue()
 
@@ -174,6 +175,14 @@ def key(style: Style) -> str:
         axes.plot([0.02, 0.98], [0, 0], color=style.light, linestyle=style.dash)
         axes.plot([0.5], [0], color=style.light, marker=style.marker, markersize=6.5)
     return svg(figure, "")
+
+
+@contextmanager
+def _any_script() -> Iterator[None]:
+    """No warning of characters that the font lacks: a browser has them, a picture shows boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
+        yield
 
 
 def _opening(title: str) -> str:

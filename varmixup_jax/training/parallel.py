@@ -6,10 +6,15 @@ global and 1 and 8 devices give the same numbers.
 
 `pmap`: every device runs the program on its shard under a named axis, with BatchNorm statistics,
 partners and randomness of its own; gradients are averaged. The classical multi-accelerator semantics.
+
+With several processes the mapping is over the devices of all of them. Each process places its part of
+what every process has on its host, so nothing but gradients travels; what comes back (`collect`,
+metrics) is whole on every process, on its own devices.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -17,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from varmixup_jax import checks
 from varmixup_jax.training.step import Run
@@ -32,14 +37,17 @@ class Mapping(NamedTuple):
 
     Attributes:
       via: "jit" or "pmap".
-      devices: number of devices the batch is spread over.
+      devices: number of devices the batch is spread over, those of all processes.
       axis_name: what `make_step` must be told, None under jit.
-      replicate: a tree of host or device arrays -> one copy on every device.
-      collect: a replicated tree -> plain arrays (the inverse of `replicate`).
-      shard_batch: a host batch `[B, ...]` for evaluation -> spread over the devices where the
-        mapping is jit's and B is divisible, else on one device.
-      shard_order: host int32 `[S, B]` -> placed so that each device holds its columns.
-      compile: a `Run` -> the mapped program, its state donated.
+      replicate: a tree of host or device arrays, the same on every process -> one copy on every
+        device.
+      collect: a replicated tree -> plain arrays of this process (the inverse of `replicate`).
+      shard_batch: a host batch `[B, ...]` for evaluation -> spread over the devices of this process
+        where B is divisible, else on one.
+      shard_order: host int32 `[S, B]`, the same on every process -> placed so that each device holds
+        its columns.
+      compile: a `Run` -> the mapped program, its state donated; its metrics can be read by every
+        process.
     """
 
     via: str
@@ -53,17 +61,25 @@ class Mapping(NamedTuple):
 
 
 def distribute(via: str = "jit", devices: Sequence[jax.Device] | None = None) -> Mapping:
-    """A `Mapping` over the given devices (all by default).
+    """A `Mapping` over the given devices (by default all, of all processes).
 
     Raises:
-      ValueError: `via` is neither "jit" nor "pmap".
+      ValueError: `via` is neither "jit" nor "pmap", or the processes do not have equally many of the
+        devices.
     """
     checks.one_of(VIAS, via=via)
     devices = list(devices) if devices is not None else jax.devices()
+    counts = Counter(device.process_index for device in devices)
+    if jax.process_count() > 1 and (
+        len(counts) < jax.process_count() or len(set(counts.values())) > 1
+    ):
+        each = ", ".join(str(counts[process]) for process in range(jax.process_count()))
+        text = f"must be equally many of every process (there are {each})"
+        raise ValueError(f"devices = {len(devices)}: {text}")
     mesh = jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
     if via == "jit":
         return _by_jit(mesh)
-    return _by_pmap(mesh, devices)
+    return _by_pmap(devices)
 
 
 def check_batch(batch_size: int, devices: int) -> None:
@@ -73,22 +89,28 @@ def check_batch(batch_size: int, devices: int) -> None:
         raise ValueError(f"batch_size = {batch_size}: must be divisible by the {devices} devices")
 
 
-def _by_jit(mesh: jax.sharding.Mesh) -> Mapping:
+def _by_jit(mesh: Mesh) -> Mapping:
     everywhere = NamedSharding(mesh, PartitionSpec())
     by_column = NamedSharding(mesh, PartitionSpec(None, AXIS))
+    here = mesh.local_mesh
 
     def replicate(tree: PyTree) -> PyTree:
         def one(leaf: Array) -> Array:
-            placed = jax.device_put(leaf, everywhere)
+            copies = placed(leaf, everywhere)
             # A state is donated, and must not take the caller's buffer with it.
-            return jnp.copy(placed) if isinstance(leaf, jax.Array) else placed
+            return jnp.copy(copies) if isinstance(leaf, jax.Array) else copies
 
         return jax.tree.map(one, tree)
 
-    def shard_batch(batch: np.ndarray) -> Array:
-        if len(batch) % mesh.size:
-            return jnp.asarray(batch)
-        return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(AXIS)))
+    def collect(tree: PyTree) -> PyTree:
+        def one(leaf: Array) -> Array:
+            if leaf.is_fully_addressable:
+                return leaf
+            copies = [shard.data for shard in leaf.addressable_shards]
+            sharding = NamedSharding(here, PartitionSpec())
+            return jax.make_array_from_single_device_arrays(leaf.shape, sharding, copies)
+
+        return jax.tree.map(one, tree)
 
     def compile_(run: Run) -> Run:
         return jax.jit(run, donate_argnums=0, out_shardings=everywhere)
@@ -98,28 +120,41 @@ def _by_jit(mesh: jax.sharding.Mesh) -> Mapping:
         mesh.size,
         None,
         replicate,
-        lambda tree: tree,
-        shard_batch,
-        partial(jax.device_put, device=by_column),
+        collect,
+        partial(_spread, here),
+        partial(placed, sharding=by_column),
         compile_,
     )
 
 
-def _by_pmap(mesh: jax.sharding.Mesh, devices: Sequence[jax.Device]) -> Mapping:
+def _by_pmap(devices: Sequence[jax.Device]) -> Mapping:
+    # Each process holds the rows of its own devices, as pmap wants them.
+    devices = sorted(devices, key=lambda device: device.process_index)
+    mine = [i for i, one in enumerate(devices) if one.process_index == jax.process_index()]
+    mesh = Mesh(np.array([devices[i] for i in mine]), (AXIS,))
     stacked = NamedSharding(mesh, PartitionSpec(AXIS))
-    n = len(devices)
+    # `leaf[0]` would be an all-reduce; every device has its own copy of what is asked for.
+    first = jax.jit(
+        jax.shard_map(
+            lambda tree: jax.tree.map(lambda leaf: leaf[0], tree),
+            mesh=mesh,
+            in_specs=PartitionSpec(AXIS),
+            out_specs=PartitionSpec(),
+            check_vma=False,
+        )
+    )
 
     def replicate(tree: PyTree) -> PyTree:
         def one(leaf: Array) -> Array:
             leaf = jnp.asarray(leaf)
-            return jax.device_put(jnp.broadcast_to(leaf[None], (n, *leaf.shape)), stacked)
+            return jax.device_put(jnp.broadcast_to(leaf[None], (len(mine), *leaf.shape)), stacked)
 
         return jax.tree.map(one, tree)
 
     def shard_order(order: np.ndarray) -> Array:
         steps, batch = order.shape
-        per_device = order.reshape(steps, n, batch // n).swapaxes(0, 1)
-        return jax.device_put(np.ascontiguousarray(per_device), stacked)
+        per_device = order.reshape(steps, len(devices), batch // len(devices)).swapaxes(0, 1)
+        return jax.device_put(np.ascontiguousarray(per_device[mine]), stacked)
 
     def compile_(run: Run) -> Run:
         mapped = jax.pmap(
@@ -132,17 +167,31 @@ def _by_pmap(mesh: jax.sharding.Mesh, devices: Sequence[jax.Device]) -> Mapping:
 
         def call(state: PyTree, fixed: PyTree, order: Array, count: Array, key: Array):
             state, metrics = mapped(state, fixed, order, count, key)
-            return state, jax.tree.map(lambda leaf: leaf[0], metrics)
+            return state, first(metrics)
 
         return call
 
     return Mapping(
         "pmap",
-        n,
+        len(devices),
         AXIS,
         replicate,
-        lambda tree: jax.tree.map(lambda leaf: leaf[0], tree),
-        jnp.asarray,
+        first,
+        partial(_spread, mesh),
         shard_order,
         compile_,
     )
+
+
+def _spread(mesh: Mesh, batch: np.ndarray) -> Array:
+    if len(batch) % mesh.size:
+        return jnp.asarray(batch)
+    return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(AXIS)))
+
+
+def placed(value: Array, sharding: NamedSharding) -> Array:
+    """A host or local array that all processes have, laid out over all; no data is exchanged."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(value, sharding)
+    host = np.asarray(value)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])

@@ -1,0 +1,52 @@
+"""What our side and the peers agree on. Imports neither JAX nor PyTorch: children start with either."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+CLASSES = 10
+MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
+LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4
+GAMMA = 0.01
+EPS, PGD_STEP, TRADES_STEP, BETA = 8 / 255, 2 / 255, 0.007, 6.0
+ATTACKS = ("at", "trades", "iat")
+
+
+class Net(NamedTuple):
+    """A network as a benchmark runs it.
+
+    Attributes:
+      classifier, width, blocks: of the network.
+      size: pixels a side.
+      batch, attack_batch: examples a step, of methods without and with attacks.
+      vae_widths: of the VAEs that VarMixup runs with; the first serves the other methods too.
+      goal: of an ERM step against PyTorch eager.
+      against_erm: method -> goal of its step against our own ERM step, with the first VAE.
+    """
+
+    classifier: str
+    width: int
+    blocks: tuple[int, ...]
+    size: int
+    batch: int
+    attack_batch: int
+    vae_widths: tuple[int, ...]
+    goal: float | None = None
+    against_erm: tuple[tuple[str, float], ...] = ()
+
+
+NETS = {
+    "r8": Net(
+        "resnet8",
+        16,
+        (1, 1, 1),
+        32,
+        128,
+        128,
+        (8, 32),
+        1.5,
+        (("mixup", 1.05), ("varmixup", 1.25)),
+    ),
+    "r18": Net("resnet18", 64, (2, 2, 2, 2), 32, 64, 16, (32,), 1.6),
+    "toy": Net("resnet8", 4, (1, 1, 1), 8, 16, 16, (4,)),
+}

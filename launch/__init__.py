@@ -1,0 +1,1 @@
+"""How to run it on a cluster; not part of the installed package."""

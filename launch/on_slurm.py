@@ -1,0 +1,156 @@
+"""Runs of a sweep as one SLURM job array, by submitit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from launch.plan import Job
+
+SAVE_SECONDS = 120  # from SIGTERM to the end of the time limit
+FIRST_POLL_SECONDS = 1.0
+SAVED = 143  # exit code of a run that SIGTERM ended and that the same command resumes
+
+
+def run(
+    jobs: Sequence[Job],
+    parallel: int,
+    settings: Mapping[str, Any],
+    say: Callable[[str], None],
+    poll_seconds: float = 15.0,
+) -> None:
+    """Submits every job that is not queued yet, and waits until none is left in the queue.
+
+    What was submitted is remembered in `logs/jobs.json`: started again after this process was ended,
+    it waits for those.
+
+    Args:
+      jobs: what to run.
+      parallel: at most so many at a time.
+      settings: options of sbatch, `{"partition": "long", "gpus-per-node": 1}`.
+      say: prints a line.
+      poll_seconds: between two looks at the queue, at most.
+
+    Raises:
+      ValueError: submitit or SLURM is missing, or SLURM refuses the jobs.
+    """
+    if not shutil.which("sbatch"):
+        raise ValueError("--on = 'slurm': there is no sbatch here, must be on a SLURM cluster")
+    logs = jobs[0].log.parent
+    logs.mkdir(parents=True, exist_ok=True)
+    record = logs / "jobs.json"
+    ids = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    queued = _queued() or set()
+    new = [job for job in jobs if ids.get(job.name) not in queued]
+    if new:
+        ids |= _submit(new, parallel, settings, logs / "submitit")
+        record.write_text(json.dumps(ids, indent=1) + "\n", encoding="utf-8")
+    for job in jobs:
+        say(f"{job.name}: SLURM job {ids[job.name]}, log in {job.log}")
+    waiting = {ids[job.name]: job.name for job in jobs}
+    wait = min(FIRST_POLL_SECONDS, poll_seconds)
+    while waiting:
+        time.sleep(wait)
+        wait = min(2 * wait, poll_seconds)
+        queued = _queued()
+        if queued is None:  # the controller is busy or restarting: ask again
+            continue
+        for number in sorted(waiting.keys() - queued):
+            say(f"{waiting.pop(number)}: left the queue")
+
+
+class Task(NamedTuple):
+    """What a job of the array does: one run, inside the job's own process, so that signals reach it.
+
+    Attributes:
+      arguments: of `varmixup_jax.main`.
+      log: where it prints.
+    """
+
+    arguments: tuple[str, ...]
+    log: Path
+
+    def __call__(self) -> None:
+        """Runs; queues the job again where the time limit or a preemption ended it."""
+        number = os.environ["SLURM_JOB_ID"]
+        for name in [name for name in os.environ if name.startswith("SLURM_")]:
+            del os.environ[name]  # a process of its own, which uses all its GPUs
+        with _printing_into(self.log):
+            from varmixup_jax.main import main  # JAX, only now
+
+            sys.argv = ["varmixup_jax.main", *self.arguments]
+            code = main()
+        if code == SAVED and _output(["squeue", "-h", "-j", number, "-o", "%T"]) == "RUNNING":
+            subprocess.run(["scontrol", "requeue", number], check=True)
+        elif code:
+            raise RuntimeError(f"exit code {code}, see {self.log}")
+
+
+def _submit(
+    jobs: Sequence[Job], parallel: int, settings: Mapping[str, Any], folder: Path
+) -> dict[str, str]:
+    """The number of each job's SLURM job, by its name."""
+    try:
+        import submitit  # not needed for anything else
+    except ImportError:
+        text = "submitit is missing: pip install 'varmixup_jax[launch]'"
+        raise ValueError(f"--on = 'slurm': {text}") from None
+    executor = submitit.SlurmExecutor(folder, python=sys.executable)
+    executor.update_parameters(
+        job_name="varmixup",
+        array_parallelism=parallel,
+        stderr_to_stdout=True,
+        setup=['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"'],
+        # By default submitit asks for a signal of its own; main answers SIGTERM.
+        additional_parameters={"signal": f"TERM@{SAVE_SECONDS}", "requeue": True, **settings},
+    )
+    tasks = [Task(job.words[3:], job.log.absolute()) for job in jobs]
+    try:
+        with executor.batch():
+            submitted = [executor.submit(task) for task in tasks]
+    except submitit.core.utils.FailedJobError as error:
+        text = " ".join(str(error).split())
+        raise ValueError(f"--on = 'slurm': sbatch refused the jobs: {text}") from None
+    return {job.name: entry.job_id for job, entry in zip(jobs, submitted, strict=True)}
+
+
+def _queued() -> set[str] | None:
+    """The numbers of the user's jobs that have not ended; None where SLURM does not answer."""
+    done = subprocess.run(
+        ["squeue", "--noheader", "--array", "--me", "--format=%i"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return set(done.stdout.split()) if done.returncode == 0 else None
+
+
+def _output(words: Sequence[str]) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+
+
+@contextmanager
+def _printing_into(log: Path) -> Iterator[None]:
+    """While inside, this process and its children print into a file, at its end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)

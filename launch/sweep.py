@@ -1,0 +1,169 @@
+"""Methods x seeds, one process each, on this machine or as a SLURM job array; then the comparison.
+
+    python -m launch.sweep --config=configs/digits.py --methods=erm,varmixup --seeds=0,1 \
+        --workdir=runs/digits --on=local --jobs=2 --config.epochs=20
+
+Run in a clone of this repository. Runs live in `WORKDIR/<method>-s<seed>`, where a sweep by
+`varmixup_jax.main` keeps them, so that either goes on with what the other began: finished runs are
+skipped, interrupted ones resume. The VAE is trained by whoever comes first; the others wait for it.
+
+Exit codes: 0 all done; 1 some runs failed (their names and the ends of their logs are shown); 2 the
+request cannot be carried out (one line says why); 143 a signal came (the same command goes on).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from launch import on_local, on_slurm
+from launch.plan import Job, Sweep, plan
+from varmixup_jax import checks, report
+from varmixup_jax.experiment import rundir
+from varmixup_jax.refusals import described
+
+TAIL = 8  # lines of a failed run's log that are shown
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ValueError instead of leaving."""
+        raise ValueError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options, overrides = _parser().parse_known_args(arguments)
+        checks.whole(1, **{"--jobs": options.jobs})
+        sweep = plan(
+            options.config,
+            options.methods,
+            options.seeds,
+            Path(options.workdir),
+            overrides,
+            options.baseline,
+        )
+        settings = _settings(options)
+    except (Exception, SystemExit) as error:  # a recipe is anybody's code
+        if isinstance(error, SystemExit) and not error.code:
+            return 0  # --help
+        print(f"error: {described(error, arguments)}", file=sys.stderr)
+        return 2
+    todo = [job for job in sweep.jobs if not job.done]
+    for job in sweep.jobs:
+        _say(f"{job.name}: done before" if job.done else shlex.join(job.words))
+    if options.dry_run:
+        return 0
+    try:
+        through = True
+        if todo and options.on == "slurm":
+            on_slurm.run(todo, options.jobs, settings, _say)
+        elif todo:
+            through = on_local.run(todo, options.jobs, _say)
+        if not through:
+            _say("stopped by a signal; the same command goes on")
+            return 143
+        return _conclude(sweep, Path(options.workdir))
+    except (ValueError, OSError) as error:
+        print(f"error: {described(error, [])}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m launch.sweep",
+        description="Methods x seeds, one process each, and the page that compares them.",
+        epilog="Fields of the recipe are changed as in varmixup_jax.main: --config.epochs=20",
+        allow_abbrev=False,
+    )
+    for name, text in {
+        "--config": "a recipe, configs/NAME.py[:WORDS]",
+        "--workdir": "runs live in WORKDIR/METHOD-sSEED, the page in WORKDIR",
+    }.items():
+        parser.add_argument(name, required=True, help=text)
+    for name, text in {
+        "--methods": "separated by commas, or all (default: the recipe's)",
+        "--seeds": "whole numbers separated by commas (default: the recipe's)",
+    }.items():
+        parser.add_argument(name, default="", help=text)
+    parser.add_argument("--on", default="local", choices=("local", "slurm"), help="where to run")
+    parser.add_argument("--jobs", type=int, default=1, help="at most so many at a time (default 1)")
+    parser.add_argument("--baseline", help="method that mCE is relative to")
+    parser.add_argument("--dry_run", action="store_true", help="print the commands and do nothing")
+    slurm = parser.add_argument_group("with --on=slurm")
+    slurm.add_argument("--partition", help="default: the cluster's")
+    slurm.add_argument("--gpus", type=int, default=1, help="of each run (default 1)")
+    slurm.add_argument("--cpus", type=int, default=8, help="of each run (default 8)")
+    slurm.add_argument("--time", default="24:00:00", help="limit of each run (default 24:00:00)")
+    slurm.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another option of sbatch, e.g. --sbatch=account=me; may be given several times",
+    )
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """Options of sbatch."""
+    checks.whole(0, **{"--gpus": options.gpus})
+    checks.whole(1, **{"--cpus": options.cpus})
+    settings: dict[str, Any] = {"cpus-per-task": options.cpus, "time": options.time}
+    if options.partition:
+        settings["partition"] = options.partition
+    if options.gpus:
+        settings["gpus-per-node"] = options.gpus
+    for word in options.sbatch:
+        name, equals, value = word.partition("=")
+        if not name or not equals:
+            raise ValueError(f"--sbatch = {word!r}: must be NAME=VALUE")
+        settings[name] = value
+    return settings
+
+
+def _conclude(sweep: Sweep, workdir: Path) -> int:
+    """Shows the ends of the logs of failed runs and writes the page."""
+    failed = [job for job in sweep.jobs if not rundir.is_done(job.place)]
+    for job in failed:
+        _say(f"{job.name}: failed; the end of {job.log}:")
+        for line in _tail(job):
+            _say(f"    {line}")
+    begun = [job.place for job in sweep.jobs if (job.place / "summary.json").exists()]
+    if len(failed) < len(sweep.jobs):
+        page = report.write(begun, workdir, _baseline(sweep))
+        _say((workdir / "report.md").read_text(encoding="utf-8").rstrip())
+        _say(f"page: {page}")
+    _say(f"{len(sweep.jobs) - len(failed)} of {len(sweep.jobs)} runs done")
+    return 1 if failed else 0
+
+
+def _baseline(sweep: Sweep) -> str | None:
+    job = sweep.baseline
+    if job is None or len(sweep.jobs) == 1 or not rundir.is_done(job.place):
+        return None
+    return json.loads((job.place / "summary.json").read_text(encoding="utf-8"))["run"]
+
+
+def _tail(job: Job) -> list[str]:
+    if not job.log.exists():
+        return ["(there is none: the run never began)"]
+    lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line.rstrip() for line in lines if line.strip()][-TAIL:] or ["(it is empty)"]
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

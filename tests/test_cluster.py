@@ -1,0 +1,201 @@
+"""Two processes of four devices train and evaluate as one of eight does, and end together."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cluster_worker as worker
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from varmixup_jax import cluster
+from varmixup_jax.training.checkpoints import Checkpoints
+
+WORKER = Path(worker.__file__)
+PROCESSES, DEVICES, LIMIT = 2, 4, 240
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def launch(scenario, directory):
+    """Runs a scenario in all processes: `[(exit code, stderr)]`, and the seconds between the ends."""
+    address = f"127.0.0.1:{free_port()}"
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "SLURM_", "OMPI_"))}
+    env |= {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "error"}
+    running, files = [], []
+    for process in range(PROCESSES):
+        arguments = [scenario, directory, address, PROCESSES, process, DEVICES]
+        files.append((directory / f"{scenario}-{process}.err").open("w+"))
+        command = [sys.executable, str(WORKER), *map(str, arguments)]
+        running.append(
+            subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=files[-1])
+        )
+    ended = {}
+    until = time.monotonic() + LIMIT
+    try:
+        while len(ended) < PROCESSES and time.monotonic() < until:
+            for process, one in enumerate(running):
+                if process not in ended and one.poll() is not None:
+                    ended[process] = time.monotonic()
+            time.sleep(0.05)
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+    out = []
+    for one, file in zip(running, files, strict=True):
+        with file:
+            file.seek(0)
+            out.append((one.returncode, file.read()))
+    assert len(ended) == PROCESSES, f"{scenario} did not end within {LIMIT} s: {out}"
+    return out, max(ended.values()) - min(ended.values())
+
+
+def damaged(directory):
+    """Two checkpoints by one process on one device; the newer cannot be read."""
+    with Checkpoints(directory) as checkpoints:
+        for step in (1, 2):
+            state = jax.tree.map(lambda leaf, by=step: jnp.asarray(leaf) * by, worker.SAVED)
+            checkpoints.save(step, state, {"val_accuracy": 0.5})
+        checkpoints.wait()
+    for path in (directory / "2" / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What the two processes left: a directory, and what each of them saw."""
+    directory = tmp_path_factory.mktemp("together")
+    for layout in ("here", "everywhere"):
+        damaged(directory / layout)
+    out, _ = launch("numbers", directory)
+    assert [code for code, _ in out] == [0, 0], out
+    seen = [json.loads((directory / f"seen-{i}.json").read_text()) for i in range(PROCESSES)]
+    return directory, seen
+
+
+def load(path):
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("via", ["jit", "pmap"])
+def test_training_and_evaluation_give_the_numbers_of_one_process(via, together, tmp_path):
+    directory, seen = together
+    state, results, log = worker.trained(worker.resnet, worker.resnet_logits, via, tmp_path)
+    expected = worker.leaves(state, results)
+    first, second = (load(directory / f"{via}-{process}.npz") for process in range(PROCESSES))
+    assert first.keys() == second.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(first[name], second[name])
+        np.testing.assert_allclose(first[name], value, atol=1e-5, err_msg=name)
+    losses = log.pop("losses")
+    for one in seen:
+        np.testing.assert_allclose(one[via].pop("losses"), losses, atol=1e-5)
+        assert one[via] == log
+    assert log["saved"] == [4, 8]
+    assert log["best"] == 4
+    assert log["restored"]
+
+
+def test_keys_belong_to_batches_not_to_processes(together):
+    expected = worker.drawn()
+    for process in range(PROCESSES):
+        found = load(together[0] / f"drawn-{process}.npz")
+        for name, value in expected.items():
+            assert found[name].dtype == value.dtype
+            np.testing.assert_array_equal(found[name], value)
+
+
+def test_the_processes_agree(together):
+    for process, seen in enumerate(together[1]):
+        assert (seen["count"], seen["lead"]) == (2, process == 0)
+        assert seen["from_all"] == [{"process": ""}, {"process": "x"}]
+        assert seen["from_lead"] == "lead"
+        assert seen["on_lead"] == [0, "lead"]
+        assert seen["value_error"] == ["ValueError", "no good"]
+        assert seen["runtime_error"][0] == ("KeyError" if process == 0 else "RuntimeError")
+        assert "gone" in seen["runtime_error"][1]
+        assert seen["same"] is None
+        text = "c = 0: must be the same on all processes (process 1: 1)"
+        assert seen["different"] == ["ValueError", text]
+        assert seen["votes"] == [False, False, True, False]
+        text = "devices = 3: must be equally many of every process (there are 3, 0)"
+        assert seen["uneven"] == ["ValueError", text]
+    late = "barrier 'alone': process 1 did not come within 1 s"
+    assert together[1][0]["late"] == ["TimeoutError", late]
+
+
+def test_a_checkpoint_of_one_process_is_read_by_two(together):
+    for process, seen in enumerate(together[1]):
+        for layout, devices in (("here", 1), ("everywhere", 8)):
+            found = seen[layout]
+            assert (found["w"], found["n"]) == ([0.0, 1.0, 2.0], 7)
+            assert found["devices"] == devices
+            assert found["steps"] == [1]
+            assert len(found["warned"]) == (process == 0)
+            if process == 0:
+                assert "2 cannot be read" in found["warned"][0]
+
+
+def test_a_checkpoint_of_two_processes_is_read_by_one(together):
+    directory, _ = together
+    mapping = worker.distribute("jit", jax.devices()[:1])
+    _, like, _ = worker.resnet(mapping)
+    with Checkpoints(directory / "jit") as checkpoints:
+        state = checkpoints.restore_latest(like)
+    saved = load(directory / "jit-0.npz")
+    for name, value in worker.leaves(jax.device_get(state), {}).items():
+        np.testing.assert_array_equal(value, saved[name])
+
+
+def test_a_killed_process_ends_the_others_and_a_restart_resumes(tmp_path):
+    out, seconds = launch("killed", tmp_path)
+    assert out[1][0] == -9
+    code, text = out[0]
+    assert code not in (0, -9)
+    assert "The following tasks are unhealthy (stopped sending heartbeats):\n1\n" in text
+    assert seconds < 6 * worker.HEARTBEAT
+    assert (tmp_path / "linear" / str(worker.EVERY)).is_dir()
+    out, _ = launch("resumed", tmp_path)
+    assert [code for code, _ in out] == [0, 0], out
+    state, results, _ = worker.trained(
+        worker.linear, worker.linear_logits, "jit", tmp_path / "straight"
+    )
+    expected = worker.leaves(state, results)
+    for process in range(PROCESSES):
+        log = json.loads((tmp_path / f"resumed-{process}.json").read_text())
+        assert log["start"] == worker.EVERY
+        found = load(tmp_path / f"resumed-{process}.npz")
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+def test_one_process_needs_no_others(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "OMPI_", "KUBERNETES_", "JAX_COORDINATOR")):
+            monkeypatch.delenv(name)
+    assert cluster.initialize() == 1
+    assert cluster.initialize("127.0.0.1:1", 1, 0) == 1
+    assert cluster.is_lead()
+    assert cluster.process_count() == 1
+    cluster.barrier("alone", 1)
+    assert cluster.from_lead(b"x") == b"x"
+    assert cluster.from_all({"a": 1}) == [{"a": 1}]
+    cluster.check_same_everywhere({"a": 1})
+    assert cluster.leave(3) == 3
+    with pytest.raises(KeyError, match="gone"):
+        cluster.on_lead(lambda: worker.refuse(KeyError, "gone"))
+    with pytest.raises(ValueError, match="heartbeat_s = 0"):
+        cluster.initialize(heartbeat_s=0)

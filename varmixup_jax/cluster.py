@@ -1,0 +1,272 @@
+"""Several processes as one: joining them, speaking with one voice, ending together.
+
+Process 0 is the lead: it alone writes files. Everything else (training, evaluation, and every
+function of this module but `is_lead` and `leave`) is called by all processes in the same order. With
+a single process all of it is free and does nothing.
+
+What happens when a process is lost (jax 0.10): each process sends heartbeats to the lead. After
+`heartbeat_s` without one the lead logs `The following tasks are unhealthy`, the lost processes'
+numbers below it, and JAX aborts every process with that message (SIGABRT, exit code 134 in a shell);
+where the lead itself is lost, the others are aborted within seconds, with `Failed to send RPC to
+coordination service`. On CPU the connection that a process closes by dying also ends the others' next
+collective at once, by an exception (`Gloo ... Connection closed by peer`) or by Gloo's own abort,
+neither of which names a process. Nothing is lost but the steps since the last checkpoint: the same
+command resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from varmixup_jax import checks
+from varmixup_jax.launchers import Found, find
+from varmixup_jax.types import PyTree
+
+DAY = 86400.0
+_KINDS = (ValueError, OSError)
+
+
+def initialize(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    mode: str = "auto",
+    timeout_s: int = 300,
+    heartbeat_s: int = 60,
+) -> int:
+    """Joins the processes of a run, before anything else asks JAX for a device.
+
+    Without the three, what started the processes says it, see `launchers.find`. One process that
+    nothing says has companions is left as it is. SIGTERM is left to Python (JAX's preemption service
+    would take it over): see `Vote`.
+
+    Args:
+      coordinator: `host:port` of process 0, a free port there; all three or none.
+      num_processes: how many, >= 1.
+      process_id: which this one is, in [0, num_processes).
+      mode: "auto", "off" (a single process, whatever started it) or one of `launchers.MODES`, which
+        must then be found.
+      timeout_s: seconds to wait for the others.
+      heartbeat_s: seconds without a sign after which a process counts as lost; also how long a
+        process that has ended waits for the others to end, so let the lead write its last file
+        before a `barrier`.
+
+    Returns:
+      The number of processes.
+
+    Raises:
+      ValueError: the three are incomplete or out of range, or `mode` is not found.
+      TimeoutError: the others did not come.
+    """
+    checks.whole(1, timeout_s=timeout_s, heartbeat_s=heartbeat_s)
+    if jax.distributed.is_initialized():
+        return jax.process_count()
+    found = find(os.environ, coordinator, num_processes, process_id, mode=mode)
+    if found is None:
+        return 1
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Programs that run side by side could send their collectives in different orders.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax.config.update("jax_enable_preemption_service", False)
+    _join(found, timeout_s, heartbeat_s)
+    if jax.process_count() > 1:
+        # Gloo waits 30 s for all to open a connection: open them while all are here.
+        barrier("initialized", timeout_s)
+        multihost_utils.sync_global_devices("initialized")
+        Vote()(False)
+    return jax.process_count()
+
+
+def process_count() -> int:
+    """How many processes this run has."""
+    return jax.process_count()
+
+
+def is_lead() -> bool:
+    """Whether this is process 0, the one that writes files."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str, timeout_s: float = DAY) -> None:
+    """Returns when every process has come here. No device takes part, so the wait may be long.
+
+    Raises:
+      TimeoutError: someone did not come in time; the message says who.
+    """
+    checks.positive(timeout_s=timeout_s)
+    if jax.process_count() == 1:
+        return
+    from orbax.checkpoint import multihost  # slow to import, and a single process does not need it
+
+    try:
+        multihost.get_barrier_sync_fn()(key=name, timeout_ms=int(1000 * timeout_s))
+    except jax.errors.JaxRuntimeError as error:
+        if "DEADLINE_EXCEEDED" not in str(error):
+            raise
+        missing = re.search(r"timed out task names:\s*([\d\s,]+)", str(error))
+        who = ", ".join(missing[1].split()) if missing else "?"
+        text = f"process {who} did not come within {timeout_s:g} s"
+        raise TimeoutError(f"barrier {name!r}: {text}") from None
+
+
+def from_lead(value: bytes) -> bytes:
+    """The lead's bytes, everywhere; the others' argument does not matter."""
+    if jax.process_count() == 1:
+        return value
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(value))))
+    if size == 0:
+        return b""
+    mine = np.frombuffer(value, np.uint8) if is_lead() else np.zeros(size, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(mine)).tobytes()
+
+
+def on_lead(action: Callable[[], Any]) -> Any:
+    """Lets the lead act, and tells all what came of it: what it decides, the others follow.
+
+    Args:
+      action: called by the lead alone (so it may not call on the others); returns what JSON has.
+
+    Returns:
+      What it returned, everywhere, as JSON keeps it.
+
+    Raises:
+      ValueError, OSError, RuntimeError: on all processes, what `action` raised (on the others an
+        error of that kind and text), so that all end in the same way.
+
+    >>> on_lead(lambda: 42)
+    42
+    """
+    if jax.process_count() == 1:
+        return action()
+    outcome: dict[str, Any] = {}
+    error: Exception | None = None
+    if is_lead():
+        try:
+            outcome = {"value": action()}
+        except Exception as raised:
+            error = raised
+            kind = next((k.__name__ for k in _KINDS if isinstance(raised, k)), "RuntimeError")
+            outcome = {"kind": kind, "text": str(raised) or type(raised).__name__}
+    barrier("on_lead")  # the lead may take long, and a wait on the devices has its limits
+    outcome = json.loads(from_lead(json.dumps(outcome).encode()))
+    if "value" in outcome:
+        return outcome["value"]
+    if error is not None:
+        raise error
+    kinds = {kind.__name__: kind for kind in _KINDS}
+    raise kinds.get(outcome["kind"], RuntimeError)(outcome["text"])
+
+
+def from_all(value: Any) -> list[Any]:
+    """Every process's value (anything JSON has), in the order of the processes, everywhere."""
+    if jax.process_count() == 1:
+        return [value]
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(len(text)))
+    padded = np.zeros(int(sizes.max()), np.uint8)
+    padded[: len(text)] = text
+    rows = multihost_utils.process_allgather(padded)
+    texts = [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
+    return [json.loads(text) for text in texts]
+
+
+def gathered(tree: PyTree) -> PyTree:
+    """Numpy arrays `[...]`, of equal shapes on all processes -> `[processes, ...]`, everywhere."""
+    return multihost_utils.process_allgather(tree)
+
+
+def check_same_everywhere(fields: Mapping[str, Any]) -> None:
+    """Refuses a run whose processes were not given the same values.
+
+    Args:
+      fields: dotted names and values that JSON has, e.g. of a flat configuration.
+
+    Raises:
+      ValueError: names every field that differs, on every process.
+    """
+    # What is missing on one process must show too: a field has a text, or none.
+    texts = {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
+    rows = from_all(texts)
+    for name in sorted(set().union(*rows)):
+        for process, row in enumerate(rows):
+            if row.get(name) != rows[0].get(name):
+                text = f"must be the same on all processes (process {process}: {row.get(name)})"
+                raise ValueError(f"{name} = {rows[0].get(name)}: {text}")
+
+
+class Vote:
+    """Whether any process says yes, told to all of them at the same call.
+
+    For SIGTERM, which need not reach all processes, and never at the same step: every process calls
+    its vote after each chunk of steps and stops where it returns True. With several processes it
+    returns what was said at the call *before*, so nobody waits for the devices.
+
+    >>> vote = Vote()
+    >>> vote(False), vote(True)
+    (False, True)
+    """
+
+    def __init__(self) -> None:
+        self._pending: jax.Array | None = None
+
+    def __call__(self, yes: bool) -> bool:
+        if jax.process_count() == 1:
+            return yes
+        devices = jax.devices()
+        mesh = jax.make_mesh(
+            (len(devices),), ("all",), axis_types=(AxisType.Auto,), devices=devices
+        )
+        mine = np.full(jax.local_device_count(), yes)
+        votes = jax.make_array_from_process_local_data(
+            NamedSharding(mesh, PartitionSpec("all")), mine, (len(devices),)
+        )
+        before = self._pending
+        self._pending = jax.jit(jnp.any, out_shardings=NamedSharding(mesh, PartitionSpec()))(votes)
+        return before is not None and bool(before.addressable_data(0))
+
+
+def leave(code: int) -> int:
+    """Ends this process at once with `code` where there are others; else returns it.
+
+    A process that ends in the ordinary way waits for the others, which may be waiting for it. Call
+    this where a process ends for a reason of its own (a refusal, a signal): the others then end
+    within the bounds that `initialize` set.
+    """
+    if jax.distributed.is_initialized() and jax.process_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _join(found: Found, timeout_s: int, heartbeat_s: int) -> None:
+    try:
+        jax.distributed.initialize(
+            found.coordinator,
+            found.num_processes,
+            found.process_id,
+            local_device_ids=found.local_device_ids,
+            cluster_detection_method=found.method,
+            initialization_timeout=timeout_s,
+            heartbeat_timeout_seconds=heartbeat_s,
+            shutdown_timeout_seconds=heartbeat_s,
+        )
+    except jax.errors.JaxRuntimeError as error:
+        if "DEADLINE_EXCEEDED" not in str(error):
+            raise
+        text = (
+            f"not all processes came within {timeout_s} s ({found.coordinator or 'found by JAX'})"
+        )
+        raise TimeoutError(f"{found.name}: {text}") from None
