@@ -66,6 +66,9 @@ def linear_logits(variables, image):
     return jnp.reshape(image, (len(image), -1)) @ variables[0]["weight"]
 
 
+RUNS = {"jit": (resnet, resnet_logits), "pmap": (linear, linear_logits)}
+
+
 def trained(make, logits, via, directory, on_metrics=lambda step: None):
     """Trains to the end, from the last checkpoint: `(state, results, log)`, host arrays."""
     mapping = distribute(via)
@@ -142,8 +145,8 @@ def refuse(kind, text):
 def numbers(directory, mine):
     """Both mappings and the ways to agree, each result into a file of this process."""
     seen = {"count": cluster.process_count(), "lead": cluster.is_lead()}
-    for via in ("jit", "pmap"):
-        state, results, seen[via] = trained(resnet, resnet_logits, via, directory / via)
+    for via, (make, logits) in RUNS.items():
+        state, results, seen[via] = trained(make, logits, via, directory / via)
         np.savez(directory / f"{via}-{mine}.npz", **leaves(state, results))
     np.savez(directory / f"drawn-{mine}.npz", **drawn())
     # What one process on one device has saved, the newest damaged: read onto this process's devices
@@ -174,14 +177,23 @@ def numbers(directory, mine):
     cluster.barrier("end", 60)
 
 
+def _stricken(directory, mine, number):
+    def strike(step):
+        if mine == 1 and step > EVERY:
+            (directory / "struck").touch()
+            os.kill(os.getpid(), number)
+
+    trained(linear, linear_logits, "jit", directory / "linear", strike)
+
+
 def killed(directory, mine):
     """Process 1 dies in mid-training, after the first checkpoint."""
+    _stricken(directory, mine, signal.SIGKILL)
 
-    def die(step):
-        if mine == 1 and step > EVERY:
-            os.kill(os.getpid(), signal.SIGKILL)
 
-    trained(linear, linear_logits, "jit", directory / "linear", die)
+def lost(directory, mine):
+    """Process 1 falls silent in mid-training, its connections open, as a machine that is cut off."""
+    _stricken(directory, mine, signal.SIGSTOP)
 
 
 def resumed(directory, mine):

@@ -66,9 +66,12 @@ def initialize(
     Returns:
       The number of processes.
 
+    Where the others do not come in time, JAX aborts the process (`DEADLINE_EXCEEDED ...
+    RegisterTask`, exit code 134).
+
     Raises:
       ValueError: the three are incomplete or out of range, or `mode` is not found.
-      TimeoutError: the others did not come.
+      OSError: the coordinator cannot be started, most likely because the port is taken.
     """
     checks.whole(1, timeout_s=timeout_s, heartbeat_s=heartbeat_s)
     if jax.distributed.is_initialized():
@@ -264,9 +267,5 @@ def _join(found: Found, timeout_s: int, heartbeat_s: int) -> None:
             shutdown_timeout_seconds=heartbeat_s,
         )
     except jax.errors.JaxRuntimeError as error:
-        if "DEADLINE_EXCEEDED" not in str(error):
-            raise
-        text = (
-            f"not all processes came within {timeout_s} s ({found.coordinator or 'found by JAX'})"
-        )
-        raise TimeoutError(f"{found.name}: {text}") from None
+        where = found.coordinator or "the address that JAX found"
+        raise OSError(f"coordinator = {where}: cannot be used ({error})") from None
