@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -180,6 +181,8 @@ def numbers(directory, mine):
 def _stricken(directory, mine, number):
     def strike(step):
         if mine == 1 and step > EVERY:
+            while not (directory / "linear" / str(EVERY)).is_dir():
+                time.sleep(0.05)
             (directory / "struck").touch()
             os.kill(os.getpid(), number)
 
