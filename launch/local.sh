@@ -66,9 +66,9 @@ trap '[ -n "$asked" ] || { asked=yes; end_all TERM; }' TERM INT
 for ((i = 0; i < processes; i++)); do
     command=("$python" -m varmixup_jax.main "$@" "--coordinator=127.0.0.1:$port")
     command+=("--num_processes=$processes" "--process_id=$i")
-    printf '+'
-    printf ' %q' "${command[@]}"
-    echo
+    # In one write, so that no process that runs already prints into the line.
+    printf -v line ' %q' "${command[@]}"
+    printf '+%s\n' "$line"
     [ -z "$dry" ] || continue
     "${command[@]}" > >(sed -u "s/^/$i: /") 2>&1 &
     pids[i]=$!
