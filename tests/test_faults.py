@@ -81,6 +81,10 @@ def test_sigterm_saves_within_ten_seconds_and_the_run_resumes(cache, straight, p
     assert_same(workdir, straight)
 
 
+def test_the_same_command_twice_gives_the_same_bits(straight):
+    assert_same(straight[0].parent / "cold", straight)
+
+
 @pytest.mark.slow
 def test_kill_minus_nine_at_random_moments(cache, straight, tmp_path):
     """From start-up to the last row: whatever a process was doing, the end is the same."""
