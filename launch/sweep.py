@@ -14,7 +14,6 @@ request cannot be carried out (one line says why); 143 a signal came (the same c
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -149,9 +148,7 @@ def _conclude(sweep: Sweep, workdir: Path) -> int:
 
 def _baseline(sweep: Sweep) -> str | None:
     job = sweep.baseline
-    if job is None or len(sweep.jobs) == 1 or not rundir.is_done(job.place):
-        return None
-    return json.loads((job.place / "summary.json").read_text(encoding="utf-8"))["run"]
+    return None if job is None or len(sweep.jobs) == 1 else rundir.finished_run(job.place)
 
 
 def _tail(job: Job) -> list[str]:

@@ -3,6 +3,7 @@
 import importlib
 
 import pytest
+from toy import set_fields
 
 from varmixup_jax import config as config_module
 from varmixup_jax.config import base_config, method_argument, selected_methods, validate
@@ -12,14 +13,7 @@ RECIPES = ("digits", "cifar10", "cifar100", "tiny_imagenet")
 
 
 def changed(**fields):
-    c = base_config()
-    for name, value in fields.items():
-        section = c
-        *sections, last = name.split("__")
-        for part in sections:
-            section = section[part]
-        section[last] = value
-    return c
+    return set_fields(base_config(), **fields)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from toy import set_fields
 
 from varmixup_jax import corruptions, experiment
 from varmixup_jax.config import base_config
@@ -63,13 +64,7 @@ def quick(npz, store, **fields):
     c.vae.epochs, c.vae.width, c.vae.blocks, c.vae.latent_size = 1.0, 4, 0, 2
     c.vae.batch_size = 12
     c.eval.attack_examples = c.eval.linearity_examples = 0
-    for name, value in fields.items():
-        section = c
-        *sections, last = name.split("__")
-        for part in sections:
-            section = section[part]
-        section[last] = value
-    return c
+    return set_fields(c, **fields)
 
 
 def rows(place):

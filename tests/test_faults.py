@@ -53,7 +53,7 @@ def assert_same(workdir, straight):
     assert results(workdir) == results(straight[0])
 
 
-def resumed(cache, interrupted, place):
+def copied(interrupted, place):
     """A copy of an interrupted run, to spoil and to resume."""
     shutil.copytree(interrupted, place)
     return place
@@ -74,7 +74,7 @@ def test_sigterm_saves_within_ten_seconds_and_the_run_resumes(cache, straight, p
     assert "resumes it" in text.splitlines()[-1]
     assert "Traceback" not in text
     assert 12 <= int(newest(interrupted).name) < TOTAL_STEPS
-    workdir = resumed(cache, interrupted, tmp_path / "run")
+    workdir = copied(interrupted, tmp_path / "run")
     done = launch(cache, workdir)
     assert done.returncode == 0, done.stderr
     assert f"resuming at step {newest(interrupted).name}" in done.stderr
@@ -106,17 +106,21 @@ def test_kill_minus_nine_at_random_moments(cache, straight, tmp_path):
     assert_same(workdir, straight)
 
 
+def largest(directory):
+    return max((p for p in directory.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
 def truncate(directory):
-    file = max((p for p in directory.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    file = largest(directory)
     os.truncate(file, file.stat().st_size // 2)
 
 
 def delete(directory):
-    max((p for p in directory.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size).unlink()
+    largest(directory).unlink()
 
 
 def flip(directory):
-    file = max((p for p in directory.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    file = largest(directory)
     data = bytearray(file.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 64] = bytes(255 - byte for byte in data[middle : middle + 64])
@@ -128,7 +132,7 @@ def flip(directory):
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     damage, cache, straight, preempted, tmp_path
 ):
-    workdir = resumed(cache, preempted[0], tmp_path / "run")
+    workdir = copied(preempted[0], tmp_path / "run")
     damaged = newest(workdir)
     damage(damaged)
     done = launch(cache, workdir)
@@ -142,7 +146,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 
 @pytest.mark.slow
 def test_the_second_of_two_runs_in_one_directory_refuses(cache, straight, preempted, tmp_path):
-    workdir = resumed(cache, preempted[0], tmp_path / "run")
+    workdir = copied(preempted[0], tmp_path / "run")
     first = start(cache, workdir)
     try:
         assert wait_for(lambda: "resuming" in (tmp_path / "run.output").read_text(), first)
@@ -158,7 +162,7 @@ def test_the_second_of_two_runs_in_one_directory_refuses(cache, straight, preemp
 
 @pytest.mark.slow
 def test_another_number_of_devices_resumes_with_a_note(cache, straight, preempted, tmp_path):
-    workdir = resumed(cache, preempted[0], tmp_path / "run")
+    workdir = copied(preempted[0], tmp_path / "run")
     done = launch(cache, workdir, devices=2)
     assert done.returncode == 0, done.stderr
     note = [line for line in done.stderr.splitlines() if "bit" in line]
@@ -232,7 +236,7 @@ def test_a_full_disk_stops_the_run_and_the_last_checkpoint_restores(
 ):
     place, resize = small_disk
     resize(64)
-    workdir = resumed(cache, preempted[0], place / "run")
+    workdir = copied(preempted[0], place / "run")
     kept = newest(workdir)
     fill(place / "ballast")
     failed = launch(cache, workdir)

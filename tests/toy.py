@@ -62,3 +62,14 @@ def order(steps):
     """int32 `[steps, BATCH]`."""
     rng = np.random.default_rng(1)
     return np.stack([rng.permutation(EXAMPLES)[:BATCH] for _ in range(steps)]).astype(np.int32)
+
+
+def set_fields(config, **fields):
+    """Changes fields of a configuration, `data__limit=10` for `config.data.limit`; returns it."""
+    for name, value in fields.items():
+        section = config
+        *sections, last = name.split("__")
+        for part in sections:
+            section = section[part]
+        section[last] = value
+    return config

@@ -133,6 +133,20 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line, or its kind where it says nothing.
+
+    >>> one_line(OSError("no such\\n  file")), one_line(EOFError())
+    ('no such file', 'EOFError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def reason(error: BaseException) -> str:
+    """`one_line`, cut to `SHOWN` characters: of errors that other people's parsers raise."""
+    return one_line(error)[:SHOWN]
+
+
 def _same_kind(default: Any, name: str, value: Any) -> None:
     if isinstance(default, bool):
         good, text = isinstance(value, bool), "True or False"

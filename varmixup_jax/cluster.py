@@ -222,21 +222,20 @@ class Vote:
     """
 
     def __init__(self) -> None:
+        devices = jax.devices()
+        mesh = jax.make_mesh(
+            (len(devices),), ("all",), axis_types=(AxisType.Auto,), devices=devices
+        )
+        self._spread = NamedSharding(mesh, PartitionSpec("all"))
+        self._any = jax.jit(jnp.any, out_shardings=NamedSharding(mesh, PartitionSpec()))
         self._pending: jax.Array | None = None
 
     def __call__(self, yes: bool) -> bool:
         if jax.process_count() == 1:
             return yes
-        devices = jax.devices()
-        mesh = jax.make_mesh(
-            (len(devices),), ("all",), axis_types=(AxisType.Auto,), devices=devices
-        )
         mine = np.full(jax.local_device_count(), yes)
-        votes = jax.make_array_from_process_local_data(
-            NamedSharding(mesh, PartitionSpec("all")), mine, (len(devices),)
-        )
-        before = self._pending
-        self._pending = jax.jit(jnp.any, out_shardings=NamedSharding(mesh, PartitionSpec()))(votes)
+        votes = jax.make_array_from_process_local_data(self._spread, mine, (jax.device_count(),))
+        before, self._pending = self._pending, self._any(votes)
         return before is not None and bool(before.addressable_data(0))
 
 

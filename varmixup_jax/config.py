@@ -125,7 +125,7 @@ def base_config() -> ConfigDict:
 
     c.parallel = ConfigDict()
     c.parallel.via = "jit"  # "jit" (global BatchNorm and pairs) | "pmap" (per device)
-    c.parallel.devices = 0  # of the local ones; 0 for all
+    c.parallel.devices = 0  # of those of all processes; 0 for all
     c.parallel.steps_per_call = 0  # training steps in one program; 0: 100, on CPU 8
     c.parallel.deterministic = False  # equal bits in equal runs on a GPU too, at some speed
     return c.lock()
@@ -136,8 +136,9 @@ def selected_methods(config: ConfigDict) -> tuple[str, ...]:
     names = [word.strip() for word in config.method.split(",")]
     if names == [ALL]:
         return tuple(METHODS)
+    allowed = [*METHODS, ALL] if len(names) == 1 else METHODS
     for name in names:
-        checks.one_of([*METHODS, *([ALL] * (len(names) == 1))], **{"config.method": name})
+        checks.one_of(allowed, **{"config.method": name})
     return tuple(dict.fromkeys(names))
 
 

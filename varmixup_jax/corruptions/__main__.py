@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from varmixup_jax.checks import reason
 from varmixup_jax.corruptions.frost import load_textures
 from varmixup_jax.corruptions.make import make
 from varmixup_jax.corruptions.registry import EXTRA, FUNCTIONS, NAMES
@@ -67,8 +68,8 @@ def _load(file: Path, wanted: Mapping[str, Sequence[str]]) -> np.ndarray | list[
             ]
             arrays = [None if name is None else loaded[name] for name in names]
     except Exception as error:  # np.load documents no set of errors for damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"{file}: not a readable .npz or .npy file ({reason})") from error
+        text = reason(error)
+        raise ValueError(f"{file}: not a readable .npz or .npy file ({text})") from error
     for (what, fields), array in zip(wanted.items(), arrays, strict=True):
         if not isinstance(array, np.ndarray):
             raise ValueError(

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from varmixup_jax import checks, corruptions
+from varmixup_jax.checks import reason
 from varmixup_jax.corruptions.published import MD5, check_md5
 from varmixup_jax.data.images import decode_image
 
@@ -164,7 +165,7 @@ def _load(file: Path) -> np.ndarray:
         return np.lib.format.open_memmap(file, mode="r")  # never unpickles
     except Exception as error:  # np.load documents no set of errors for damaged files
         raise ValueError(
-            f"{file}: found a damaged file ({_reason(error)}), expected .npy"
+            f"{file}: found a damaged file ({reason(error)}), expected .npy"
         ) from error
 
 
@@ -194,7 +195,7 @@ def _open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> Published:
             classes = builder.info.features["label"].num_classes
         except Exception as error:  # what TFDS, protobuf and array_record raise of damaged files
             raise ValueError(
-                f"{folder}: found a set that cannot be read ({_reason(error)}), expected a prepared "
+                f"{folder}: found a set that cannot be read ({reason(error)}), expected a prepared "
                 "cifar10_corrupted"
             ) from error
     lengths = {len(source) for source in sources.values()}
@@ -208,7 +209,7 @@ def _open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> Published:
             images = np.stack([record["image"] for record in records])
         except Exception as error:  # as above
             raise ValueError(
-                f"{folders[name, severity]}: found a damaged record ({_reason(error)}), expected "
+                f"{folders[name, severity]}: found a damaged record ({reason(error)}), expected "
                 "images of one size"
             ) from error
         return images, np.array([record["label"] for record in records], np.int32)
@@ -278,7 +279,7 @@ def _tar_members(archive: Path) -> dict[tuple[str, ...], Member]:
                 if entry.isfile() and entry.name.endswith(".JPEG") and entry.name.count("/") >= 3
             }
     except Exception as error:  # tarfile documents no set of errors for damaged files
-        text = f"found {_reason(error)}, expected an uncompressed tar"
+        text = f"found {reason(error)}, expected an uncompressed tar"
         raise ValueError(f"{archive}: {text}") from error
 
 
@@ -288,9 +289,5 @@ def _decoded(member: Member, image: str) -> np.ndarray:
             stream.seek(member.offset)
             return decode_image(stream.read(member.size), channels=3)
     except OSError as error:
-        text = f"found a damaged image {image} ({_reason(error)}), expected a JPEG"
+        text = f"found a damaged image {image} ({reason(error)}), expected a JPEG"
         raise ValueError(f"{member.file}: {text}") from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from varmixup_jax.checks import reason
 from varmixup_jax.data import cache
 from varmixup_jax.data.dataset import Part, Source
 from varmixup_jax.data.images import decode_image
@@ -47,8 +48,8 @@ def read_tfds(request: str, data_dir: str | None, resize: int | None) -> Source:
     try:
         builder = tfds.builder_from_directory(str(folder))
     except Exception as error:  # TFDS raises what its JSON and protobuf parsers raise
-        reason = _one_line(error)
-        raise ValueError(f"{where}: TFDS metadata cannot be read: {reason}") from error
+        text = reason(error)
+        raise ValueError(f"{where}: TFDS metadata cannot be read: {text}") from error
     image_key, label_key = _feature_keys(where, builder.info.features, tfds.features)
     channels, varying = _image_kind(where, image_key, builder.info.features[image_key])
     if varying and resize is None:
@@ -160,14 +161,10 @@ def _records(
                     raise OSError(f"no image in record {row}")
                 yield example[image_key], int(example[label_key])
     except Exception as error:  # what array_record and protobuf raise of damaged files
-        text = f"truncated, damaged or missing: {_one_line(error)}"
+        text = f"truncated, damaged or missing: {reason(error)}"
         raise ValueError(f"{_shards(builder, split)}: {text}") from error
 
 
 def _shards(builder: Any, split: str) -> Path | str:
     names = [Path(name) for name in builder.info.splits[split].filepaths]
     return names[0] if len(names) == 1 else f"{names[0]} .. {names[-1].name}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from varmixup_jax import cluster
 from varmixup_jax.checks import shown
 from varmixup_jax.report.measures import NOT_SETTINGS
 from varmixup_jax.report.rows import flatten
-from varmixup_jax.training.json_files import write_json
+from varmixup_jax.training.json_files import replace_text, write_json
 from varmixup_jax.version import __version__
 
 DIFFERENCES = 8  # fields that a refusal lists
@@ -111,21 +110,22 @@ def _locked(directory: Path, wait: bool) -> Iterator[None]:
 
 def is_done(directory: Path) -> bool:
     """Whether a run ended there with all its results."""
-    try:
-        status = json.loads((directory / "summary.json").read_text(encoding="utf-8"))["status"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
-    return status == "done" and (directory / "results.jsonl").exists()
+    return _noted(directory, "status") == "done" and (directory / "results.jsonl").exists()
+
+
+def finished_run(directory: Path) -> str | None:
+    """The name of the run that ended there with all its results, None where none did."""
+    return _noted(directory, "run") if is_done(directory) else None
 
 
 def write(directory: Path, **objects: dict[str, Any]) -> None:
     """Writes `<name>.json` for each keyword, each all or nothing; the lead does."""
-    for name, fields in objects.items():
-        cluster.on_lead(partial(_write_json, directory / f"{name}.json", fields))
 
+    def files() -> None:
+        for name, fields in objects.items():
+            write_json(directory / f"{name}.json", fields)
 
-def _write_json(path: Path, fields: dict[str, Any]) -> None:
-    write_json(path, fields)
+    cluster.on_lead(files)
 
 
 def write_results(
@@ -136,9 +136,7 @@ def write_results(
     with temporary.open("wb") as handle:
         np.savez_compressed(handle, **arrays)
     temporary.replace(directory / "artifacts.npz")
-    temporary = directory / ".results.jsonl.tmp"
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    temporary.replace(directory / "results.jsonl")
+    replace_text(directory / "results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def provenance() -> dict[str, Any]:
@@ -157,15 +155,20 @@ def provenance() -> dict[str, Any]:
 
 def moved(directory: Path, device: str) -> str:
     """A note for a run that goes on with other devices than it began with, else ""."""
-    try:
-        before = json.loads((directory / "summary.json").read_text(encoding="utf-8"))["device"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    if before == device:
+    before = _noted(directory, "device")
+    if before in (None, device):
         return ""
     return (
         f"begun on {before}, goes on on {device}: close to, but not bit for bit, the straight run"
     )
+
+
+def _noted(directory: Path, field: str) -> Any:
+    """A field of the summary there, None where there is no such thing."""
+    try:
+        return json.loads((directory / "summary.json").read_text(encoding="utf-8"))[field]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _git_hash() -> str:

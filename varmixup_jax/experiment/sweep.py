@@ -105,9 +105,7 @@ def _close(
 def _baseline(config: ConfigDict, places: Mapping[tuple[str, int], Path]) -> str | None:
     """The finished run that mCE is relative to: the baseline method with the first seed."""
     place = places.get((config.eval.baseline, config.seeds[0]))
-    if place is None or len(places) == 1 or not rundir.is_done(place):
-        return None
-    return json.loads((place / "summary.json").read_text(encoding="utf-8"))["run"]
+    return None if place is None or len(places) == 1 else rundir.finished_run(place)
 
 
 def _rows(place: Path) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, models
-from varmixup_jax.evaluation.tally import map_batches
+from varmixup_jax.evaluation.tally import map_batches, to_pixels
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.setup import Setup, augmentation, vae_module
 from varmixup_jax.experiment.training import Task, fitted
@@ -51,14 +51,8 @@ class TrainedVAE(NamedTuple):
 
     def reconstruct(self, images: np.ndarray, batch_size: int) -> np.ndarray:
         """D(mu(x)) of uint8 images, float32 `[N, H, W, C]` in [0, 1]."""
-        vae = self.vae
-
-        @jax.jit
-        def one(params: PyTree, image: Array) -> Array:
-            mean, _ = vae.encode(params, image.astype(jnp.float32) / 255.0)
-            return vae.decode(params, mean).astype(jnp.float32)
-
-        return map_batches(partial(one, self.params), [images], batch_size=batch_size)
+        fn = partial(_reconstructed, self.vae, self.params)
+        return map_batches(fn, [images], batch_size=batch_size)
 
 
 def store_root(config: ConfigDict) -> Path:
@@ -170,12 +164,8 @@ def _latents(
             return np.load(path, allow_pickle=False)
         except Exception as error:  # numpy documents no set of errors for damaged files
             raise ValueError(f"{path}: damaged; remove it, it is made again") from error
-
-    @jax.jit
-    def one(params: PyTree, image: Array) -> Array:
-        return vae.encode(params, image.astype(jnp.float32) / 255.0)[0].astype(jnp.float32)
-
-    means = map_batches(partial(one, params), [images], batch_size=config.eval.batch_size)
+    fn = partial(_means, vae, params)
+    means = map_batches(fn, [images], batch_size=config.eval.batch_size)
 
     def keep() -> None:
         temporary = path.with_name(".latents.tmp.npy")
@@ -184,6 +174,17 @@ def _latents(
 
     cluster.on_lead(keep)
     return means
+
+
+@partial(jax.jit, static_argnums=0)
+def _means(vae: VAE, params: PyTree, image: Array) -> Array:
+    return vae.encode(params, to_pixels(image))[0].astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnums=0)
+def _reconstructed(vae: VAE, params: PyTree, image: Array) -> Array:
+    mean, _ = vae.encode(params, to_pixels(image))
+    return vae.decode(params, mean).astype(jnp.float32)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from varmixup_jax.checks import shown
+from varmixup_jax.checks import one_line, shown
 
 DIGITS = 18  # of a whole number: what fits 64 bits
 
@@ -86,11 +86,6 @@ def check_optional(line: Mapping[str, Any], kinds: Mapping[str, type], where: Pa
     for name, kind in kinds.items():
         if line.get(name) not in (None, ""):
             field(line, name, kind, where)
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in one line, or its kind where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _text(path: Path) -> str:

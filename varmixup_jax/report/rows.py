@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from varmixup_jax.checks import one_line
 from varmixup_jax.report.names import CORRUPTIONS, SEVERITIES, method_rank
-from varmixup_jax.report.reading import check_optional, field, json_lines, json_object, one_line
+from varmixup_jax.report.reading import check_optional, field, json_lines, json_object
 
 STATUSES = ("done", "failed", "running")
 OPTIONAL = {
