@@ -10,6 +10,7 @@ import varmixup_jax
 ROOT = Path(__file__).resolve().parents[1] / "varmixup_jax"
 FLOORS = {
     "main": 6,
+    "evaluate": 6,
     "refusals": 6,
     "config": 5,
     "experiment": 5,

@@ -28,6 +28,7 @@ _PUBLIC = {
     "l2": "vicinal.balls",
     "latents": "vicinal.mixing",
     "linf": "vicinal.balls",
+    "load_model": "models.saved",
     "local_linearity_error": "evaluation.linearity",
     "mix": "vicinal.mixing",
     "mix_hidden": "vicinal.mixing",

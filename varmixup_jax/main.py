@@ -12,7 +12,6 @@ elsewhere each is given `--coordinator=HOST:PORT --num_processes=N --process_id=
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 
@@ -25,7 +24,7 @@ from varmixup_jax.config import check_fields
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.sweep import Diverged
 from varmixup_jax.launchers import MODES
-from varmixup_jax.refusals import described, recipe_of
+from varmixup_jax.refusals import DISK, described, recipe_of
 from varmixup_jax.training.loop import Preempted
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe, configs/NAME.py[:METHODS].")
@@ -34,7 +33,6 @@ COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, 
 PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 CLUSTER = flags.DEFINE_enum("cluster", "auto", MODES, "What started the processes.")
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 

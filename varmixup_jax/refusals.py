@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from varmixup_jax.config import unknown_field
 
 HEAD, TAIL = 1000, 150  # characters of a long message that are kept from its two ends
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)  # of errors that the disk causes
 LOADER = "config_flags.py"  # of ml_collections, which loads the recipe
 
 

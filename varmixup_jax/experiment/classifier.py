@@ -18,10 +18,11 @@ from varmixup_jax.evaluation.suite import label_rows
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.measuring import measured
-from varmixup_jax.experiment.setup import Setup
+from varmixup_jax.experiment.setup import Setup, vae_module
 from varmixup_jax.experiment.training import Task, Trained, Watch, fitted
 from varmixup_jax.experiment.vae import TrainedVAE
 from varmixup_jax.losses import cross_entropy
+from varmixup_jax.models.saved import FILE, as_arrays
 from varmixup_jax.training.checkpoints import SCORE, digest
 from varmixup_jax.training.classifier import classifier_loss
 from varmixup_jax.training.loop import NonFiniteError, make_plan
@@ -80,9 +81,10 @@ def train_and_evaluate(
             rundir.write(directory, summary={**summary, "status": "failed", "error": str(error)})
             raise
         train_seconds = time.monotonic() - began
-        last = trained.last
+        last, variables = trained.last, evaluated(trained.chosen)
         who = {"run": name, "method": method, "seed": seed, "step": trained.step}
-        lines, arrays = measured(config, setup, vae, evaluated(trained.chosen), who)
+        cluster.on_lead(lambda: _keep(directory, config, setup, vae, variables, who))
+        lines, arrays = measured(config, setup, vae, variables, who)
         cluster.on_lead(lambda: rundir.write_results(directory, lines, arrays))
         summary |= {
             "status": "done",
@@ -97,6 +99,30 @@ def train_and_evaluate(
         rundir.write(directory, summary=summary)
         cluster.on_lead(lambda: report.pictures(directory) and None)
     return summary
+
+
+def _keep(
+    directory: Path,
+    config: ConfigDict,
+    setup: Setup,
+    vae: TrainedVAE | None,
+    variables: tuple[PyTree, PyTree],
+    who: dict[str, Any],
+) -> None:
+    """Writes the model file, from which the classifier can be used and evaluated again."""
+    data = setup.data
+    arrays = as_arrays(
+        setup.module,
+        *variables,
+        vae=vae_module(config, data.image_shape) if vae else None,
+        vae_params=vae.params if vae else None,
+        dataset=data.name,
+        image_shape=data.image_shape,
+        label_names=data.label_names,
+        vae_info=vae.info if vae else None,
+        **who,
+    )
+    rundir.write_arrays(directory / FILE, arrays)
 
 
 def epochs_of(config: ConfigDict, method: str) -> float:

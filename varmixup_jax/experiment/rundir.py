@@ -128,19 +128,24 @@ def write(directory: Path, **objects: dict[str, Any]) -> None:
     cluster.on_lead(files)
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an npz file, all or nothing."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as handle:
+        np.savez_compressed(handle, **arrays)
+    temporary.replace(path)
+
+
 def write_results(
     directory: Path, rows: list[dict[str, Any]], arrays: Mapping[str, np.ndarray]
 ) -> None:
     """Writes `artifacts.npz`, and `results.jsonl` with one JSON object a line, all or nothing."""
-    temporary = directory / ".artifacts.npz.tmp"
-    with temporary.open("wb") as handle:
-        np.savez_compressed(handle, **arrays)
-    temporary.replace(directory / "artifacts.npz")
+    write_arrays(directory / "artifacts.npz", arrays)
     replace_text(directory / "results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, device, git hash and command of this process."""
+def provenance(module: str = "varmixup_jax.main") -> dict[str, Any]:
+    """Versions, device, git hash and command of this process, which runs `module`."""
     versions = {"varmixup_jax": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         versions[name] = importlib.metadata.version(name)
@@ -149,7 +154,7 @@ def provenance() -> dict[str, Any]:
         "versions": versions,
         "git": _git_hash(),
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
-        "command": " ".join(["python -m varmixup_jax.main", *sys.argv[1:]]),
+        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
     }
 
 

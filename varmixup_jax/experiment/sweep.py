@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,8 @@ def run(
                 diverged.append(f"{method} s{seed}: {error}")
                 console.print(diverged[-1], style="bold red", markup=False)
 
-    summaries = cluster.on_lead(lambda: _close(config, places, workdir, console))
+    baseline = _baseline(config, places)
+    summaries = cluster.on_lead(lambda: close(list(places.values()), workdir, baseline, console))
     if diverged:
         raise Diverged(diverged)
     return summaries
@@ -90,16 +91,16 @@ class Diverged(RuntimeError):
         super().__init__("; ".join(runs))
 
 
-def _close(
-    config: ConfigDict, places: Mapping[tuple[str, int], Path], workdir: Path, console: Console
+def close(
+    places: Sequence[Path], workdir: Path, baseline: str | None, console: Console
 ) -> list[dict[str, Any]]:
-    """The page and the closing table; returns the summaries."""
-    page = report.write(list(places.values()), workdir, _baseline(config, places))
-    rows = [row for place in places.values() if rundir.is_done(place) for row in _rows(place)]
+    """The page of several runs and the closing table; returns the summaries."""
+    page = report.write(places, workdir, baseline)
+    rows = [row for place in places if rundir.is_done(place) for row in _rows(place)]
     if rows:
         Console(quiet=False).print(closing_table(rows))
     console.print(f"page: {page}", markup=False, soft_wrap=True)
-    return [json.loads((p / "summary.json").read_text(encoding="utf-8")) for p in places.values()]
+    return [json.loads((p / "summary.json").read_text(encoding="utf-8")) for p in places]
 
 
 def _baseline(config: ConfigDict, places: Mapping[tuple[str, int], Path]) -> str | None:

@@ -30,6 +30,7 @@ OPTIONAL = {
     "git": str,
     "command": str,
     "error": str,
+    "evaluated_from": str,
     "versions": Mapping,
     "vae": Mapping,
 }

@@ -1,0 +1,142 @@
+"""Runs that have ended are evaluated again: the same rows for the same fields, new ones for others."""
+
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from test_experiment import npz, published, quick, rows, standard_promotion  # noqa: F401
+
+from varmixup_jax import evaluate, experiment
+from varmixup_jax.experiment.again import evaluate_again
+from varmixup_jax.models.saved import FILE, load_model
+
+
+@pytest.fixture(scope="module")
+def sweep(npz, tmp_path_factory):  # noqa: F811
+    """Two methods, trained for a moment, and a run that never ended."""
+    place = tmp_path_factory.mktemp("trained")
+    with jax.numpy_dtype_promotion("standard"):
+        config = quick(
+            npz, place / "store", method="erm,varmixup", epochs=2.0, eval__attack_examples=6
+        )
+        config.eval.attack_steps = 2
+        experiment.run(config, place / "runs")
+    unfinished = place / "runs" / "mixup-s0"
+    unfinished.mkdir()
+    for name in ("config", "summary"):
+        content = json.loads((place / "runs" / "erm-s0" / f"{name}.json").read_text())
+        content |= {"status": "running"} if name == "summary" else {}
+        (unfinished / f"{name}.json").write_text(json.dumps(content))
+    return place / "runs"
+
+
+def content(place):
+    return {p: p.read_bytes() for p in sorted(place.rglob("*")) if p.is_file()}
+
+
+def test_the_same_fields_give_the_same_rows(sweep, tmp_path):
+    before = content(sweep)
+    summaries = evaluate_again([sweep], tmp_path / "again", {"quiet": True})
+    assert [s["run"] for s in summaries] == ["toy-erm-s0", "toy-varmixup-s0"]
+    for name in ("erm-s0", "varmixup-s0"):
+        assert rows(tmp_path / "again" / name) == rows(sweep / name)
+        assert (tmp_path / "again" / name / "pictures").is_dir()
+    assert (tmp_path / "again" / "report.html").stat().st_size > 0
+    assert content(sweep) == before
+
+
+def test_other_fields_give_new_rows_and_are_noted(sweep, published, tmp_path):  # noqa: F811
+    changes = {"eval.corruptions": str(published), "eval.bins": 5, "eval.attack_examples": 0}
+    (summary,) = evaluate_again([sweep / "erm-s0"], tmp_path / "c", changes)
+    found = rows(tmp_path / "c" / "erm-s0")
+    assert {r["corruption"] for r in found} >= {"none", "fog", "jpeg_compression"}
+    assert not any("pgd" in r["metric"] for r in found)
+    assert summary["evaluated_from"] == str(sweep / "erm-s0")
+    config = json.loads((tmp_path / "c" / "erm-s0" / "config.json").read_text())
+    assert (config["eval"]["bins"], config["epochs"]) == (5, 2.0)
+    time = (tmp_path / "c" / "erm-s0" / "results.jsonl").stat().st_mtime_ns
+    evaluate_again([sweep / "erm-s0"], tmp_path / "c", changes)  # done there: not repeated
+    assert (tmp_path / "c" / "erm-s0" / "results.jsonl").stat().st_mtime_ns == time
+    with pytest.raises(ValueError, match=r"another configuration: config\.eval\.bins = 6"):
+        evaluate_again([sweep / "erm-s0"], tmp_path / "c", {**changes, "eval.bins": 6})
+
+
+def test_the_model_file_of_a_run_is_the_model_that_was_evaluated(sweep, npz):  # noqa: F811
+    model = load_model(sweep / "varmixup-s0")
+    with np.load(npz) as arrays:
+        image, label = arrays["x_test"].astype(np.float32) / 255, arrays["y_test"]
+    (clean,) = (r for r in rows(sweep / "varmixup-s0") if r["metric"] == "accuracy")
+    right = np.mean(np.argmax(model.logits(image), axis=1) == label)
+    assert right == pytest.approx(clean["value"])
+    assert model.decode(model.encode(image)).shape == image.shape
+    assert model.about["method"] == "varmixup"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 3.0}, "config.epochs: belongs to what was trained, must be one of config.eval"),
+        ({"vae.width": 8}, "config.vae.width: belongs to what was trained"),
+        ({"eval.bins": 0}, "config.eval.bins = 0: must be a whole number >= 1"),
+        ({"eval.corruptions": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_fields_that_cannot_be_changed_are_refused(changes, message, sweep, tmp_path):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        evaluate_again([sweep], tmp_path / "out", {"quiet": True, **changes})
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_that_do_not_do_are_refused(sweep, tmp_path):
+    with pytest.raises(ValueError, match="holds no run that has ended"):
+        evaluate_again([sweep / "mixup-s0"], tmp_path / "out", {})
+    with pytest.raises(ValueError, match=r"holds .*erm-s0 itself, must be another directory"):
+        evaluate_again([sweep], sweep, {})
+    twin = tmp_path / "twin" / "erm-s0"
+    twin.mkdir(parents=True)
+    for name in ("config.json", "summary.json", "results.jsonl", FILE):
+        (twin / name).write_bytes((sweep / "erm-s0" / name).read_bytes())
+    with pytest.raises(ValueError, match="'erm-s0' is the name of several runs"):
+        evaluate_again([sweep, twin], tmp_path / "out", {})
+    (twin / FILE).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model\.npz: is no model file"):
+        evaluate_again([twin], tmp_path / "out", {})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_reads_fields_of_their_types():
+    words = ["runs/a", "--out=b", "--config.eval.linearity_eps=(0.1,)", "--config.eval.bins", "7"]
+    runs, options, changes = evaluate._parsed([*words, "--noconfig.quiet"])
+    assert [str(run) for run in runs] == ["runs/a"]
+    assert options.out == "b"
+    assert changes == {"eval.linearity_eps": (0.1,), "eval.bins": 7, "quiet": False}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "RUN: must name a run directory"),
+        (["runs/a"], "--out = None: must name"),
+        (["nowhere", "--out=x"], "nowhere: not a directory"),
+        (["a", "--out=x", "--config.eval.bin=3"], "no such field (did you mean bins"),
+        (["a", "--out=x", "--config.eval.bins=many"], "config.eval.bins"),
+        (["a", "--out=x", "--cluster=none"], "cluster"),
+    ],
+)
+def test_the_command_refuses_in_one_line(words, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "enable", lambda: None)
+    monkeypatch.setattr(evaluate.Preemption, "install", lambda self: None)
+    assert evaluate.main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_is_the_page_above(capsys):
+    assert evaluate.main(["--help"]) == 0
+    assert "Evaluates runs that have ended once more" in capsys.readouterr().out

@@ -1,0 +1,89 @@
+"""Evaluates runs that have ended once more, without training anything.
+
+    python -m varmixup_jax.evaluate RUN [RUN ...] --out=DIR [--config.eval.FIELD=VALUE ...]
+
+For instance on the published files of corrupted images, or under a stronger attack:
+
+    python -m varmixup_jax.evaluate runs/a --out=runs/a-published --config.eval.corruptions=CIFAR-10-C
+    python -m varmixup_jax.evaluate runs/a --out=runs/a-apgd --config.eval.apgd_steps=100
+
+RUN is a run directory or one that holds some. Fields that are not given are those of the run; what
+was trained cannot be changed. DIR gets a run directory for each, and the page that compares them.
+Exit codes: 0 done; 2 the request cannot be carried out (one line says why; no run was touched);
+4 the disk is full or broken; 143 SIGTERM came (the same command goes on).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from varmixup_jax import cluster
+from varmixup_jax.compilation_cache import enable
+from varmixup_jax.config import base_config
+from varmixup_jax.experiment.again import evaluate_again
+from varmixup_jax.experiment.preemption import Preemption
+from varmixup_jax.launchers import MODES
+from varmixup_jax.refusals import DISK, described
+from varmixup_jax.report.rows import flatten
+from varmixup_jax.training.loop import Preempted
+
+PREFIX = "config."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if {"--help", "-h", "-help"} & set(arguments):
+        print(__doc__)
+        return 0
+    try:
+        runs, options, changes = _parsed(arguments)
+        enable()
+        cluster.initialize(mode=options.cluster)
+        Preemption().install()
+        evaluate_again(runs, Path(options.out), changes, baseline=options.baseline)
+    except Preempted as error:
+        return _refuse(error, 143, arguments)
+    except (ValueError, TypeError, OSError, flags.Error, AttributeError, KeyError) as error:
+        return _refuse(error, 4 if getattr(error, "errno", None) in DISK else 2, arguments)
+    return 0
+
+
+def _parsed(arguments: Sequence[str]) -> tuple[list[Path], flags.FlagValues, dict[str, Any]]:
+    """The runs, the flags, and the fields that the command line changes, each of its type."""
+    known = flags.FlagValues()
+    flags.DEFINE_string("out", None, "Where the new results go.", flag_values=known)
+    flags.DEFINE_string("baseline", None, "Method that mCE is relative to.", flag_values=known)
+    flags.DEFINE_enum("cluster", "auto", MODES, "What started the processes.", flag_values=known)
+    flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=known)
+    words = ["varmixup_jax.evaluate", *arguments]
+    holder = config_flags.DEFINE_config_dict(
+        "config", base_config(), flag_values=known, sys_argv=words
+    )
+    runs = [Path(word) for word in known(words)[1:]]
+    if not runs:
+        raise ValueError("RUN: must name a run directory, or one that holds some")
+    if not known.out:
+        raise ValueError("--out = None: must name the directory for the new results")
+    fields = flatten(holder.value.to_dict())
+    given = {word.lstrip("-").split("=")[0] for word in arguments if word.startswith("-")}
+    names = {word.removeprefix("no") if word not in fields else word for word in given}
+    changed = [n.removeprefix(PREFIX) for n in names if n.startswith(PREFIX)]
+    return runs, known, {name: fields[name] for name in sorted(changed)}
+
+
+def _refuse(error: BaseException, code: int, arguments: Sequence[str]) -> int:
+    if "--debug" in arguments:
+        raise error
+    print(f"error: {described(error, arguments)}", file=sys.stderr)
+    return cluster.leave(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

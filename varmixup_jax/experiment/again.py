@@ -1,0 +1,165 @@
+"""Evaluating runs that have ended once more, with other measures, files or devices.
+
+Training takes hours and an evaluation minutes: what was trained is read from each run's model file,
+and the new rows go to a place of their own, so nothing that was measured before is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from varmixup_jax import checks, cluster, report
+from varmixup_jax.config import base_config, check_fields, validate
+from varmixup_jax.experiment import rundir
+from varmixup_jax.experiment.measuring import measured
+from varmixup_jax.experiment.preemption import Preemption
+from varmixup_jax.experiment.setup import Setup, chosen_devices, prepare, vae_module
+from varmixup_jax.experiment.sweep import close
+from varmixup_jax.experiment.vae import TrainedVAE
+from varmixup_jax.models.forward import as_vae
+from varmixup_jax.models.saved import Model, load_model
+from varmixup_jax.report.rows import Run, flatten, read_runs
+
+CHANGEABLE = ("eval.", "parallel.", "data.dir", "quiet")  # what a trained model does not depend on
+COPIED = ("checkpoint", "vae", "steps", "epochs", "evaluated_step", "params_sha256", "parameters")
+
+
+def evaluate_again(
+    runs: Sequence[Path], out: Path, changes: Mapping[str, Any], *, baseline: str | None = None
+) -> list[dict[str, Any]]:
+    """Evaluates finished runs with a changed configuration and writes the comparison page.
+
+    Args:
+      runs: run directories, or directories that hold some; runs that have not ended are left out.
+      out: each run gets `out/<name of its directory>`, laid out as the run itself; what is done
+        there with the same fields is not repeated.
+      changes: dotted fields of the configuration and their values, of `CHANGEABLE` sections.
+      baseline: the method that mCE is relative to; None for `config.eval.baseline` of the runs.
+
+    Returns:
+      One summary per run, in the order of the page.
+
+    Raises:
+      ValueError: a field that cannot be changed or is out of range, no finished run, a missing or
+        damaged model file, data that are not those the run was trained on, or a place in use.
+    """
+    for field in changes:
+        if not field.startswith(CHANGEABLE):
+            text = "belongs to what was trained, must be one of " + ", ".join(
+                f"config.{name}*" if name.endswith(".") else f"config.{name}" for name in CHANGEABLE
+            )
+            raise ValueError(f"config.{field}: {text}")
+    found = [run for run in read_runs(runs) if run.done]
+    if not found:
+        text = "holds no run that has ended, must be one"
+        raise ValueError(f"{', '.join(str(place) for place in runs)}: {text}")
+    places = _places(found, Path(out))
+    configs = {run.path: _config(run, changes) for run in found}
+    for config in configs.values():
+        check_fields(config)
+        validate(config, len(chosen_devices(config)))
+    models = {run.path: load_model(run.path) for run in found}
+    rundir.check_place(Path(out))
+
+    console = Console(stderr=True, quiet=configs[found[0].path].quiet or not cluster.is_lead())
+    shared: tuple[str, Setup] | None = None  # runs of one sweep have one set-up
+    for run in found:
+        config, place = configs[run.path], places[run.path]
+        fields = rundir.run_config(config, run.method, run.seed)
+        if cluster.on_lead(lambda place=place, fields=fields: _is_there(place, fields)):
+            continue
+        key = json.dumps({**fields, "methods": {}, "method": "", "seed": 0, "seeds": []})
+        if shared is None or shared[0] != key:
+            shared = key, prepare(config, Preemption())
+        console.print(f"evaluating {run.path} into {place}", markup=False, soft_wrap=True)
+        _evaluated(run, models[run.path], config, shared[1], place, fields)
+    name = _baseline(found, baseline or configs[found[0].path].eval.baseline)
+    kept = list(places.values())
+    return cluster.on_lead(lambda: close(kept, Path(out), name, console))
+
+
+def _places(found: Sequence[Run], out: Path) -> dict[Path, Path]:
+    names = [run.path.name for run in found]
+    for run, name in zip(found, names, strict=True):
+        if names.count(name) > 1:
+            text = "is the name of several runs, must be evaluated with another --out"
+            raise ValueError(f"{run.path}: {name!r} {text}")
+        if (out / name).resolve() == run.path:
+            raise ValueError(f"--out = {out}: holds {run.path} itself, must be another directory")
+    return {run.path: out / run.path.name for run in found}
+
+
+def _config(run: Run, changes: Mapping[str, Any]) -> ConfigDict:
+    """The run's configuration with the changes; fields it does not know keep their defaults."""
+    config = base_config()
+    known = flatten(config.to_dict())
+    for name, value in {**run.config, **changes}.items():
+        if name in ("seed", "methods"):
+            continue
+        if name in known:
+            config.update_from_flattened_dict(
+                {name: tuple(value) if isinstance(value, list) else value}
+            )
+        elif not name.startswith("methods."):
+            checks.one_of(known, **{f"field of {run.path / 'config.json'}": name})
+    return config
+
+
+def _is_there(place: Path, fields: Mapping[str, Any]) -> bool:
+    rundir.check_same(place, fields)
+    return rundir.is_done(place)
+
+
+def _baseline(found: Sequence[Run], method: str) -> str | None:
+    """The run of the baseline method with the first seed, where there are others too."""
+    same = sorted((run for run in found if run.method == method), key=lambda run: run.seed)
+    return same[0].name if same and len(found) > 1 else None
+
+
+def _evaluated(
+    run: Run,
+    model: Model,
+    config: ConfigDict,
+    setup: Setup,
+    place: Path,
+    fields: Mapping[str, Any],
+) -> None:
+    about, data = model.about, setup.data
+    if [*about["image_shape"]] != [*data.image_shape] or [*about["label_names"]] != [
+        *data.label_names
+    ]:
+        text = f"is not the set that {run.path} was trained on, must have its shape and classes"
+        raise ValueError(f"config.data.source = {config.data.source}: {text}")
+    vae = None
+    if model.decode is not None:
+        module = vae_module(config, data.image_shape)
+        vae = TrainedVAE(as_vae(module), model.vae_params, np.empty(0), about["vae_info"])
+    summary = {
+        "run": run.name,
+        "method": run.method,
+        "seed": run.seed,
+        "dataset": data.name,
+        "status": "running",
+        "evaluated_from": str(run.path),
+        **{name: run.summary[name] for name in COPIED if name in run.summary},
+        **rundir.provenance("varmixup_jax.evaluate"),
+    }
+    with rundir.claimed(place):
+        rundir.write(place, config=dict(fields), summary=summary)
+        began = time.monotonic()
+        who = {"run": run.name, "method": run.method, "seed": run.seed, "step": about["step"]}
+        mapping = setup.mapping
+        variables = mapping.collect(mapping.replicate((model.params, model.stats)))
+        lines, arrays = measured(config, setup, vae, variables, who)
+        cluster.on_lead(lambda: rundir.write_results(place, lines, arrays))
+        seconds = time.monotonic() - began
+        rundir.write(place, summary={**summary, "status": "done", "wall_seconds": seconds})
+        cluster.on_lead(lambda: report.pictures(place) and None)

@@ -1,0 +1,137 @@
+"""A trained classifier, with its VAE where it has one, as one file of named arrays, and back.
+
+`model.npz` stands alone: besides the arrays it holds what the networks are made of, so that no
+configuration, no data set and no pickle is needed to use it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from varmixup_jax import checks
+from varmixup_jax.models.forward import as_apply, as_vae
+from varmixup_jax.models.resnet import ResNet
+from varmixup_jax.models.vae import VAE
+from varmixup_jax.types import Array, PyTree
+
+FILE = "model.npz"
+ABOUT = "about"  # the JSON text beside the arrays
+MODULES = {"ResNet": ResNet, "VAE": VAE}
+
+
+class Model(NamedTuple):
+    """A trained classifier as pure functions over its variables.
+
+    Attributes:
+      logits: `image [B, H, W, C]` float32 in [0, 1] `-> [B, K]` float32, in evaluation mode.
+      encode: `image -> [B, *latent_shape]`, the mean of the VAE it was trained with; None without.
+      decode: `latent -> image [B, H, W, C]` in [0, 1]; None without a VAE.
+      params, stats: of the classifier, the ones that were evaluated.
+      vae_params: of the VAE, {} without one.
+      about: `run`, `method`, `seed`, `dataset`, `image_shape`, `label_names`, and how the networks
+        are built.
+    """
+
+    logits: Callable[[Array], Array]
+    encode: Callable[[Array], Array] | None
+    decode: Callable[[Array], Array] | None
+    params: PyTree
+    stats: PyTree
+    vae_params: PyTree
+    about: Mapping[str, Any]
+
+
+def as_arrays(
+    classifier: nn.Module,
+    params: PyTree,
+    stats: PyTree,
+    *,
+    vae: nn.Module | None = None,
+    vae_params: PyTree | None = None,
+    **about: Any,
+) -> dict[str, np.ndarray]:
+    """The content of a model file: what `np.savez` takes.
+
+    Args:
+      classifier, params, stats: the network and its variables.
+      vae, vae_params: of the VAE it was trained with, None without.
+      **about: what else is noted; anything JSON has.
+
+    Returns:
+      float32 arrays by path, such as `params/stem/kernel`, `stats/stem_norm/mean` and
+      `vae/decoder/stem/kernel`; kernels are HWIO as in Flax.
+    """
+    trees = {"params": params, "stats": stats, "vae": vae_params or {}}
+    arrays = {name: np.asarray(leaf) for name, leaf in flatten_dict(trees, sep="/").items()}
+    about |= {"classifier": _fields(classifier), "vae": _fields(vae) if vae else None}
+    return {**arrays, ABOUT: np.array(json.dumps(about))}
+
+
+def load_model(path: Path | str) -> Model:
+    """A trained model from a run directory, or from a `model.npz` taken out of one.
+
+    Args:
+      path: the directory or the file.
+
+    Returns:
+      A `Model`; `jax.jit(model.logits)` is ready for somebody else's evaluation.
+
+    Raises:
+      ValueError: there is no such file, or it is damaged or no model file.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file /= FILE
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file, must be the {FILE} of a run that was trained")
+    try:
+        # Opened here: np.load leaves a file open if it is not a whole archive.
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
+            about = json.loads(str(arrays[ABOUT]))
+            leaves = {name: jnp.asarray(arrays[name]) for name in arrays.files if name != ABOUT}
+        classifier = _module(about["classifier"])
+        vae = _module(about["vae"]) if about["vae"] else None
+    except Exception as error:  # np.load documents no set of errors for damaged files
+        raise ValueError(f"{file}: is no model file ({checks.one_line(error)})") from None
+    trees = unflatten_dict(leaves, sep="/")
+    params, stats = trees.get("params", {}), trees.get("stats", {})
+    logits = partial(_logits, as_apply(classifier), params, stats)
+    if vae is None:
+        return Model(logits, None, None, params, stats, {}, about)
+    functions, weights = as_vae(vae), trees["vae"]
+    return Model(
+        logits,
+        lambda image: functions.encode(weights, image)[0],
+        partial(functions.decode, weights),
+        params,
+        stats,
+        weights,
+        about,
+    )
+
+
+def _logits(apply: Callable[..., Any], params: PyTree, stats: PyTree, image: Array) -> Array:
+    return apply(params, stats, image, train=False)[0]
+
+
+def _fields(module: nn.Module) -> dict[str, Any]:
+    """The class and the fields of a module: all there is to build it again."""
+    own = [f.name for f in dataclasses.fields(module) if f.name not in ("parent", "name")]
+    return {"class": type(module).__name__, **{name: getattr(module, name) for name in own}}
+
+
+def _module(fields: Mapping[str, Any]) -> nn.Module:
+    kind, *names = fields
+    checks.one_of(MODULES, **{kind: fields[kind]})
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in names}
+    return MODULES[fields[kind]](**settings)
