@@ -16,6 +16,8 @@ from varmixup_jax.vicinal.mixing import chain, dirac
 from varmixup_jax.vicinal.nine import varmixup
 from varmixup_jax.vicinal.registry import register
 
+MOST_VIEWS = 100
+
 
 def _consistent(
     vicinity: Vicinity, consistency: float, views: int, mixed: Term | None, clean_weight: float
@@ -24,6 +26,7 @@ def _consistent(
     checks.in_range(0.0, 1.0, clean_weight=clean_weight)
     checks.non_negative(consistency=consistency)
     checks.whole(1, views=views)
+    checks.in_range(1, MOST_VIEWS, views=views)
     first = () if mixed is None else (mixed._replace(weight=1.0 - clean_weight),)
     view = Term(consistency / views, vicinity, js_to_clean)
     # The clean term stays even where its weight is 0: the views are compared with its logits.
@@ -64,12 +67,13 @@ def noisymix(
     clean prediction, which has a cross-entropy of its own. And no noise on the input unless
     `input_noise`: Gaussian noise is one of the test corruptions.
     """
+    mixing = mix_hidden(stages, alpha=alpha, lam=lam)
     checks.non_negative(sigma_add=sigma_add, sigma_mult=sigma_mult)
     noisy_stages = tuple(stage for stage in stages if stage or input_noise)
     noise = dirac
     if noisy_stages:
         noise = noisy_hidden(noisy_stages, additive=sigma_add, multiplicative=sigma_mult)
-    mixed = Term(1.0, chain(mix_hidden(stages, alpha=alpha, lam=lam), noise), ce)
+    mixed = Term(1.0, chain(mixing, noise), ce)
     vicinity = chain(augmix_views(severity=severity), noise)
     return _consistent(vicinity, consistency, views, mixed, clean_weight)
 

@@ -21,6 +21,7 @@ from varmixup_jax import checks
 from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
 
 LAM_KINDS = ("batch", "example")
+MOST_PARTNERS = 100
 
 
 class Space(NamedTuple):
@@ -161,6 +162,7 @@ def _mix(
     mixed, label = points, draw.label
     for held in range(1, partners + 1):
         # Beta(held alpha, alpha) for the whole so far, one partner more: Dirichlet(alpha) in all.
+        # `held` is 2 or more where it is folded in: clear of the keys that `draw_pairing` splits off.
         held_key = pair_key if held == 1 else jax.random.fold_in(pair_key, held)
         chosen, weights = draw_pairing(held_key, label.shape[0], alpha, lam, held)
         mixed = interpolate(mixed, points[chosen], weights)
@@ -178,7 +180,7 @@ def mix(
       space: `pixels` (Mixup), `latents` (VarMixup), `reconstructions` (Mixup-R), or your own.
       alpha: lambda ~ Beta(alpha, alpha); >= 0, 0 does not mix.
       lam: one lambda per "batch" or per "example".
-      partners: how many, >= 1; the partners + 1 weights are Dirichlet(alpha, ..., alpha), which for
+      partners: how many, 1 to 100; the partners + 1 weights are Dirichlet(alpha, ..., alpha), which for
         one partner is the Beta above. Every partner has a permutation of its own.
 
     Returns:
@@ -186,8 +188,8 @@ def mix(
       so that methods can be compared on the same draws.
 
     Raises:
-      ValueError: alpha < 0, unknown `lam`, partners < 1, or (when called) a space without the VAE
-        it needs.
+      ValueError: alpha < 0, unknown `lam`, `partners` out of range, or (when called) a space without
+        the VAE it needs.
 
     References:
       Zhang, Cissé, Dauphin, Lopez-Paz, *mixup*, ICLR 2018, eq. 1. Mangla, Singh, Havaldar,
@@ -201,6 +203,7 @@ def mix(
     checks.non_negative(alpha=alpha)
     checks.one_of(LAM_KINDS, lam=lam)
     checks.whole(1, partners=partners)
+    checks.in_range(1, MOST_PARTNERS, partners=partners)
     return partial(_mix, space=space, alpha=alpha, lam=lam, partners=partners)
 
 
