@@ -21,6 +21,7 @@ FLOORS = {
     "data": 3,
     "models": 2,
     "corruptions": 2,
+    "divergences": 2,
     "losses": 2,
     "mmd": 2,
     "cluster": 1,

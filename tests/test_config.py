@@ -17,7 +17,7 @@ def changed(**fields):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("argument", [None, "erm", "all"])
+@pytest.mark.parametrize("argument", [None, "erm", "all", "augmix,noisymix,varmixup_augmix"])
 def test_recipes_are_valid(recipe, argument):
     module = importlib.import_module(f"configs.{recipe}")
     validate(module.get_config(argument), devices=1)
@@ -32,7 +32,7 @@ def test_every_method_has_its_section():
 
 
 def test_methods_and_presets():
-    assert selected_methods(changed(method="all")) == tuple(METHODS)
+    assert selected_methods(changed(method="all")) == tuple(METHODS)[:9]
     assert selected_methods(changed(method="mixup, erm,mixup")) == ("mixup", "erm")
     assert method_argument("all", "erm", "a", "b") == ("all", "a")
     with pytest.raises(ValueError, match="more than one preset"):

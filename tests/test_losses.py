@@ -11,7 +11,8 @@ from jax.test_util import check_grads
 from varmixup_jax import losses
 
 BATCH, CLASSES = 6, 5
-NAMES = ("cross_entropy", "kl_divergence", "bce_softmax", "brier_score", "soft_accuracy", "dlr")
+DIVERGENCES = ("kl_divergence", "js_divergence")
+NAMES = ("cross_entropy", *DIVERGENCES, "bce_softmax", "brier_score", "soft_accuracy", "dlr")
 COMPILED = {name: jax.jit(getattr(losses, name)) for name in NAMES}
 
 
@@ -74,25 +75,65 @@ def test_kl_agrees_with_numpy_and_is_not_symmetric(rows):
     assert not np.allclose(got, reverse, rtol=1e-2)
 
 
-def test_kl_is_zero_with_zero_gradient_at_equal_rows(rows):
+def test_js_agrees_with_numpy_and_is_symmetric(rows):
+    logits, _, other = rows
+    p, q = softmax(other), softmax(logits)
+    m = (p + q) / 2
+    expected = (p * np.log(p / m) + q * np.log(q / m)).sum(axis=1) / 2
+    got = COMPILED["js_divergence"](*as_float32(other, logits))
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        got, COMPILED["js_divergence"](*as_float32(logits, other)), rtol=1e-5
+    )
+    near_miss = (p * np.log(p / m)).sum(axis=1)  # KL to the middle, one way only
+    assert not np.allclose(got, near_miss, rtol=1e-2)
+
+
+def test_js_lies_between_zero_and_log_2():
+    logits = jnp.asarray(np.random.default_rng(2).normal(size=(500, 4)) * 30, jnp.float32)
+    value = np.asarray(COMPILED["js_divergence"](logits, jnp.roll(logits, 1, axis=1)))
+    assert value.min() > -1e-6
+    assert value.max() <= np.log(2) + 1e-6
+    assert value.max() > 0.69
+
+
+def test_the_three_way_divergence_is_between_8_and_16_ninths_of_the_pairwise_mean():
+    rng = np.random.default_rng(3)
+    clean, first, second = rng.normal(size=(3, 2000, 5)) * np.array([1, 1e-2, 1e-2])[:, None, None]
+
+    def ratio(one, two):
+        p = np.stack([softmax(clean), softmax(clean + one), softmax(clean + two)])
+
+        def divergence(p):
+            return (p * np.log(p / p.mean(axis=0))).sum(axis=-1).mean()
+
+        return divergence(p) / ((divergence(p[[0, 1]]) + divergence(p[[0, 2]])) / 2)
+
+    assert abs(ratio(first, second) - 16 / 9) < 0.02
+    assert abs(ratio(first, first) - 8 / 9) < 0.02
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_divergences_are_zero_with_zero_gradient_at_equal_rows(name, rows):
     logits = jnp.asarray(rows[0], jnp.float32)
-    kl = COMPILED["kl_divergence"]
-    np.testing.assert_array_equal(kl(logits, logits), 0.0)
-    for grad in jax.grad(lambda *pair: jnp.sum(kl(*pair)), (0, 1))(logits, logits):
+    divergence = COMPILED[name]
+    np.testing.assert_allclose(divergence(logits, logits), 0.0, atol=1e-7)
+    for grad in jax.grad(lambda *pair: jnp.sum(divergence(*pair)), (0, 1))(logits, logits):
         np.testing.assert_allclose(grad, 0.0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [*DIFFERENTIABLE, "kl_divergence"])
+@pytest.mark.parametrize("name", [*DIFFERENTIABLE, *DIVERGENCES])
 def test_gradients_agree_with_finite_differences(name, rows):
     logits, label, other = as_float32(*rows)
-    second = other if name == "kl_divergence" else label
+    second = other if name in DIVERGENCES else label
     loss = COMPILED[name]
     check_grads(lambda f: loss(f, second), (logits,), order=1, modes=("rev",), rtol=2e-2)
 
 
-def test_kl_gradient_flows_into_both_arguments(rows):
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_gradients_of_divergences_flow_into_both_arguments(name, rows):
     logits, _, other = as_float32(*rows)
-    check_grads(COMPILED["kl_divergence"], (other, logits), order=1, modes=("rev",), rtol=2e-2)
+    check_grads(COMPILED[name], (other, logits), order=1, modes=("rev",), rtol=2e-2)
 
 
 EXTREME = np.array(
@@ -101,10 +142,10 @@ EXTREME = np.array(
 
 
 @pytest.mark.parametrize("scale", [1.0, -1.0])
-@pytest.mark.parametrize("name", [*DIFFERENTIABLE, "kl_divergence", "soft_accuracy"])
+@pytest.mark.parametrize("name", [*DIFFERENTIABLE, *DIVERGENCES, "soft_accuracy"])
 def test_extreme_logits_give_finite_values_and_gradients(name, scale):
     logits = jnp.asarray(scale * EXTREME, jnp.float32)
-    label = jnp.full_like(logits, 0.25) if name != "kl_divergence" else -logits[:, ::-1]
+    label = jnp.full_like(logits, 0.25) if name not in DIVERGENCES else -logits[:, ::-1]
     total = jax.jit(lambda *pair: jnp.sum(COMPILED[name](*pair)))
     value, grads = jax.value_and_grad(total, argnums=(0, 1))(logits, label)
     assert jnp.isfinite(value)
@@ -129,7 +170,7 @@ def test_dlr_ignores_shift_and_scale_and_its_sign_tells_errors(rows):
     np.testing.assert_array_equal(value > 0, wrong)
 
 
-@pytest.mark.parametrize("name", [*ORACLES, "kl_divergence"])
+@pytest.mark.parametrize("name", [*ORACLES, *DIVERGENCES])
 def test_narrow_logits_are_computed_in_float32(name, rows):
     logits, label, _ = rows
     narrow = jnp.asarray(logits, jnp.bfloat16)
@@ -165,6 +206,9 @@ def test_distances_are_the_losses(rows):
     np.testing.assert_array_equal(
         losses.kl_to_clean(logits, label, other), losses.kl_divergence(other, logits)
     )
+    np.testing.assert_array_equal(
+        losses.js_to_clean(logits, label, other), losses.js_divergence(other, logits)
+    )
 
 
 def test_refusals():
@@ -175,6 +219,8 @@ def test_refusals():
         losses.cross_entropy(logits, jnp.zeros((2,), jnp.int32))
     with pytest.raises(ValueError, match=r"^clean_logits = None: .*needs an earlier term"):
         losses.kl_to_clean(logits, logits, None)
+    with pytest.raises(ValueError, match=r"^clean_logits = None: js_to_clean needs"):
+        losses.js_to_clean(logits, logits, None)
     with pytest.raises(ValueError, match="2 classes, dlr needs >= 3"):
         losses.dlr(logits[:, :2], logits[:, :2])
     with pytest.raises(ValueError, match="1 classes, bce_softmax needs >= 2"):

@@ -9,9 +9,10 @@ import pytest
 import toy
 
 from varmixup_jax.losses import ce
+from varmixup_jax.report.names import METHODS as METHODS_OF_THE_REPORT
 from varmixup_jax.types import Draw, Env, Term
 from varmixup_jax.vicinal import methods
-from varmixup_jax.vicinal.mixing import dirac
+from varmixup_jax.vicinal.mixing import dirac, latents, mix, pixels
 from varmixup_jax.vicinal.objective import Frozen, empirical_risk
 
 WEIGHTS = jax.random.normal(jax.random.key(5), (64, 4))
@@ -37,11 +38,14 @@ NEUTRAL = {
     "at": {"eps": 0.0},
     "trades": {"eps": 0.0},
     "iat": {"eps": 0.0, "alpha": 0.0},
+    "noisymix": {"alpha": 0.0, "severity": 0.0, "sigma_add": 0.0, "sigma_mult": 0.0},
+    "varmixup_augmix": {"alpha": 0.0, "severity": 0.0},
 }
+ONE_VIEW = {"augmix": {"views": 1}, "noisymix": {"views": 1}, "varmixup_augmix": {"views": 1}}
 TERMS = [
     pytest.param(name, i, id=f"{name}-{i}")
     for name in methods.METHODS
-    for i in range(len(methods.build(name)))
+    for i in range(len(methods.build(name, **ONE_VIEW.get(name, {}))))
 ]
 
 
@@ -90,7 +94,7 @@ def test_labels_enter_linearly(name, index, draw):
 def test_neutral_settings_give_the_input_back(name, index, draw):
     settings = NEUTRAL.get(name, {"alpha": 0.0} if name != "erm" else {})
     out = sample(name, index, draw, **settings)
-    through_vae = methods.METHODS[name].vae != "none"
+    through_vae = methods.METHODS[name].vae != "none" and index == 0
     expected = decode(encode(draw.image)) if through_vae else draw.image
     np.testing.assert_allclose(out.image, expected, atol=1e-6)
     np.testing.assert_allclose(out.label, draw.label, rtol=1e-6)
@@ -98,7 +102,7 @@ def test_neutral_settings_give_the_input_back(name, index, draw):
     np.testing.assert_array_equal(out.tap(0, hidden), hidden)
 
 
-def test_the_nine_methods_are_the_terms_of_the_table():
+def test_the_methods_are_the_terms_of_the_table():
     weights = {name: [t.weight for t in methods.build(name)] for name in methods.METHODS}
     assert weights == {
         "erm": [1.0],
@@ -110,7 +114,11 @@ def test_the_nine_methods_are_the_terms_of_the_table():
         "iat": [0.5, 0.5],
         "varmixup": [1.0],
         "adv_varmixup": [1.0],
+        "augmix": [1.0, 6.0, 6.0],
+        "noisymix": [0.5, 0.5, 6.0, 6.0],
+        "varmixup_augmix": [0.5, 0.5, 6.0, 6.0],
     }
+    assert methods.paper_methods() == METHODS_OF_THE_REPORT == tuple(weights)[:9]
     assert methods.METHODS["adv_varmixup"].vae == "adversarial"
     assert methods.build("varmixup", clean_weight=0.25)[1] == Term(0.25, dirac, ce)
 
@@ -148,6 +156,54 @@ def test_clean_weight_one_is_erm_and_interpolates(draw):
     assert loss(clean_weight=0.5) == pytest.approx(halfway, rel=1e-4)
 
 
+def test_consistency_needs_its_clean_term_even_where_that_weighs_nothing(draw):
+    apply, variables = toy.parts()[1:3]
+    args = variables["params"], variables["batch_stats"], jax.random.key(0), draw
+    frozen = Frozen(encode, decode)
+    # With views that change nothing every divergence is 0, and what is left is VarMixup's loss.
+    settings = {"clean_weight": 0.0, "severity": 0.0}
+    terms = methods.build("varmixup_augmix", **settings)
+    assert [term.weight for term in terms] == [1.0, 0.0, 6.0, 6.0]
+    consistent = empirical_risk(terms, apply)(*args, frozen)
+    alone = empirical_risk(methods.build("varmixup"), apply)(*args, frozen)
+    assert float(consistent.loss) == pytest.approx(float(alone.loss), abs=1e-5)
+
+
+def test_consistency_is_the_mean_over_the_views(draw):
+    apply, variables = toy.parts()[1:3]
+    args = variables["params"], variables["batch_stats"], jax.random.key(0), draw, Frozen()
+
+    def loss(**settings):
+        return float(empirical_risk(methods.build("augmix", **settings), apply)(*args).loss)
+
+    clean = loss(consistency=0.0, views=1)
+    assert clean == pytest.approx(float(empirical_risk(methods.build("erm"), apply)(*args).loss))
+    one, two = loss(views=1) - clean, loss(views=2) - clean
+    assert one > 0
+    assert loss(views=1, consistency=3.0) - clean == pytest.approx(one / 4, rel=1e-3)
+    # The first of two views is the only one of one, at half its weight.
+    assert two > one / 2
+
+
+def test_varmixup_then_mixup_mixes_the_decoded_images(draw):
+    (term,) = methods.build("varmixup", then_mixup=True, partners=2)
+    assert "partners=2" in repr(term)
+    out = term.vicinity(jax.random.key(0), ENV, draw)
+    first, second = (jax.random.fold_in(jax.random.key(0), i) for i in range(2))
+    decoded = mix(latents, partners=2)(first, ENV, draw)
+    np.testing.assert_allclose(out.image, mix(pixels)(second, ENV, decoded).image, atol=1e-6)
+
+
+def test_noise_stays_off_the_input_unless_asked_for(draw):
+    def stages(**settings):
+        noise = methods.build("noisymix", **settings)[2].vicinity.keywords["vicinities"][1]
+        return noise.keywords["stages"] if noise is not dirac else ()
+
+    assert stages() == (1, 2)
+    assert stages(input_noise=True) == (0, 1, 2)
+    assert stages(stages=(0,)) == ()
+
+
 def test_a_tenth_method_in_a_few_lines(draw):
     def add_noise(key, env, draw, *, sigma):
         noise = sigma * jax.random.normal(key, draw.image.shape)
@@ -176,6 +232,10 @@ def test_a_tenth_method_in_a_few_lines(draw):
         ("varmixup", {"clean_weight": 1.5}, "clean_weight = 1.5"),
         ("mixup_r", {"order": "x"}, "order = 'x'"),
         ("at", {"eps": -0.1}, "eps|radius"),
+        ("augmix", {"views": 0}, "views = 0: must be a whole number >= 1"),
+        ("augmix", {"consistency": -1.0}, "consistency = -1.0: must be >= 0"),
+        ("noisymix", {"sigma_add": -1.0}, "sigma_add = -1.0"),
+        ("varmixup_augmix", {"severity": 0.01}, "severity = 0.01: must be 0 or lie in"),
     ],
 )
 def test_refusals(name, settings, message):

@@ -5,6 +5,7 @@ import pytest
 
 from varmixup_jax.types import Draw, Env
 from varmixup_jax.vicinal import mixing
+from varmixup_jax.vicinal.hidden import mix_hidden
 
 BATCH, CLASSES = 8, 3
 
@@ -78,39 +79,9 @@ def test_all_spaces_share_partners_and_weights(draw):
         mixing.mix(space)(jax.random.key(3), ENV, draw).label
         for space in (mixing.pixels, mixing.latents, mixing.reconstructions)
     ]
-    labels.append(mixing.mix_hidden(alpha=1.0)(jax.random.key(3), ENV, draw).label)
+    labels.append(mix_hidden(alpha=1.0)(jax.random.key(3), ENV, draw).label)
     for other in labels[1:]:
         np.testing.assert_array_equal(labels[0], other)
-
-
-@pytest.mark.parametrize("stages", [(0,), (1,), (0, 1, 2)])
-def test_mix_hidden_mixes_exactly_one_stage(draw, stages):
-    for seed in range(6):
-        out = mixing.mix_hidden(stages)(jax.random.key(seed), ENV, draw)
-        partners, weights = pairing(jax.random.key(seed), alpha=2.0)
-        hidden = jax.random.normal(jax.random.key(9), (BATCH, 2, 2, 5))
-        w = weights[:, None, None, None]
-        mixed = w * hidden + (1 - w) * hidden[partners]
-        changed = []
-        for stage in range(4):
-            after = out.tap(stage, hidden)
-            if np.allclose(after, hidden):
-                continue
-            np.testing.assert_allclose(after, mixed, rtol=1e-5, atol=1e-6)
-            changed.append(stage)
-        assert len(changed) == 1
-        assert changed[0] in stages
-        np.testing.assert_array_equal(out.image, draw.image)
-
-
-def test_mix_hidden_draws_stages_uniformly(draw):
-    def chosen(key):
-        tap = mixing.mix_hidden((0, 1, 2))(key, ENV, draw).tap
-        hidden = draw.image
-        return jnp.stack([jnp.any(tap(s, hidden) != hidden) for s in range(3)])
-
-    counts = np.asarray(jax.vmap(chosen)(jax.random.split(jax.random.key(0), 900))).sum(axis=0)
-    assert abs(counts - 300).max() < 5 * np.sqrt(900 * 2 / 9)
 
 
 def test_lam_follows_the_beta_distribution():
@@ -121,6 +92,32 @@ def test_lam_follows_the_beta_distribution():
         assert abs(lam.var() / variance - 1) < 0.05
         for wrong in (2 / 3, 3 / 2):
             assert abs(lam.var() / (variance * wrong) - 1) > 0.2
+
+
+@pytest.mark.parametrize(("partners", "alpha"), [(1, 1.0), (2, 1.0), (3, 0.5)])
+def test_weights_of_several_partners_are_dirichlet(partners, alpha):
+    # A batch of one-hot labels shows the weights; each is an entry of Dirichlet(alpha, ..., alpha).
+    batch = 2000
+    many = Draw(jnp.zeros((batch, 1, 1, 1)), jnp.eye(batch))
+    vicinity = mixing.mix(mixing.pixels, alpha=alpha, lam="example", partners=partners)
+    label = np.asarray(vicinity(jax.random.key(2), ENV, many).label)
+    np.testing.assert_allclose(label.sum(axis=1), 1.0, rtol=1e-5)
+    assert np.bincount((label > 0).sum(axis=1)).argmax() == partners + 1
+    own, count = np.diag(label), partners + 1
+    variance = (1 / count) * (1 - 1 / count) / (count * alpha + 1)
+    assert abs(own.mean() - 1 / count) < 0.025
+    assert abs(own.var() / variance - 1) < 0.12
+    last = np.sort(label, axis=1)[:, -count]
+    assert own.mean() > last.mean()
+
+
+def test_two_partners_are_the_mix_with_one_and_a_further_one(draw):
+    one = mixing.mix(mixing.pixels)(jax.random.key(0), ENV, draw)
+    two = mixing.mix(mixing.pixels, partners=2)(jax.random.key(0), ENV, draw)
+    key = jax.random.fold_in(jax.random.split(jax.random.key(0), 3)[0], 2)
+    further, lam = mixing.draw_pairing(key, BATCH, 1.0, "batch", 2)
+    w = lam[:, None, None, None]
+    np.testing.assert_allclose(two.image, w * one.image + (1 - w) * draw.image[further], atol=1e-6)
 
 
 def test_chain_applies_in_order(draw):
@@ -139,8 +136,7 @@ def test_chain_applies_in_order(draw):
     [
         (lambda: mixing.mix(alpha=-1.0), "alpha = -1.0: must be >= 0"),
         (lambda: mixing.mix(lam="bach"), "lam = 'bach'.*did you mean batch"),
-        (lambda: mixing.mix_hidden(()), "stages"),
-        (lambda: mixing.mix_hidden((0, 0)), "distinct"),
+        (lambda: mixing.mix(partners=0), "partners = 0: must be a whole number >= 1"),
         (lambda: mixing.chain(), "at least one"),
     ],
 )

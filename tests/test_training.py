@@ -12,7 +12,7 @@ from varmixup_jax.training import loop, optim
 from varmixup_jax.training.checkpoints import Checkpoints
 from varmixup_jax.training.parallel import check_batch, distribute
 from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
-from varmixup_jax.vicinal.methods import METHODS
+from varmixup_jax.vicinal.methods import paper_methods
 
 
 def quiet_hooks(seen=None):
@@ -177,7 +177,7 @@ def test_jit_gives_the_same_numbers_on_one_and_eight_devices(method):
     chex.assert_trees_all_close(states[0].stats, states[1].stats, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", [*paper_methods(), "noisymix"])
 def test_pmap_runs_every_method_on_eight_devices(method):
     mapping = distribute("pmap", jax.devices()[:8])
     run, state, fixed = toy.make(method, mapping)

@@ -16,8 +16,8 @@ from varmixup_jax.vicinal.methods import METHODS, build
 from varmixup_jax.vicinal.objective import empirical_risk
 
 EXAMPLES, BATCH, CLASSES, SHAPE = 64, 16, 4, (8, 8, 1)
-# Attacks of two steps keep the nine methods quick; loops compile the same for any number.
-QUICK = {"at": {"steps": 2}, "trades": {"steps": 2}, "iat": {"steps": 2}}
+# Attacks of two steps, and one view, keep the methods quick; all else compiles the same.
+QUICK = {"at": {"steps": 2}, "trades": {"steps": 2}, "iat": {"steps": 2}, "noisymix": {"views": 1}}
 
 
 @functools.cache

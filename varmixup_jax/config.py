@@ -19,7 +19,7 @@ from varmixup_jax.models import CLASSIFIERS, build_classifier
 from varmixup_jax.models.registry import DOWNSAMPLES
 from varmixup_jax.training.optim import OPTIMIZERS, SCHEDULES, make_schedule
 from varmixup_jax.training.parallel import VIAS
-from varmixup_jax.vicinal.methods import METHODS, build
+from varmixup_jax.vicinal.methods import METHODS, build, paper_methods
 from varmixup_jax.vicinal.objective import ATTACK_BN
 
 ALL = "all"
@@ -34,7 +34,7 @@ def base_config() -> ConfigDict:
     c = ConfigDict()
 
     # What to run. Several methods and seeds share data order, mixing weights and VAE.
-    c.method = "varmixup"  # a method, several separated by commas, or "all"
+    c.method = "varmixup"  # a method, several separated by commas, or "all": the paper's nine
     c.seeds = (0,)  # one run per method and seed; initialisation, data order and all draws
     c.quiet = False  # print nothing but the closing table
 
@@ -135,7 +135,7 @@ def selected_methods(config: ConfigDict) -> tuple[str, ...]:
     """The methods `config.method` names, in order, each once."""
     names = [word.strip() for word in config.method.split(",")]
     if names == [ALL]:
-        return tuple(METHODS)
+        return paper_methods()
     allowed = [*METHODS, ALL] if len(names) == 1 else METHODS
     for name in names:
         checks.one_of(allowed, **{"config.method": name})

@@ -1,4 +1,4 @@
-"""Losses, scores and distances, one number per example; whoever calls them reduces.
+"""Losses, scores and `Distance`s, one number per example; whoever calls them reduces.
 
 Everything is computed in float32 from log-softmax differences, whatever the dtype of the logits:
 log(softmax(.)) of a saturated row is -inf and its gradient NaN. Labels are probability rows, so
@@ -12,6 +12,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from varmixup_jax.divergences import float32_pair, js_divergence, kl_divergence
 from varmixup_jax.types import Array
 
 
@@ -33,35 +34,8 @@ def cross_entropy(logits: Array, label: Array) -> Array:
     >>> print(cross_entropy(jnp.zeros((1, 4)), jnp.eye(4)[:1]))
     [1.3862944]
     """
-    logits, label = _float32_pair(logits, label)
+    logits, label = float32_pair(logits, label)
     return -jnp.sum(label * jax.nn.log_softmax(logits), axis=-1)
-
-
-def kl_divergence(target_logits: Array, logits: Array) -> Array:
-    """Kullback-Leibler divergence between two softmax distributions, in nats.
-
-    KL(p || q) = sum_k p_k (log p_k - log q_k),  p = softmax(target_logits), q = softmax(logits).
-
-    Gradients flow through both arguments. They are finite for all finite logits, and the value is
-    exactly 0 where the two rows are equal.
-
-    Args:
-      target_logits: `[B, K]`, of the first argument p of KL(p || q).
-      logits: `[B, K]`, of the second argument q.
-
-    Returns:
-      float32 `[B]`, >= 0 up to rounding.
-
-    Raises:
-      ValueError: the shapes differ.
-
-    >>> rows = jnp.array([[1.0, 2.0]])
-    >>> kl_divergence(rows, rows).tolist()
-    [0.0]
-    """
-    target_logits, logits = _float32_pair(target_logits, logits, "target_logits")
-    log_p, log_q = jax.nn.log_softmax(target_logits), jax.nn.log_softmax(logits)
-    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
 
 
 def bce_softmax(logits: Array, label: Array) -> Array:
@@ -89,7 +63,7 @@ def bce_softmax(logits: Array, label: Array) -> Array:
     >>> print(bce_softmax(jnp.zeros((1, 2)), jnp.eye(2)[:1]))
     [0.6931472]
     """
-    logits, label = _float32_pair(logits, label)
+    logits, label = float32_pair(logits, label)
     _need_classes(logits, 2, "bce_softmax")
     log_p = jax.nn.log_softmax(logits)
     top = _one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1])
@@ -117,7 +91,7 @@ def brier_score(logits: Array, label: Array) -> Array:
     >>> brier_score(jnp.zeros((1, 2)), jnp.eye(2)[:1]).tolist()
     [0.5]
     """
-    logits, label = _float32_pair(logits, label)
+    logits, label = float32_pair(logits, label)
     return jnp.sum(jnp.square(jax.nn.softmax(logits) - label), axis=-1)
 
 
@@ -138,7 +112,7 @@ def soft_accuracy(logits: Array, label: Array) -> Array:
     >>> soft_accuracy(jnp.array([[2.0, 1.0]]), jnp.array([[0.75, 0.25]])).tolist()
     [0.75]
     """
-    logits, label = _float32_pair(logits, label)
+    logits, label = float32_pair(logits, label)
     predicted = _one_hot(jnp.argmax(logits, axis=-1), logits.shape[-1])
     mass = jnp.sum(jnp.where(predicted, label, 0.0), axis=-1)
     return jnp.where(jnp.any(jnp.isnan(logits), axis=-1), 0.0, mass)
@@ -168,7 +142,7 @@ def dlr(logits: Array, label: Array) -> Array:
     >>> dlr(jnp.array([[3.0, 1.0, -1.0]]), jnp.eye(3)[:1]).tolist()
     [-0.5]
     """
-    logits, label = _float32_pair(logits, label)
+    logits, label = float32_pair(logits, label)
     _need_classes(logits, 3, "dlr")
     true = _one_hot(jnp.argmax(label, axis=-1), logits.shape[-1])
     own = jnp.sum(jnp.where(true, logits, 0.0), axis=-1)
@@ -204,19 +178,34 @@ def kl_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Arra
       eq. 5 with KL as the surrogate, in the order of their released code.
     """
     del label
+    return kl_divergence(_need_clean(clean_logits, "kl_to_clean"), logits)
+
+
+def js_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Array:
+    """A consistency `Distance`: JS(softmax f(x), softmax f(x')), the clean prediction and this one.
+
+    The gradient flows through the clean logits as well. Labels play no part. AugMix's loss is the
+    divergence of *three* predictions, JS(p, p', p'') of the clean image and of two views. A
+    `Distance` sees one view and the clean batch, so n views are n terms, and what is minimised is the
+    mean of their pairwise divergences: the two views are pulled to the clean prediction, and to one
+    another only through it. Near p, to second order, three-way = 16/9 of that mean where the views
+    move the prediction independently, and 8/9 where they move it alike.
+
+    Raises:
+      ValueError: no earlier term of the objective left its clean logits.
+
+    References:
+      Hendrycks et al., *AugMix*, ICLR 2020, eq. 1.
+    """
+    del label
+    return js_divergence(_need_clean(clean_logits, "js_to_clean"), logits)
+
+
+def _need_clean(clean_logits: Array | None, distance: str) -> Array:
     if clean_logits is None:
-        raise ValueError(
-            "clean_logits = None: kl_to_clean needs an earlier term on the clean batch"
-        )
-    return kl_divergence(clean_logits, logits)
-
-
-def _float32_pair(logits: Array, label: Array, name: str = "label") -> tuple[Array, Array]:
-    """Both as float32, refused unless their shapes agree (broadcasting would hide a mistake)."""
-    logits, label = jnp.asarray(logits), jnp.asarray(label)
-    if logits.shape != label.shape:
-        raise ValueError(f"{name}: has shape {label.shape}, must be that of logits, {logits.shape}")
-    return logits.astype(jnp.float32), label.astype(jnp.float32)
+        text = f"{distance} needs an earlier term on the clean batch"
+        raise ValueError(f"clean_logits = None: {text}")
+    return clean_logits
 
 
 def _need_classes(logits: Array, minimum: int, loss: str) -> None:

@@ -39,12 +39,15 @@ class Draw(NamedTuple):
         (stage 1, 2, ...); `mix_hidden` mixes hidden activations through it.
       latent: `[B, ...]` the encoder's mean of the *un-augmented* examples where it is known (cached
         for the whole training set), else None. A vicinity that changes `image` sets it to None.
+      stage: int32 `[]`, the one stage at which `tap` changes anything, where a vicinity drew one,
+        else None. A later vicinity of a chain acts at the same.
     """
 
     image: Array
     label: Array
     tap: Tap = identity_tap
     latent: Array | None = None
+    stage: Array | None = None
 
 
 class Env(NamedTuple):

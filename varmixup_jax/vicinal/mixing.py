@@ -1,4 +1,4 @@
-"""Vicinities that interpolate: in pixels, in reconstructions, in a VAE's latent means, in hidden layers.
+"""Vicinities that interpolate: in pixels, in reconstructions, in a VAE's latent means.
 
 All follow one pattern: draw partners j = pi(i) and weights lambda ~ Beta(alpha, alpha), then
 
@@ -21,6 +21,7 @@ from varmixup_jax import checks
 from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
 
 LAM_KINDS = ("batch", "example")
+MOST_PARTNERS = 100
 
 
 class Space(NamedTuple):
@@ -56,8 +57,8 @@ def interpolate(a: Array, b: Array, lam: Array) -> Array:
     return jax.vmap(one)(a, b, lam)
 
 
-def draw_lam(key: Key, batch: int, alpha: float, lam: str = "batch") -> Array:
-    """Mixing weights lambda ~ Beta(alpha, alpha), `[B]` float32; all 1 (no mixing) for alpha = 0.
+def draw_lam(key: Key, batch: int, alpha: float, lam: str = "batch", held: int = 1) -> Array:
+    """Mixing weights lambda ~ Beta(held alpha, alpha), `[B]` float32; all 1 (no mixing) for alpha = 0.
 
     Args:
       key: the randomness.
@@ -65,6 +66,7 @@ def draw_lam(key: Key, batch: int, alpha: float, lam: str = "batch") -> Array:
       alpha: concentration, >= 0.
       lam: "batch" draws one weight for the whole batch (as the original codes do), "example" one
         for each example.
+      held: how many examples the side that is weighted by lambda already holds.
 
     Raises:
       ValueError: alpha < 0 or an unknown kind.
@@ -74,10 +76,12 @@ def draw_lam(key: Key, batch: int, alpha: float, lam: str = "batch") -> Array:
     if alpha == 0:
         return jnp.ones((batch,), jnp.float32)
     shape = () if lam == "batch" else (batch,)
-    return jnp.broadcast_to(jax.random.beta(key, alpha, alpha, shape, jnp.float32), (batch,))
+    return jnp.broadcast_to(jax.random.beta(key, held * alpha, alpha, shape, jnp.float32), (batch,))
 
 
-def draw_pairing(key: Key, batch: int, alpha: float, lam: str = "batch") -> tuple[Array, Array]:
+def draw_pairing(
+    key: Key, batch: int, alpha: float, lam: str = "batch", held: int = 1
+) -> tuple[Array, Array]:
     """Partners and weights of one batch, the same for every method given the same key.
 
     Returns:
@@ -85,7 +89,7 @@ def draw_pairing(key: Key, batch: int, alpha: float, lam: str = "batch") -> tupl
     """
     partner_key, lam_key = jax.random.split(key)
     partners = jax.random.permutation(partner_key, batch)
-    return partners, draw_lam(lam_key, batch, alpha, lam)
+    return partners, draw_lam(lam_key, batch, alpha, lam, held)
 
 
 def _need_vae(env: Env, what: str) -> None:
@@ -150,33 +154,42 @@ def dirac(key: Key, env: Env, draw: Draw) -> Draw:
     return draw
 
 
-def _mix(key: Key, env: Env, draw: Draw, *, space: Space, alpha: float, lam: str) -> Draw:
+def _mix(
+    key: Key, env: Env, draw: Draw, *, space: Space, alpha: float, lam: str, partners: int
+) -> Draw:
     pair_key, into_key, out_key = jax.random.split(key, 3)
     points = space.into(into_key, env, draw)
-    partners, weights = draw_pairing(pair_key, draw.label.shape[0], alpha, lam)
-    mixed = interpolate(points, points[partners], weights)
+    mixed, label = points, draw.label
+    for held in range(1, partners + 1):
+        # Beta(held alpha, alpha) for the whole so far, one partner more: Dirichlet(alpha) in all.
+        # `held` is 2 or more where it is folded in: clear of the keys that `draw_pairing` splits off.
+        held_key = pair_key if held == 1 else jax.random.fold_in(pair_key, held)
+        chosen, weights = draw_pairing(held_key, label.shape[0], alpha, lam, held)
+        mixed = interpolate(mixed, points[chosen], weights)
+        label = interpolate(label, draw.label[chosen], weights)
     image = space.out(out_key, env, draw, mixed)
-    return draw._replace(
-        image=image.astype(draw.image.dtype),
-        label=interpolate(draw.label, draw.label[partners], weights),
-        latent=None,
-    )
+    return draw._replace(image=image.astype(draw.image.dtype), label=label, latent=None)
 
 
-def mix(space: Space = pixels, *, alpha: float = 1.0, lam: str = "batch") -> Vicinity:
-    """Convex combinations of each example with a random partner, in a given space.
+def mix(
+    space: Space = pixels, *, alpha: float = 1.0, lam: str = "batch", partners: int = 1
+) -> Vicinity:
+    """Convex combinations of each example with random partners, in a given space.
 
     Args:
       space: `pixels` (Mixup), `latents` (VarMixup), `reconstructions` (Mixup-R), or your own.
       alpha: lambda ~ Beta(alpha, alpha); >= 0, 0 does not mix.
       lam: one lambda per "batch" or per "example".
+      partners: how many, 1 to 100; the partners + 1 weights are Dirichlet(alpha, ..., alpha), which for
+        one partner is the Beta above. Every partner has a permutation of its own.
 
     Returns:
       A vicinity. The permutation of partners and lambda depend on the key alone, not on the space,
       so that methods can be compared on the same draws.
 
     Raises:
-      ValueError: alpha < 0, unknown `lam`, or (when called) a space without the VAE it needs.
+      ValueError: alpha < 0, unknown `lam`, `partners` out of range, or (when called) a space without
+        the VAE it needs.
 
     References:
       Zhang, Cissé, Dauphin, Lopez-Paz, *mixup*, ICLR 2018, eq. 1. Mangla, Singh, Havaldar,
@@ -189,57 +202,9 @@ def mix(space: Space = pixels, *, alpha: float = 1.0, lam: str = "batch") -> Vic
     """
     checks.non_negative(alpha=alpha)
     checks.one_of(LAM_KINDS, lam=lam)
-    return partial(_mix, space=space, alpha=alpha, lam=lam)
-
-
-def _mix_hidden(
-    key: Key, env: Env, draw: Draw, *, stages: tuple[int, ...], alpha: float, lam: str
-) -> Draw:
-    del env
-    pair_key, stage_key, _ = jax.random.split(key, 3)  # pairs as `mix` draws them
-    chosen = jax.random.choice(stage_key, jnp.asarray(stages, jnp.int32))
-    partners, weights = draw_pairing(pair_key, draw.label.shape[0], alpha, lam)
-
-    def tap(stage: int, hidden: Array) -> Array:
-        hidden = draw.tap(stage, hidden)
-        if stage not in stages:
-            return hidden
-        # Every candidate stage is traced once; the weight 1 leaves all but the drawn one unchanged.
-        here = jnp.where(chosen == stage, weights, jnp.ones_like(weights))
-        return interpolate(hidden, hidden[partners], here)
-
-    label = interpolate(draw.label, draw.label[partners], weights)
-    return draw._replace(label=label, tap=tap)
-
-
-def mix_hidden(
-    stages: tuple[int, ...] = (0, 1, 2), *, alpha: float = 2.0, lam: str = "batch"
-) -> Vicinity:
-    """Manifold Mixup: mix a hidden activation of one randomly drawn stage, and the labels with it.
-
-    h_k <- lambda h_k(x_i) + (1 - lambda) h_k(x_j), k uniform over `stages` once per batch; stage 0 is
-    the input, stage k the output of residual stage k.
-
-    Args:
-      stages: candidate stages, distinct and >= 0.
-      alpha: lambda ~ Beta(alpha, alpha), >= 0.
-      lam: one lambda per "batch" or per "example".
-
-    Returns:
-      A vicinity that leaves `image` as it is and sets `tap`.
-
-    Raises:
-      ValueError: empty, repeated or negative stages; alpha < 0; unknown `lam`.
-
-    References:
-      Verma et al., *Manifold Mixup*, ICML 2019, eq. 1.
-    """
-    stages = tuple(int(stage) for stage in stages)
-    if not stages or min(stages) < 0 or len(set(stages)) != len(stages):
-        raise ValueError(f"stages = {stages}: must be distinct whole numbers >= 0, at least one")
-    checks.non_negative(alpha=alpha)
-    checks.one_of(LAM_KINDS, lam=lam)
-    return partial(_mix_hidden, stages=stages, alpha=alpha, lam=lam)
+    checks.whole(1, partners=partners)
+    checks.in_range(1, MOST_PARTNERS, partners=partners)
+    return partial(_mix, space=space, alpha=alpha, lam=lam, partners=partners)
 
 
 def _chain(key: Key, env: Env, draw: Draw, *, vicinities: tuple[Vicinity, ...]) -> Draw:

@@ -1,0 +1,96 @@
+"""Methods beyond the source paper's table: consistency over AugMix views, alone, with mixing and noise.
+
+Each asks for the same prediction on a clean image and on views of it: `views` terms
+c / views * augmix * JS to clean beside cross-entropy on the clean batch and, but for AugMix itself, on
+a mixture. A view is a pass of its own through the model, with its own BatchNorm statistics.
+"""
+
+from __future__ import annotations
+
+from varmixup_jax import checks
+from varmixup_jax.losses import ce, js_to_clean
+from varmixup_jax.types import Term, Vicinity
+from varmixup_jax.vicinal.augmix import augmix as augmix_views
+from varmixup_jax.vicinal.hidden import mix_hidden, noisy_hidden
+from varmixup_jax.vicinal.mixing import chain, dirac
+from varmixup_jax.vicinal.nine import varmixup
+from varmixup_jax.vicinal.registry import register
+
+MOST_VIEWS = 100
+
+
+def _consistent(
+    vicinity: Vicinity, consistency: float, views: int, mixed: Term | None, clean_weight: float
+) -> tuple[Term, ...]:
+    """(1 - w) * mixed + w * CE on the clean batch + consistency * mean over views of JS to clean."""
+    checks.in_range(0.0, 1.0, clean_weight=clean_weight)
+    checks.non_negative(consistency=consistency)
+    checks.whole(1, views=views)
+    checks.in_range(1, MOST_VIEWS, views=views)
+    first = () if mixed is None else (mixed._replace(weight=1.0 - clean_weight),)
+    view = Term(consistency / views, vicinity, js_to_clean)
+    # The clean term stays even where its weight is 0: the views are compared with its logits.
+    return (*first, Term(clean_weight, dirac, ce), *(view,) * views)
+
+
+@register("augmix", summary="clean cross-entropy plus consistency over AugMix views")
+def augmix(
+    *, consistency: float = 12.0, views: int = 2, severity: float = 3.0, alpha: float = 1.0
+) -> tuple[Term, ...]:
+    """AugMix (Hendrycks et al. 2020, eq. 1), its three-way divergence replaced, see `js_to_clean`.
+
+    In their code clean images and views share one batch, so also its BatchNorm statistics.
+    """
+    vicinity = augmix_views(severity=severity, alpha=alpha)
+    return _consistent(vicinity, consistency, views, None, 1.0)
+
+
+@register("noisymix", summary="noisy mixing of hidden layers plus consistency over AugMix views")
+def noisymix(
+    *,
+    alpha: float = 1.0,
+    lam: str = "batch",
+    stages: tuple[int, ...] = (0, 1, 2),
+    sigma_add: float = 0.1,
+    sigma_mult: float = 0.1,
+    input_noise: bool = False,
+    clean_weight: float = 0.5,
+    consistency: float = 12.0,
+    views: int = 2,
+    severity: float = 3.0,
+) -> tuple[Term, ...]:
+    """In the manner of NoisyMix (Erichson, Lim, Utrera, Xu, Cao, Mahoney 2022).
+
+    Mixing and noise at one random stage, consistency over noisy AugMix views. What differs: their
+    three views of a batch are all mixed, with the same partners and lambda, and compared after that,
+    with noise that grows from view to view; here the views are not mixed and are compared with the
+    clean prediction, which has a cross-entropy of its own. And no noise on the input unless
+    `input_noise`: Gaussian noise is one of the test corruptions.
+    """
+    mixing = mix_hidden(stages, alpha=alpha, lam=lam)
+    checks.non_negative(sigma_add=sigma_add, sigma_mult=sigma_mult)
+    noisy_stages = tuple(stage for stage in stages if stage or input_noise)
+    noise = dirac
+    if noisy_stages:
+        noise = noisy_hidden(noisy_stages, additive=sigma_add, multiplicative=sigma_mult)
+    mixed = Term(1.0, chain(mixing, noise), ce)
+    vicinity = chain(augmix_views(severity=severity), noise)
+    return _consistent(vicinity, consistency, views, mixed, clean_weight)
+
+
+@register("varmixup_augmix", vae="standard", summary="VarMixup plus consistency over AugMix views")
+def varmixup_augmix(
+    *,
+    alpha: float = 1.0,
+    lam: str = "batch",
+    clean_weight: float = 0.5,
+    partners: int = 1,
+    then_mixup: bool = False,
+    consistency: float = 12.0,
+    views: int = 2,
+    severity: float = 3.0,
+) -> tuple[Term, ...]:
+    """Cross-entropy on decoded mixtures and on clean images, and consistency over AugMix views."""
+    mixed = varmixup(alpha=alpha, lam=lam, partners=partners, then_mixup=then_mixup)[0]
+    vicinity = augmix_views(severity=severity)
+    return _consistent(vicinity, consistency, views, mixed, clean_weight)

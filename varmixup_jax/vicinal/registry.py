@@ -1,0 +1,97 @@
+"""The registry of methods: each a name and a function from settings to a tuple of `Term`s.
+
+A method of your own is one decorated function:
+
+    @register("noisy", summary="Gaussian noise around each example")
+    def noisy(*, sigma: float = 0.1) -> tuple[Term, ...]:
+        return (Term(1.0, partial(add_noise, sigma=sigma), ce),)
+
+It then has a configuration section (`config.methods.noisy.sigma`), runs through the same trainer and
+is tested for the guarantees of `Vicinity` with the rest.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from varmixup_jax import checks
+from varmixup_jax.types import Term
+
+VAE_KINDS = ("none", "standard", "adversarial")
+
+
+class Method(NamedTuple):
+    """A way of training.
+
+    Attributes:
+      build: `(**settings) -> terms`; every setting is a keyword with a default.
+      vae: which VAE its terms need: "none", "standard" or "adversarial".
+      summary: one line for listings.
+      paper: whether it is one of the nine of the source paper's table.
+    """
+
+    build: Callable[..., tuple[Term, ...]]
+    vae: str
+    summary: str
+    paper: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Names and defaults of the settings `build` takes."""
+        return {p.name: p.default for p in inspect.signature(self.build).parameters.values()}
+
+
+METHODS: dict[str, Method] = {}
+
+
+def register(
+    name: str, *, summary: str, vae: str = "none", paper: bool = False
+) -> Callable[[Callable], Callable]:
+    """Decorator that adds a function from settings to terms to `METHODS`.
+
+    Args:
+      name, summary, vae, paper: see `Method`.
+
+    Raises:
+      ValueError: the name is taken, the kind of VAE is unknown, or a setting has no default.
+    """
+    checks.one_of(VAE_KINDS, vae=vae)
+
+    def add(build: Callable[..., tuple[Term, ...]]) -> Callable[..., tuple[Term, ...]]:
+        if name in METHODS:
+            raise ValueError(f"method = {name!r}: is registered already")
+        for parameter in inspect.signature(build).parameters.values():
+            if parameter.default is parameter.empty:
+                raise ValueError(f"method {name!r}: setting {parameter.name!r} needs a default")
+        METHODS[name] = Method(build, vae, summary, paper)
+        return build
+
+    return add
+
+
+def build(name: str, **settings: Any) -> tuple[Term, ...]:
+    """The terms of a registered method.
+
+    Args:
+      name: one of `METHODS`.
+      **settings: of that method; what is not given keeps its default.
+
+    Raises:
+      ValueError: unknown method or setting (with the nearest names), or a value out of range.
+
+    >>> from varmixup_jax.vicinal import methods
+    >>> [term.weight for term in methods.build("trades", beta=6.0)]
+    [1.0, 6.0]
+    """
+    checks.one_of(METHODS, method=name)
+    method = METHODS[name]
+    for setting in settings:
+        checks.one_of(method.settings, **{f"setting of {name}": setting})
+    return method.build(**settings)
+
+
+def paper_methods() -> tuple[str, ...]:
+    """The names of the source paper's nine, in the order of its report; what "all" stands for."""
+    return tuple(name for name, method in METHODS.items() if method.paper)
