@@ -12,6 +12,7 @@ FLOORS = {
     "main": 6,
     "refusals": 6,
     "config": 5,
+    "validation": 5,
     "experiment": 5,
     "training": 4,
     "evaluation": 4,

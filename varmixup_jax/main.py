@@ -21,12 +21,12 @@ from ml_collections import ConfigDict, config_flags
 
 from varmixup_jax import cluster, experiment
 from varmixup_jax.compilation_cache import enable
-from varmixup_jax.config import check_fields
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.sweep import Diverged
 from varmixup_jax.launchers import MODES
 from varmixup_jax.refusals import described, recipe_of
 from varmixup_jax.training.loop import Preempted
+from varmixup_jax.validation import check_fields
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe, configs/NAME.py[:METHODS].")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs live; default runs/DATA-METHODS.")

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from varmixup_jax.config import unknown_field
+from varmixup_jax.validation import unknown_field
 
 HEAD, TAIL = 1000, 150  # characters of a long message that are kept from its two ends
 LOADER = "config_flags.py"  # of ml_collections, which loads the recipe
