@@ -27,6 +27,7 @@ FLOORS = {
     "launchers": 1,
     "compilation_cache": 1,
     "types": 1,
+    "whole_files": 1,
     "checks": 1,
     "version": 0,
 }
