@@ -1,10 +1,20 @@
-"""The command line.
+"""Trains and evaluates what a recipe names, one run for each method and seed.
 
-    python -m varmixup_jax.main --config=configs/digits.py[:METHODS] [--workdir=DIR] [--config.x.y=z]
+    python -m varmixup_jax.main --config=FILE[:METHODS] [--workdir=DIR] [--config.FIELD=VALUE ...]
+
+    python -m varmixup_jax.main --config=configs/digits.py
+    python -m varmixup_jax.main --config=configs/digits.py:erm,varmixup --config.epochs=5
+    python -m varmixup_jax.main --config=configs/digits.py:all --config.seeds='(0,1,2)'
+
+--config takes a recipe, configs/NAME.py, and behind a colon a method, several separated by commas, or
+all. `--config.FIELD=VALUE` changes a field of it, e.g. `--config.optim.learning_rate=0.05`;
+varmixup_jax/config.py lists them all with default, unit and meaning. The same command again resumes
+what was interrupted and skips what is done.
 
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; nothing was written);
 3 a loss stopped being finite (the last good checkpoint is kept); 4 the disk is full or broken (the
-last whole checkpoint is kept); 143 SIGTERM came (the state is saved, the same command resumes).
+last whole checkpoint is kept); 5 another process of this run was lost (a line names it; the same
+command resumes); 143 SIGTERM came (the state is saved, the same command resumes).
 
 Several processes: under SLURM, Open MPI, on TPU hosts and in Kubernetes jobs they find each other;
 elsewhere each is given `--coordinator=HOST:PORT --num_processes=N --process_id=I`.
@@ -15,8 +25,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 
 from absl import flags
+from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict, config_flags
 
 from varmixup_jax import cluster, experiment
@@ -34,12 +46,16 @@ COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, 
 PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes there are.")
 PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 CLUSTER = flags.DEFINE_enum("cluster", "auto", MODES, "What started the processes.")
+HELP = ("--help", "-help", "-h")
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 
 
 def main() -> int:
     """Parses the command line, runs, and turns refusals into one line and an exit code."""
+    if any(word in HELP for word in sys.argv[1:]):
+        print(_usage())
+        return 0
     try:
         config = _config()
     except (Exception, SystemExit) as error:  # a recipe is anybody's code
@@ -63,7 +79,18 @@ def main() -> int:
         return _refuse(error, 143)
     except (ValueError, TypeError, OSError) as error:
         return _refuse(error, 4 if getattr(error, "errno", None) in DISK else 2)
+    except JaxRuntimeError:
+        cluster.settle()  # does not return where another process is lost
+        traceback.print_exc()
+        return cluster.leave(1)
     return 0
+
+
+def _usage() -> str:
+    """This module's docstring and a line for each flag."""
+    own = (CONFIG, WORKDIR, COORDINATOR, PROCESSES, PROCESS, CLUSTER, DEBUG)
+    lines = [f"  --{name:<14} {flags.FLAGS[name].help}" for name in (holder.name for holder in own)]
+    return "\n".join([__doc__.rstrip(), "", "Flags:", *lines])
 
 
 def _config() -> ConfigDict:
