@@ -10,8 +10,9 @@ from typing import NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from varmixup_jax.config import check_fields, selected_methods, validate
+from varmixup_jax.config import selected_methods
 from varmixup_jax.experiment import rundir
+from varmixup_jax.validation import check_fields, validate
 
 OWN_FLAGS = {"config.method": "--methods", "config.seeds": "--seeds"}
 

@@ -28,7 +28,7 @@ from varmixup_jax.training.parallel import distribute
 from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
 
 STEPS, PER_CALL, EVERY, SIZE = 8, 3, 4, 24  # 64 examples in batches of 24: the third is not full
-HEARTBEAT = 10
+HEARTBEAT, PATIENT = 10, 60  # of scenarios in which a process is lost, and of the others
 SAVED = {"w": np.arange(3, dtype=np.float32), "n": np.int32(7)}
 
 
@@ -178,9 +178,9 @@ def numbers(directory, mine):
     cluster.barrier("end", 60)
 
 
-def _stricken(directory, mine, number):
+def _stricken(directory, mine, number, victim=1):
     def strike(step):
-        if mine == 1 and step > EVERY:
+        if mine == victim and step > EVERY:
             while not (directory / "linear" / str(EVERY)).is_dir():
                 time.sleep(0.05)
             (directory / "struck").touch()
@@ -192,6 +192,11 @@ def _stricken(directory, mine, number):
 def killed(directory, mine):
     """Process 1 dies in mid-training, after the first checkpoint."""
     _stricken(directory, mine, signal.SIGKILL)
+
+
+def leaderless(directory, mine):
+    """As `killed`, the lead."""
+    _stricken(directory, mine, signal.SIGKILL, victim=0)
 
 
 def lost(directory, mine):
@@ -212,10 +217,13 @@ def main():
     jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    cluster.initialize(
-        coordinator, int(processes), int(process), timeout_s=60, heartbeat_s=HEARTBEAT
-    )
-    globals()[scenario](Path(directory), int(process))
+    within = HEARTBEAT if scenario in ("killed", "leaderless", "lost") else PATIENT
+    cluster.initialize(coordinator, int(processes), int(process), timeout_s=60, heartbeat_s=within)
+    try:
+        globals()[scenario](Path(directory), int(process))
+    except jax.errors.JaxRuntimeError:  # as the command line does
+        cluster.settle()
+        raise
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ FLOORS = {
     "evaluate": 6,
     "refusals": 6,
     "config": 5,
+    "validation": 5,
     "experiment": 5,
     "training": 4,
     "evaluation": 4,
@@ -28,6 +29,7 @@ FLOORS = {
     "launchers": 1,
     "compilation_cache": 1,
     "types": 1,
+    "whole_files": 1,
     "checks": 1,
     "version": 0,
 }

@@ -18,7 +18,7 @@ from varmixup_jax import cluster
 from varmixup_jax.training.checkpoints import Checkpoints
 
 WORKER = Path(worker.__file__)
-PROCESSES, DEVICES, LIMIT = 2, 4, 240
+PROCESSES, DEVICES, LIMIT = 2, 4, 480
 
 
 def free_port():
@@ -161,15 +161,27 @@ def test_a_checkpoint_of_two_processes_is_read_by_one(together):
         np.testing.assert_array_equal(value, saved[name])
 
 
-def test_a_killed_process_ends_the_others_and_a_restart_resumes(tmp_path):
+def check_named(code, text, process, why, unless=()):
+    """One line for the lost process, the last there is; or an abort that says one of `unless`."""
+    if code == -6 and any(words in text for words in unless):
+        return
+    assert code == cluster.LOST, text
+    line = f"error: process {process} of 2 was lost ({why}); the same command resumes"
+    assert text.splitlines()[-1] == line, text
+    assert text.count("error: ") == 1
+
+
+# Seldom, a message that the lost process has still sent meets the wrong collective, and Gloo aborts.
+GLOO = "gloo::EnforceNotMet"
+UNANSWERED = f"no answer within {worker.HEARTBEAT} s"
+
+
+def test_a_killed_process_is_named_and_a_restart_resumes(tmp_path):
     out = launch("killed", tmp_path)
     seconds = time.time() - (tmp_path / "struck").stat().st_mtime
     assert out[1][0] == -9
-    code, text = out[0]
-    assert code not in (0, -9)
-    # Whichever comes first: the heartbeat that is missed, or a collective that breaks off.
-    assert "unhealthy (stopped sending heartbeats):\n1\n" in text or "gloo" in text.lower()
-    assert seconds < 6 * worker.HEARTBEAT
+    check_named(*out[0], 1, UNANSWERED, unless=[GLOO])
+    assert seconds < 3 * worker.HEARTBEAT
     assert (tmp_path / "linear" / str(worker.EVERY)).is_dir()
     out = launch("resumed", tmp_path)
     assert [code for code, _ in out] == [0, 0], out
@@ -185,12 +197,20 @@ def test_a_killed_process_ends_the_others_and_a_restart_resumes(tmp_path):
             np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
 
 
-def test_a_silent_process_ends_the_others_and_is_named(tmp_path):
+def test_a_killed_lead_is_named(tmp_path):
+    out = launch("leaderless", tmp_path)
+    seconds = time.time() - (tmp_path / "struck").stat().st_mtime
+    assert out[0][0] == -9
+    # JAX's thread that hears of it aborts within a second, and may be the one that would tell us.
+    check_named(*out[1], 0, "the lead cannot be reached", unless=[GLOO, "PollForError"])
+    assert seconds < 3 * worker.HEARTBEAT
+
+
+def test_a_silent_process_is_named(tmp_path):
     (code, text), _ = launch("lost", tmp_path, awaited=(0,))
     seconds = time.time() - (tmp_path / "struck").stat().st_mtime
-    assert code not in (0, -9)
-    assert "unhealthy (stopped sending heartbeats):\n1\n" in text
-    assert seconds < 6 * worker.HEARTBEAT
+    check_named(code, text, 1, UNANSWERED)
+    assert seconds < 3 * worker.HEARTBEAT
 
 
 def test_one_process_needs_no_others(monkeypatch):

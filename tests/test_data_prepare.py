@@ -1,19 +1,13 @@
-"""The original archives, made here in small, to prepared TFDS sets; downloads; the command."""
+"""The original archives, made in small, to prepared TFDS sets; downloads; the command."""
 
-import gzip
 import hashlib
-import io
-import tarfile
 
-import numpy as np
 import pytest
-import scipy.io
 import tensorflow_datasets as tfds
+from original_archives import MAKERS, PER_CLASS, make_cifar10, make_cifar100, pictures
 
 from varmixup_jax.data import download, load, prepare
 from varmixup_jax.data.originals import ORIGINALS, File
-
-PER_CLASS = {"train": 5, "test": 2}  # CIFAR-10 has five training files
 
 
 @pytest.fixture(autouse=True)
@@ -21,95 +15,6 @@ def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     tfds.disable_progress_bar()
-
-
-def pictures(split, classes, shape):
-    """Images `[N, H, W, C]` and labels of one split."""
-    count = PER_CLASS[split] * classes
-    generator = np.random.default_rng(count)
-    return generator.integers(0, 256, (count, *shape), np.uint8), np.arange(count) % classes
-
-
-def write_tar(path, members):
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-
-
-def cifar_records(images, *labels):
-    """The binary version by hand: label bytes, then the red, green and blue planes."""
-    return b"".join(
-        bytes(int(label[row]) for label in labels)
-        + b"".join(image[:, :, channel].tobytes() for channel in range(3))
-        for row, image in enumerate(images)
-    )
-
-
-def cifar10_members():
-    images, labels = pictures("train", 10, (32, 32, 3))
-    members = {
-        f"cifar-10-batches-bin/data_batch_{n + 1}.bin": cifar_records(
-            images[10 * n : 10 * n + 10], labels[10 * n : 10 * n + 10]
-        )
-        for n in range(5)
-    }
-    members["cifar-10-batches-bin/test_batch.bin"] = cifar_records(
-        *pictures("test", 10, (32, 32, 3))
-    )
-    names = "".join(f"class {k}\n" for k in range(10)) + "\n"
-    members["cifar-10-batches-bin/batches.meta.txt"] = names.encode()
-    return members
-
-
-def make_cifar10(folder):
-    path = folder / "cifar-10-binary.tar.gz"
-    write_tar(path, {"cifar-10-batches-bin/readme.html": b"not read", **cifar10_members()})
-    return path
-
-
-def make_cifar100(folder):
-    members = {}
-    for split in PER_CLASS:
-        images, labels = pictures(split, 100, (32, 32, 3))
-        members[f"cifar-100-binary/{split}.bin"] = cifar_records(images, labels // 5, labels)
-    for kind, count in (("coarse", 20), ("fine", 100)):
-        names = "".join(f"{kind} {k}\n" for k in range(count))
-        members[f"cifar-100-binary/{kind}_label_names.txt"] = names.encode()
-    write_tar(folder / "cifar-100-binary.tar.gz", members)
-    return folder
-
-
-def make_svhn(folder):
-    for split in PER_CLASS:
-        images, labels = pictures(split, 10, (32, 32, 3))
-        stored = np.where(labels == 0, 10, labels).astype(np.uint8)[:, None]
-        contents = {"X": images.transpose(1, 2, 3, 0), "y": stored}
-        scipy.io.savemat(folder / f"{split}_32x32.mat", contents, do_compression=True)
-    return folder
-
-
-def idx(values):
-    """An IDX file by hand, see http://yann.lecun.com/exdb/mnist/."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return gzip.compress(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes())
-
-
-def make_fashion(folder):
-    for split, prefix in (("train", "train"), ("test", "t10k")):
-        images, labels = pictures(split, 10, (28, 28))
-        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(idx(images))
-        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(idx(labels.astype(np.uint8)))
-    return folder
-
-
-MAKERS = {
-    "cifar10": (make_cifar10, 10, (32, 32, 3)),
-    "cifar100": (make_cifar100, 100, (32, 32, 3)),
-    "svhn_cropped": (make_svhn, 10, (32, 32, 3)),
-    "fashion_mnist": (make_fashion, 10, (28, 28, 1)),
-}
 
 
 def pairs(images, labels):
@@ -167,106 +72,6 @@ def test_cifar100_keeps_coarse_labels_and_class_names(tmp_path):
     assert all(example["coarse_label"] == example["label"] // 5 for example in source)
     data = load("tfds:cifar100", data_dir=str(root), val_fraction=0.0, split_seed=0)
     assert data.label_names == tuple(f"fine {k}" for k in range(100))
-
-
-def cut(path, keep=0.5):
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * keep)])
-
-
-def respoil_tar(folder, change):
-    members = cifar10_members()
-    change(members)
-    write_tar(folder / "cifar-10-binary.tar.gz", members)
-
-
-BIN = "cifar-10-batches-bin/data_batch_3.bin"
-BAD = {
-    "cut tar": (
-        "cifar10",
-        lambda f: cut(f / "cifar-10-binary.tar.gz"),
-        r"binary\.tar\.gz: truncated",
-    ),
-    "no member": (
-        "cifar10",
-        lambda f: respoil_tar(f, lambda members: members.pop(BIN)),
-        r"binary\.tar\.gz: no member cifar-10-batches-bin/data_batch_3\.bin, must have",
-    ),
-    "member elsewhere": (
-        "cifar10",
-        lambda f: respoil_tar(f, lambda m: m.update({"../" + BIN: m.pop(BIN)})),
-        r"no member cifar-10-batches-bin/data_batch_3\.bin",
-    ),
-    "cut member": (
-        "cifar10",
-        lambda f: respoil_tar(f, lambda m: m.update({BIN: m[BIN][:-1]})),
-        r"data_batch_3\.bin: 30729 bytes, must be whole records of 3073",
-    ),
-    "label": (
-        "cifar10",
-        lambda f: respoil_tar(f, lambda m: m.update({BIN: b"\x0b" + m[BIN][1:]})),
-        r"train label: 11, must be in 0\.\.9",
-    ),
-    "cut mat": (
-        "svhn_cropped",
-        lambda f: cut(f / "test_32x32.mat"),
-        r"test_32x32\.mat: not a whole",
-    ),
-    "mat label": (
-        "svhn_cropped",
-        lambda f: scipy.io.savemat(
-            f / "test_32x32.mat",
-            {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.array([[1], [2], [0], [3]])},
-        ),
-        r"test_32x32\.mat: field y: 0, must be in 1\.\.10",
-    ),
-    "mat dtype": (
-        "svhn_cropped",
-        lambda f: scipy.io.savemat(
-            f / "train_32x32.mat", {"X": np.zeros((32, 32, 3, 2)), "y": np.ones((2, 1))}
-        ),
-        r"train_32x32\.mat: field X: float64 of shape .* must be uint8",
-    ),
-    "cut gz": (
-        "fashion_mnist",
-        lambda f: cut(f / "train-images-idx3-ubyte.gz"),
-        r"train-images-idx3-ubyte\.gz: truncated, damaged or not a \.gz file",
-    ),
-    "idx magic": (
-        "fashion_mnist",
-        lambda f: (f / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x0d\x01" * 3)),
-        r"t10k-labels-idx1-ubyte\.gz: begins with 00000d01, must be 00000801",
-    ),
-    "idx size": (
-        "fashion_mnist",
-        lambda f: (f / "t10k-labels-idx1-ubyte.gz").write_bytes(
-            gzip.compress(b"\0\0\x08\x01\0\0\0\x09" + bytes(8))
-        ),
-        r"t10k-labels-idx1-ubyte\.gz: 8 values, must be 9 for shape \(9,\)",
-    ),
-    "idx count": (
-        "fashion_mnist",
-        lambda f: (f / "t10k-labels-idx1-ubyte.gz").write_bytes(idx(np.zeros(19, np.uint8))),
-        r"t10k-labels-idx1-ubyte\.gz: 19 labels, must be 20",
-    ),
-    "missing file": (
-        "fashion_mnist",
-        lambda f: (f / "t10k-labels-idx1-ubyte.gz").unlink(),
-        r": no t10k-labels-idx1-ubyte\.gz: the original files of fashion_mnist",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_originals_are_refused_and_nothing_is_prepared(tmp_path, capsys, case):
-    name, spoil, message = BAD[case]
-    MAKERS[name][0](tmp_path)
-    spoil(tmp_path)
-    root = tmp_path / "root"
-    settings = {"data_dir": str(root), "origin": str(tmp_path), "check_originals": False}
-    with pytest.raises(ValueError, match=message):
-        prepare.prepare(name, **settings)
-    assert not (root / name).exists()
 
 
 def test_originals_are_checked_unless_told_otherwise(tmp_path, capsys):

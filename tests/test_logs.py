@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from varmixup_jax import whole_files
 from varmixup_jax.training import json_files, logs
 from varmixup_jax.training.logs import RunLog, closing_table, write_json
 
@@ -178,7 +179,7 @@ def test_write_json_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch, sta
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(json_files.os, stage, fail)
+    monkeypatch.setattr(whole_files.os, stage, fail)
     with pytest.raises(OSError, match="disk full"):
         write_json(path, {"new": True})
     assert json.loads(path.read_text()) == {"old": True}

@@ -1,9 +1,15 @@
 """The real command line on digits, in processes of its own: results, resumption, refusals."""
 
 import json
+import sys
 
 import pytest
 from cli import launch, results, summary
+
+from varmixup_jax import main
+from varmixup_jax.corruptions import __main__ as corruptions_command
+from varmixup_jax.data import prepare, verify
+from varmixup_jax.report import __main__ as report_command
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +32,8 @@ def test_a_run_leaves_what_it_should(straight):
     assert found["status"] == "done"
     assert found["steps"] == 50
     assert len(found["params_sha256"]) == 64
+    peak = found["peak_rss_mib"]
+    assert peak is None or 100 < peak < 10_000
     assert found["vae"]["psnr"] > 5
     rows = results(workdir)
     expected = {"run", "method", "seed", "step", "dataset", "split", "corruption", "severity"}
@@ -108,3 +116,30 @@ def test_recipes_that_do_not_load(recipe, message, shared, tmp_path):
     refused = launch(shared, tmp_path / "run", recipe=recipe, quick=())
     assert refused.returncode == 2
     assert message in refused.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_says_what_there_is(word, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["main", word])
+    assert main.main() == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    for text in ("--config=FILE", "configs/digits.py:all", "varmixup_jax/config.py", "Exit codes:"):
+        assert text in printed.out
+    for flag in ("workdir", "coordinator", "num_processes", "process_id", "cluster", "debug"):
+        assert f"  --{flag} " in printed.out
+    for code in ("0 done", "2 the request", "3 a loss", "4 the disk", "5 another", "143 SIGTERM"):
+        assert code in printed.out
+    assert max(map(len, printed.out.splitlines())) <= 105
+
+
+@pytest.mark.parametrize(
+    "command",
+    [report_command.main, corruptions_command.main, prepare.main, verify.main],
+    ids=["report", "corruptions", "prepare", "verify"],
+)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command(["--help"])
+    assert ended.value.code == 0
+    assert "usage: python -m varmixup_jax." in capsys.readouterr().out

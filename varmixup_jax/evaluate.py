@@ -10,7 +10,8 @@ For instance on the published files of corrupted images, or under a stronger att
 RUN is a run directory or one that holds some. Fields that are not given are those of the run; what
 was trained cannot be changed. DIR gets a run directory for each, and the page that compares them.
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; no run was touched);
-4 the disk is full or broken; 143 SIGTERM came (the same command goes on).
+4 the disk is full or broken; 5 another process of this command was lost; 143 SIGTERM came. The same
+command goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -29,9 +30,8 @@ from varmixup_jax.config import base_config
 from varmixup_jax.experiment.again import evaluate_again
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.launchers import MODES
-from varmixup_jax.refusals import DISK, described
+from varmixup_jax.refusals import exit_code, refuse
 from varmixup_jax.report.rows import flatten
-from varmixup_jax.training.loop import Preempted
 
 PREFIX = "config."
 
@@ -44,15 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         runs, options, changes = _parsed(arguments)
+    except (flags.Error, ValueError, TypeError, AttributeError, KeyError) as error:
+        return refuse(error, 2, arguments)
+
+    def run() -> None:
         enable()
         cluster.initialize(mode=options.cluster)
         Preemption().install()
         evaluate_again(runs, Path(options.out), changes, baseline=options.baseline)
-    except Preempted as error:
-        return _refuse(error, 143, arguments)
-    except (ValueError, TypeError, OSError, flags.Error, AttributeError, KeyError) as error:
-        return _refuse(error, 4 if getattr(error, "errno", None) in DISK else 2, arguments)
-    return 0
+
+    return exit_code(run, arguments)
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[list[Path], flags.FlagValues, dict[str, Any]]:
@@ -76,13 +77,6 @@ def _parsed(arguments: Sequence[str]) -> tuple[list[Path], flags.FlagValues, dic
     names = {word.removeprefix("no") if word not in fields else word for word in given}
     changed = [n.removeprefix(PREFIX) for n in names if n.startswith(PREFIX)]
     return runs, known, {name: fields[name] for name in sorted(changed)}
-
-
-def _refuse(error: BaseException, code: int, arguments: Sequence[str]) -> int:
-    if "--debug" in arguments:
-        raise error
-    print(f"error: {described(error, arguments)}", file=sys.stderr)
-    return cluster.leave(code)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,52 @@
-"""What went wrong with a command line or a recipe, in one line."""
+"""What went wrong with a command, in one line and an exit code."""
 
 from __future__ import annotations
 
 import errno
+import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from varmixup_jax.config import unknown_field
+from jax.errors import JaxRuntimeError
+
+from varmixup_jax import cluster
+from varmixup_jax.experiment.sweep import Diverged
+from varmixup_jax.training.loop import Preempted
+from varmixup_jax.validation import unknown_field
 
 HEAD, TAIL = 1000, 150  # characters of a long message that are kept from its two ends
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)  # of errors that the disk causes
 LOADER = "config_flags.py"  # of ml_collections, which loads the recipe
+
+
+def exit_code(action: Callable[[], None], arguments: Sequence[str]) -> int:
+    """Runs a command and turns the way it ends into an exit code, and one line where it is not 0.
+
+    0 done; 2 refused; 3 a loss stopped being finite; 4 the disk is full or broken; 5 another process
+    was lost; 143 SIGTERM came. With `--debug` among the arguments errors are raised instead.
+    """
+    try:
+        action()
+    except Diverged as error:
+        return refuse(error, 3, arguments)
+    except Preempted as error:
+        return refuse(error, 143, arguments)
+    except (ValueError, TypeError, OSError) as error:
+        return refuse(error, 4 if getattr(error, "errno", None) in DISK else 2, arguments)
+    except JaxRuntimeError:
+        cluster.settle()  # does not return where another process is lost
+        traceback.print_exc()
+        return cluster.leave(1)
+    return 0
+
+
+def refuse(error: BaseException, code: int, arguments: Sequence[str]) -> int:
+    """Says in one line what went wrong and ends with `code`; with `--debug`, raises it."""
+    if {"--debug", "--debug=true", "--debug=True"} & set(arguments):
+        raise error
+    print(f"error: {described(error, arguments)}", file=sys.stderr)
+    return cluster.leave(code)
 
 
 def recipe_of(arguments: Sequence[str]) -> Path | None:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from varmixup_jax import checks, cluster, report
-from varmixup_jax.config import base_config, check_fields, validate
+from varmixup_jax.config import base_config
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.measuring import measured
 from varmixup_jax.experiment.preemption import Preemption
@@ -27,6 +27,7 @@ from varmixup_jax.experiment.vae import TrainedVAE
 from varmixup_jax.models.forward import as_vae
 from varmixup_jax.models.saved import Model, load_model
 from varmixup_jax.report.rows import Run, flatten, read_runs
+from varmixup_jax.validation import check_fields, validate
 
 CHANGEABLE = ("eval.", "parallel.", "data.dir", "quiet")  # what a trained model does not depend on
 COPIED = ("checkpoint", "vae", "steps", "epochs", "evaluated_step", "params_sha256", "parameters")

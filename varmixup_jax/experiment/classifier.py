@@ -16,7 +16,7 @@ from rich.console import Console
 from varmixup_jax import cluster, models, report
 from varmixup_jax.evaluation.suite import label_rows
 from varmixup_jax.evaluation.tally import predict
-from varmixup_jax.experiment import rundir
+from varmixup_jax.experiment import memory, rundir
 from varmixup_jax.experiment.measuring import measured
 from varmixup_jax.experiment.setup import Setup, vae_module
 from varmixup_jax.experiment.training import Task, Trained, Watch, fitted
@@ -74,6 +74,8 @@ def train_and_evaluate(
                 f"{name}: {note}", markup=False, highlight=False, soft_wrap=True
             )
         rundir.write(directory, config=fields, summary=summary)
+        memory.hand_back()
+        measurable = memory.begin_peak()
         began = time.monotonic()
         try:
             trained = _train(config, setup, vae, method, seed, directory)
@@ -95,6 +97,7 @@ def train_and_evaluate(
             "evaluated_step": trained.step,
             "params_sha256": digest((last.params, last.stats)),
             "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(last.params)),
+            "peak_rss_mib": memory.peak_mib() if measurable else None,
         }
         rundir.write(directory, summary=summary)
         cluster.on_lead(lambda: report.pictures(directory) and None)

@@ -22,8 +22,9 @@ from varmixup_jax import cluster
 from varmixup_jax.checks import shown
 from varmixup_jax.report.measures import NOT_SETTINGS
 from varmixup_jax.report.rows import flatten
-from varmixup_jax.training.json_files import replace_text, write_json
+from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__
+from varmixup_jax.whole_files import replace_text
 
 DIFFERENCES = 8  # fields that a refusal lists
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from varmixup_jax import cluster, report
-from varmixup_jax.config import check_fields, selected_methods, validate
+from varmixup_jax.config import selected_methods
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.classifier import train_and_evaluate
 from varmixup_jax.experiment.preemption import Preemption
@@ -20,6 +20,7 @@ from varmixup_jax.experiment.vae import TrainedVAE, obtain
 from varmixup_jax.report.rows import flatten
 from varmixup_jax.training.logs import closing_table
 from varmixup_jax.training.loop import NonFiniteError
+from varmixup_jax.validation import check_fields, validate
 from varmixup_jax.vicinal.methods import METHODS
 
 

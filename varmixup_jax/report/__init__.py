@@ -12,11 +12,12 @@ from pathlib import Path
 from varmixup_jax import checks
 from varmixup_jax.report import gallery
 from varmixup_jax.report.drawing import pictures
-from varmixup_jax.report.markdown import markdown, replace_between_markers, write_text
+from varmixup_jax.report.markdown import markdown, replace_between_markers
 from varmixup_jax.report.measures import Board, board
 from varmixup_jax.report.page import render
 from varmixup_jax.report.rows import Run, read_runs
 from varmixup_jax.report.tables import TITLES, results
+from varmixup_jax.whole_files import replace_text
 
 __all__ = ["pictures", "update_readme", "write"]
 
@@ -47,8 +48,8 @@ def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
     text = render(found, boards, artifacts)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "report.md", _markdown(boards))
-    write_text(out / "report.html", text)
+    replace_text(out / "report.md", _markdown(boards))
+    replace_text(out / "report.html", text)
     return out / "report.html"
 
 

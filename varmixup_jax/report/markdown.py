@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from varmixup_jax.report.tables import Grid
+from varmixup_jax.whole_files import replace_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -44,23 +43,7 @@ def replace_between_markers(readme: Path, text: str) -> None:
         raise ValueError(f"{readme}: must hold {BEGIN} and then {END}, each exactly once")
     head, _, rest = old.partition(BEGIN)
     tail = rest.partition(END)[2]
-    write_text(readme, f"{head}{BEGIN}\n{text.strip()}\n{END}{tail}")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            # Half a character, which JSON can name, is no UTF-8: written as its escape.
-            file.write(text.encode("utf-8", "backslashreplace"))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_text(readme, f"{head}{BEGIN}\n{text.strip()}\n{END}{tail}")
 
 
 def _inert(text: str) -> str:

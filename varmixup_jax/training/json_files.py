@@ -1,14 +1,15 @@
-"""JSON files that are always whole: temporary file, fsync, rename; and the JSON form of a value."""
+"""JSON files that are always whole, and the JSON form of a value."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from varmixup_jax.whole_files import replace_text
 
 
 def write_json(path: Path | str, value: Any) -> Path:
@@ -30,22 +31,6 @@ def write_json(path: Path | str, value: Any) -> Path:
     """
     replace_text(Path(path), json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
     return Path(path)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a text file by fsync and rename; what was there stays if anything fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide a shared run from its readers
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from varmixup_jax import checks
-from varmixup_jax.training.json_files import plain, replace_text, write_json
+from varmixup_jax.training.json_files import plain, write_json
+from varmixup_jax.whole_files import replace_text
 
 try:
     from tensorboardX import SummaryWriter

@@ -1,25 +1,9 @@
-"""Several processes as one: joining them, speaking with one voice, ending together.
-
-Process 0 is the lead: it alone writes files. Everything else (training, evaluation, and every
-function of this module but `is_lead` and `leave`) is called by all processes in the same order. With
-a single process all of it is free and does nothing.
-
-What happens when a process is lost (jax 0.10): each process sends heartbeats to the lead. After
-`heartbeat_s` without one the lead logs `The following tasks are unhealthy`, the lost processes'
-numbers below it, and JAX aborts every process with that message (SIGABRT, exit code 134 in a shell);
-where the lead itself is lost, the others are aborted within seconds, with `Failed to send RPC to
-coordination service`. On CPU the connection that a process closes by dying also ends the others' next
-collective at once, by an exception (`Gloo ... Connection closed by peer`) or by Gloo's own abort,
-neither of which names a process. Nothing is lost but the steps since the last checkpoint: the same
-command resumes.
-"""
+"""What the processes of a run tell each other. With a single process all of it is free."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,66 +14,10 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from varmixup_jax import checks
-from varmixup_jax.launchers import Found, find
 from varmixup_jax.types import PyTree
 
 DAY = 86400.0
 _KINDS = (ValueError, OSError)
-
-
-def initialize(
-    coordinator: str | None = None,
-    num_processes: int | None = None,
-    process_id: int | None = None,
-    *,
-    mode: str = "auto",
-    timeout_s: int = 300,
-    heartbeat_s: int = 60,
-) -> int:
-    """Joins the processes of a run, before anything else asks JAX for a device.
-
-    Without the three, what started the processes says it, see `launchers.find`. One process that
-    nothing says has companions is left as it is. SIGTERM is left to Python (JAX's preemption service
-    would take it over): see `Vote`.
-
-    Args:
-      coordinator: `host:port` of process 0, a free port there; all three or none.
-      num_processes: how many, >= 1.
-      process_id: which this one is, in [0, num_processes).
-      mode: "auto", "off" (a single process, whatever started it) or one of `launchers.MODES`, which
-        must then be found.
-      timeout_s: seconds to wait for the others.
-      heartbeat_s: seconds without a sign after which a process counts as lost; also how long a
-        process that has ended waits for the others to end, so let the lead write its last file
-        before a `barrier`.
-
-    Returns:
-      The number of processes.
-
-    Where the others do not come in time, JAX aborts the process (`DEADLINE_EXCEEDED ...
-    RegisterTask`, exit code 134).
-
-    Raises:
-      ValueError: the three are incomplete or out of range, or `mode` is not found.
-      OSError: the coordinator cannot be started, most likely because the port is taken.
-    """
-    checks.whole(1, timeout_s=timeout_s, heartbeat_s=heartbeat_s)
-    if jax.distributed.is_initialized():
-        return jax.process_count()
-    found = find(os.environ, coordinator, num_processes, process_id, mode=mode)
-    if found is None:
-        return 1
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # Programs that run side by side could send their collectives in different orders.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-    jax.config.update("jax_enable_preemption_service", False)
-    _join(found, timeout_s, heartbeat_s)
-    if jax.process_count() > 1:
-        # Gloo waits 30 s for all to open a connection: open them while all are here.
-        barrier("initialized", timeout_s)
-        multihost_utils.sync_global_devices("initialized")
-        Vote()(False)
-    return jax.process_count()
 
 
 def process_count() -> int:
@@ -102,6 +30,19 @@ def is_lead() -> bool:
     return jax.process_index() == 0
 
 
+def meet(name: str, timeout_s: float) -> None:
+    """A barrier of the coordination service; `TimeoutError` has the numbers of who is missing."""
+    from orbax.checkpoint import multihost  # slow to import, and a single process does not need it
+
+    try:
+        multihost.get_barrier_sync_fn()(key=name, timeout_ms=int(1000 * timeout_s))
+    except jax.errors.JaxRuntimeError as error:
+        if "DEADLINE_EXCEEDED" not in str(error):
+            raise
+        missing = re.search(r"timed out task names:\s*([\d\s,]+)", str(error))
+        raise TimeoutError(", ".join(missing[1].split()) if missing else "?") from None
+
+
 def barrier(name: str, timeout_s: float = DAY) -> None:
     """Returns when every process has come here. No device takes part, so the wait may be long.
 
@@ -111,16 +52,10 @@ def barrier(name: str, timeout_s: float = DAY) -> None:
     checks.positive(timeout_s=timeout_s)
     if jax.process_count() == 1:
         return
-    from orbax.checkpoint import multihost  # slow to import, and a single process does not need it
-
     try:
-        multihost.get_barrier_sync_fn()(key=name, timeout_ms=int(1000 * timeout_s))
-    except jax.errors.JaxRuntimeError as error:
-        if "DEADLINE_EXCEEDED" not in str(error):
-            raise
-        missing = re.search(r"timed out task names:\s*([\d\s,]+)", str(error))
-        who = ", ".join(missing[1].split()) if missing else "?"
-        text = f"process {who} did not come within {timeout_s:g} s"
+        meet(name, timeout_s)
+    except TimeoutError as error:
+        text = f"process {error} did not come within {timeout_s:g} s"
         raise TimeoutError(f"barrier {name!r}: {text}") from None
 
 
@@ -237,34 +172,3 @@ class Vote:
         votes = jax.make_array_from_process_local_data(self._spread, mine, (jax.device_count(),))
         before, self._pending = self._pending, self._any(votes)
         return before is not None and bool(before.addressable_data(0))
-
-
-def leave(code: int) -> int:
-    """Ends this process at once with `code` where there are others; else returns it.
-
-    A process that ends in the ordinary way waits for the others, which may be waiting for it. Call
-    this where a process ends for a reason of its own (a refusal, a signal): the others then end
-    within the bounds that `initialize` set.
-    """
-    if jax.distributed.is_initialized() and jax.process_count() > 1:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
-
-
-def _join(found: Found, timeout_s: int, heartbeat_s: int) -> None:
-    try:
-        jax.distributed.initialize(
-            found.coordinator,
-            found.num_processes,
-            found.process_id,
-            local_device_ids=found.local_device_ids,
-            cluster_detection_method=found.method,
-            initialization_timeout=timeout_s,
-            heartbeat_timeout_seconds=heartbeat_s,
-            shutdown_timeout_seconds=heartbeat_s,
-        )
-    except jax.errors.JaxRuntimeError as error:
-        where = found.coordinator or "the address that JAX found"
-        raise OSError(f"coordinator = {where}: cannot be used ({error})") from None

@@ -1,0 +1,50 @@
+"""The memory of this process: how much a run took at most, and handing back what it left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def begin_peak() -> bool:
+    """Starts a new measurement of the peak, from what is resident now; whether the system can.
+
+    Linux keeps one high-water mark for the life of a process; a 5 written to its own `clear_refs`
+    sets it back, which needs no privilege.
+    """
+    try:
+        CLEAR.write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def peak_mib() -> float | None:
+    """The most that was resident at once since `begin_peak`, in MiB; None where nothing tells it."""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return None
+    return round(int(found[1]) / 1024, 1) if found else None
+
+
+def hand_back() -> None:
+    """Gives the system what is free in the heap.
+
+    Compiling a run's programs takes hundreds of megabytes for a moment, in small pieces that glibc
+    would keep, scattered, for a sweep that never needs them again.
+    """
+    gc.collect()
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+def _trim() -> Callable[[int], int] | None:
+    """glibc's `malloc_trim`; other C libraries have none."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
