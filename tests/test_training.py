@@ -177,7 +177,9 @@ def test_jit_gives_the_same_numbers_on_one_and_eight_devices(method):
     chex.assert_trees_all_close(states[0].stats, states[1].stats, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", [*paper_methods(), "noisymix"])
+@pytest.mark.parametrize(
+    "method", [*paper_methods(), pytest.param("noisymix", marks=pytest.mark.slow)]
+)
 def test_pmap_runs_every_method_on_eight_devices(method):
     mapping = distribute("pmap", jax.devices()[:8])
     run, state, fixed = toy.make(method, mapping)

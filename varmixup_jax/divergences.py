@@ -63,7 +63,7 @@ def js_divergence(target_logits: Array, logits: Array) -> Array:
       ValueError: the shapes differ.
 
     References:
-      Lin, *Divergence measures based on the Shannon entropy*, 1991, eq. 4.1 with equal weights.
+      Lin, *Divergence measures based on the Shannon entropy*, 1991 (equal weights).
 
     >>> rows = jnp.array([[100.0, 0.0], [0.0, 0.0]])
     >>> js_divergence(rows, -rows).round(4).tolist()

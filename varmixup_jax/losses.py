@@ -195,7 +195,7 @@ def js_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Arra
       ValueError: no earlier term of the objective left its clean logits.
 
     References:
-      Hendrycks et al., *AugMix*, ICLR 2020, eq. 1.
+      Hendrycks et al., *AugMix*, ICLR 2020, section 3.
     """
     del label
     return js_divergence(_need_clean(clean_logits, "js_to_clean"), logits)

@@ -125,6 +125,7 @@ def draw_amounts(key: Key, batch: int, chains: int, alpha: float) -> tuple[Array
     return jax.nn.softmax(draws[:, :chains]), amount
 
 
+@jax.jit
 def run_chains(image: Array, plan: Plan) -> Array:
     """Every chain of every image: `[B, H, W, C]` and a plan `[B, chains, depth]`.
 

@@ -37,7 +37,7 @@ def _consistent(
 def augmix(
     *, consistency: float = 12.0, views: int = 2, severity: float = 3.0, alpha: float = 1.0
 ) -> tuple[Term, ...]:
-    """AugMix (Hendrycks et al. 2020, eq. 1), its three-way divergence replaced, see `js_to_clean`.
+    """AugMix (Hendrycks et al. 2020), its three-way divergence replaced, see `js_to_clean`.
 
     In their code clean images and views share one batch, so also its BatchNorm statistics.
     """

@@ -133,7 +133,7 @@ def noisy_hidden(
       ValueError: empty, repeated or negative stages; a negative sigma.
 
     References:
-      Lim, Erichson, Utrera, Xu, Mahoney, *Noisy Feature Mixup*, ICLR 2022, eq. 6.
+      Lim, Erichson, Utrera, Xu, Mahoney, *Noisy Feature Mixup*, ICLR 2022.
 
     >>> noisy_hidden(additive=0.0, multiplicative=0.0) is dirac
     True
