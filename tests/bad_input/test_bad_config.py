@@ -53,7 +53,8 @@ def agrees(field, value, devices=1):
     """`validate` accepts the value just where it is documented to, and refuses it by name."""
     try:
         config, value = put(field, value)
-    except OverflowError:  # ConfigDict itself refuses a whole number beyond any float
+    except (OverflowError, ValueError):
+        # ConfigDict itself refuses a whole number beyond any float, and a dot in a field's name.
         return
     if ALLOWED[field](value):
         validate(config, devices)

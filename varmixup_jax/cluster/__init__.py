@@ -7,10 +7,11 @@ single process all of it is free and does nothing.
 What happens when a process is lost: the others notice by the roll call (`rollcall`), each prints one
 line that names it, and ends with exit code 5 within `heartbeat_s`; at once where it is the lead. On
 CPU a collective breaks off at once (`Gloo ... Connection closed by peer`), which names nobody: who
-catches that asks `settle`. Where the roll call cannot tell, JAX's own heartbeat does: after twice
-`heartbeat_s` it aborts the process (SIGABRT, exit code 134 in a shell) with `The following tasks are
-unhealthy`, the numbers below it. Nothing is lost but the steps since the last checkpoint: the same
-command resumes.
+catches that asks `settle`. Where the roll call is not in time the process is aborted (SIGABRT, exit
+code 134 in a shell): by JAX's own heartbeat after twice `heartbeat_s` (`The following tasks are
+unhealthy`, the numbers below it), within a second where the lead is gone (`PollForError`), or by Gloo
+(`gloo::EnforceNotMet`). Nothing is lost but the steps since the last checkpoint: the same command
+resumes.
 """
 
 from varmixup_jax.cluster.agreement import (
