@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -227,6 +228,20 @@ def test_peak_memory_is_the_median_over_processes(monkeypatch):
     monkeypatch.setattr(memory, "run_child", lambda *_: {"peak": next(seen)})
     (row,) = memory.peaks("toy", 3)
     assert (row.ours, row.peer, row.ratio) == (450.0, 250.0, 1.8)
+
+
+def test_accelerator_needs_few_packages():
+    """A machine with an accelerator may have little beside JAX; see docs/benchmarks.md."""
+    absent = ["array_record", "matplotlib", "ml_collections", "PIL", "sklearn", "torch"]
+    absent += ["tensorflow_datasets"]
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({absent}))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{blocked}; import benchmarks.accelerator"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_accelerator_in_miniature(torch, monkeypatch, tmp_path):

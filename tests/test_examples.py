@@ -1,14 +1,20 @@
-"""The examples run and learn."""
+"""The examples run and learn, and what the README shows of the pieces runs as printed."""
 
 import importlib.util
+import re
+from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
-from varmixup_jax.vicinal.methods import METHODS
+from varmixup_jax.losses import ce
+from varmixup_jax.types import Draw
+from varmixup_jax.vicinal.methods import METHODS, build
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "own_loop.py"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = ROOT / "examples" / "own_loop.py"
 
 
 def test_own_loop_learns_with_every_method(capsys):
@@ -25,3 +31,31 @@ def test_own_loop_learns_with_every_method(capsys):
     assert "noisy_varmixup" in capsys.readouterr().out
     with pytest.raises(KeyError):
         METHODS["noisy_varmixup"]
+
+
+def test_the_reuse_snippet_of_the_readme(key):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    image, label = jax.random.uniform(key, (4, 2, 2, 1)), jnp.eye(4)
+    names = {  # what the snippet leaves to its reader
+        "my_logits": lambda image: image.reshape(len(image), -1),
+        "my_encoder_mean": lambda image: 2.0 * image,
+        "my_decoder": lambda latent: latent / 2.0,
+        "add_noise": lambda key, env, draw, *, sigma: draw._replace(image=draw.image + sigma),
+        "key": jax.random.key(1),
+        "image": image,
+        "label": label,
+        "ce": ce,
+        "partial": partial,
+    }
+    try:
+        with jax.debug_key_reuse(False):  # it shows two samples, each by the same key
+            exec(code, names)
+        (term,) = build("noisy", sigma=0.5)
+    finally:
+        METHODS.pop("noisy", None)
+    sample = names["sample"]
+    assert sample.image.shape == image.shape
+    assert bool(jnp.allclose(sample.label.sum(axis=1), 1.0))
+    assert bool((sample.image >= 0).all() & (sample.image <= 1).all())
+    noisy = term.vicinity(key, names["env"], Draw(image, label))
+    assert bool(jnp.allclose(noisy.image, image + 0.5))
