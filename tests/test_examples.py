@@ -34,7 +34,7 @@ def test_own_loop_learns_with_every_method(capsys):
 
 
 def test_the_reuse_snippet_of_the_readme(key):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    code, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
     image, label = jax.random.uniform(key, (4, 2, 2, 1)), jnp.eye(4)
     names = {  # what the snippet leaves to its reader
         "my_logits": lambda image: image.reshape(len(image), -1),
