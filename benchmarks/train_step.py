@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from benchmarks import cases
 from benchmarks.settings import ATTACKS, NETS, Net
 from benchmarks.timing import Report, Row, alternate, arguments, compared
-from varmixup_jax.vicinal.methods import METHODS
+from varmixup_jax.vicinal.methods import METHODS, paper_methods
 
 
 def measure(
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> Report:
     """Prints the table."""
     parser = arguments(__doc__)
     parser.add_argument("--nets", nargs="*", default=["r8", "r18"], choices=list(NETS))
-    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="*", default=paper_methods(), choices=paper_methods())
     parser.add_argument("--no_torch", action="store_true", help="our own ERM as the only peer")
     args = parser.parse_args(argv)
     names = ["toy"] if args.small else args.nets

@@ -9,6 +9,7 @@ from toy import set_fields
 
 from varmixup_jax import corruptions, experiment
 from varmixup_jax.config import base_config
+from varmixup_jax.experiment import rundir
 
 CLASSES, TRAIN, TEST, SIZE = 3, 48, 24, 12
 
@@ -149,3 +150,15 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
     kept = {r["metric"] for r in rows(tmp_path / "sweep" / "varmixup-s0")}
     assert "reconstruction_accuracy" in kept
     assert "reconstruction_accuracy" not in {r["metric"] for r in rows(tmp_path / "sweep/erm-s0")}
+
+
+def test_a_field_that_an_older_version_did_not_have_counts_as_its_default(npz, tmp_path):
+    config = quick(npz, tmp_path, method="varmixup")
+    fields = rundir.run_config(config, "varmixup", 0)
+    older = json.loads(json.dumps(fields))
+    del older["methods"]["varmixup"]["partners"]
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    rundir.check_same(tmp_path, fields)
+    fields["methods"]["varmixup"]["partners"] = 2
+    with pytest.raises(ValueError, match=r"partners = 2 \(there: 1\)"):
+        rundir.check_same(tmp_path, fields)

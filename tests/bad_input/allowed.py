@@ -168,6 +168,7 @@ ALLOWED = {
     "parallel.deterministic": flag,
     "methods.mixup_r.order": word("reconstruct_first", "mix_first"),
     "methods.manifold_mixup.loss": word("ce", "bce_softmax"),
+    "methods.noisymix.stages": distinct(lambda v: whole(v) and 0 <= v <= 4),
     "methods.manifold_mixup.stages": distinct(lambda v: whole(v) and 0 <= v <= 4),
     "methods.trades.beta": non_negative,
     "methods.trades.start_sigma": non_negative,
@@ -179,6 +180,14 @@ BY_SETTING = {
     "eps": positive,
     "step_size": positive,
     "steps": at_least(1),
+    "consistency": non_negative,
+    "views": lambda v: whole(v) and 1 <= v <= 100,
+    "partners": lambda v: whole(v) and 1 <= v <= 100,
+    "severity": lambda v: number(v) and (v == 0 or 0.1 <= v <= 10),
+    "sigma_add": non_negative,
+    "sigma_mult": non_negative,
+    "then_mixup": flag,
+    "input_noise": flag,
 }
 for method, entry in METHODS.items():
     for setting in entry.settings:

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 
 from varmixup_jax import cluster
 from varmixup_jax.checks import shown
+from varmixup_jax.config import base_config
 from varmixup_jax.report.measures import NOT_SETTINGS
 from varmixup_jax.report.rows import flatten
 from varmixup_jax.training.json_files import write_json
@@ -44,6 +45,9 @@ def run_config(config: ConfigDict, method: str, seed: int) -> dict[str, Any]:
 def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     """Refuses a directory whose `config.json` differs from `fields` in what matters.
 
+    A field that `config.json` does not have, because its run is of an older version, counts as there
+    with its default.
+
     Raises:
       Incompatible: names every field that differs, with both values.
     """
@@ -56,8 +60,9 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
         raise Incompatible(f"{path}: is not JSON ({error})") from None
     if not isinstance(there, dict):
         raise Incompatible(f"{path}: holds a {type(there).__name__}, must be a JSON object")
-    found = flatten(there)
     wanted = flatten(json.loads(json.dumps(fields)))
+    defaults = flatten(json.loads(json.dumps(base_config().to_dict())))
+    found = {name: defaults[name] for name in wanted if name in defaults} | flatten(there)
     differing = [
         f"config.{name} = {shown(wanted.get(name))} (there: {shown(found.get(name))})"
         for name in sorted(wanted.keys() | found.keys())
