@@ -77,9 +77,9 @@ def main() -> int:
         return _refuse(error, 3)
     except Preempted as error:
         return _refuse(error, 143)
-    except (ValueError, TypeError, OSError) as error:
-        return _refuse(error, 4 if getattr(error, "errno", None) in DISK else 2)
-    except JaxRuntimeError:
+    except (ValueError, TypeError, OSError, JaxRuntimeError) as error:
+        if not cluster.broke_off(error):
+            return _refuse(error, 4 if getattr(error, "errno", None) in DISK else 2)
         cluster.settle()  # does not return where another process is lost
         traceback.print_exc()
         return cluster.leave(1)
