@@ -221,8 +221,9 @@ def main():
     cluster.initialize(coordinator, int(processes), int(process), timeout_s=60, heartbeat_s=within)
     try:
         globals()[scenario](Path(directory), int(process))
-    except jax.errors.JaxRuntimeError:  # as the command line does
-        cluster.settle()
+    except Exception as error:  # as the command line does
+        if cluster.broke_off(error):
+            cluster.settle()
         raise
 
 

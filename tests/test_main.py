@@ -4,7 +4,9 @@ import json
 import sys
 
 import pytest
-from cli import launch, results, summary
+from absl.testing import flagsaver
+from cli import ROOT, launch, results, summary
+from jax.errors import JaxRuntimeError
 
 from varmixup_jax import main
 from varmixup_jax.corruptions import __main__ as corruptions_command
@@ -116,6 +118,28 @@ def test_recipes_that_do_not_load(recipe, message, shared, tmp_path):
     refused = launch(shared, tmp_path / "run", recipe=recipe, quick=())
     assert refused.returncode == 2
     assert message in refused.stderr.splitlines()[-1]
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+@pytest.mark.parametrize(
+    "error", [ValueError("UNKNOWN: Gloo failed"), JaxRuntimeError("INTERNAL: x")], ids=repr
+)
+def test_a_failure_of_the_runtime_is_no_refusal(error, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise error
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(
+        sys, "argv", ["main", "--config=configs/digits.py", f"--workdir={tmp_path}"]
+    )
+    monkeypatch.setattr(main, "enable", lambda: None)
+    monkeypatch.setattr(main.Preemption, "install", lambda self: None)
+    monkeypatch.setattr(main.experiment, "run", fail)
+    with flagsaver.flagsaver():
+        assert main.main() == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("Traceback")
+    assert str(error) in printed.splitlines()[-1]
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])

@@ -32,9 +32,9 @@ def exit_code(action: Callable[[], None], arguments: Sequence[str]) -> int:
         return refuse(error, 3, arguments)
     except Preempted as error:
         return refuse(error, 143, arguments)
-    except (ValueError, TypeError, OSError) as error:
-        return refuse(error, 4 if getattr(error, "errno", None) in DISK else 2, arguments)
-    except JaxRuntimeError:
+    except (ValueError, TypeError, OSError, JaxRuntimeError) as error:
+        if not cluster.broke_off(error):
+            return refuse(error, 4 if getattr(error, "errno", None) in DISK else 2, arguments)
         cluster.settle()  # does not return where another process is lost
         traceback.print_exc()
         return cluster.leave(1)

@@ -1,8 +1,8 @@
 """Several processes as one: joining them, speaking with one voice, ending together.
 
 Process 0 is the lead: it alone writes files. Everything else (training, evaluation, and every
-function here but `is_lead`, `settle` and `leave`) is called by all processes in the same order. With a
-single process all of it is free and does nothing.
+function here but `is_lead`, `broke_off`, `settle` and `leave`) is called by all processes in the same
+order. With a single process all of it is free and does nothing.
 
 What happens when a process is lost: the others notice by the roll call (`rollcall`), each prints one
 line that names it, and ends with exit code 5 within `heartbeat_s`; at once where it is the lead. On
@@ -25,13 +25,14 @@ from varmixup_jax.cluster.agreement import (
     on_lead,
     process_count,
 )
-from varmixup_jax.cluster.joining import initialize, leave, settle
+from varmixup_jax.cluster.joining import broke_off, initialize, leave, settle
 from varmixup_jax.cluster.rollcall import LOST
 
 __all__ = [
     "LOST",
     "Vote",
     "barrier",
+    "broke_off",
     "check_same_everywhere",
     "from_all",
     "from_lead",

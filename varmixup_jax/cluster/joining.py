@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import socket
 import sys
 import time
@@ -16,6 +17,7 @@ from varmixup_jax.cluster.agreement import Vote, barrier, is_lead, meet
 from varmixup_jax.cluster.rollcall import RollCall
 from varmixup_jax.launchers import Found, find
 
+STATUS = r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|FAILED_PRECONDITION|DEADLINE_EXCEEDED): "
 LEAD_STAYS_S = 0.5  # where all end for the same reason, the others should not miss the lead
 
 
@@ -73,6 +75,17 @@ def initialize(
         Vote()(False)
         _watch_over(heartbeat_s, found.coordinator)
     return jax.process_count()
+
+
+def broke_off(error: BaseException) -> bool:
+    """Whether the error is one of JAX's runtime, e.g. of a collective that a lost process broke off.
+
+    Some of its calls raise a ValueError with the status in front.
+
+    >>> broke_off(ValueError("UNKNOWN: Gloo AllGather failed")), broke_off(ValueError("epochs = 0"))
+    (True, False)
+    """
+    return isinstance(error, jax.errors.JaxRuntimeError) or bool(re.match(STATUS, str(error)))
 
 
 def settle() -> None:
