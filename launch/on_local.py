@@ -30,7 +30,8 @@ def run(jobs: Sequence[Job], parallel: int, say: Callable[[str], None]) -> bool:
     gpus = visible_gpus()
     if gpus and not parallel <= len(gpus):
         raise ValueError(f"--jobs = {parallel}: must be <= {len(gpus)}, the GPUs there are")
-    waiting, running = list(jobs), {}
+    waiting = list(jobs)
+    running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}
     with _asked_to_stop() as asked:
         told = False
         while running or (waiting and not asked()):

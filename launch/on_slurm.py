@@ -60,10 +60,10 @@ def run(
     while waiting:
         time.sleep(wait)
         wait = min(2 * wait, poll_seconds)
-        queued = _queued()
-        if queued is None:  # the controller is busy or restarting: ask again
+        still = _queued()
+        if still is None:  # the controller is busy or restarting: ask again
             continue
-        for number in sorted(waiting.keys() - queued):
+        for number in sorted(waiting.keys() - still):
             say(f"{waiting.pop(number)}: left the queue")
 
 
@@ -113,9 +113,11 @@ def _submit(
         additional_parameters={"signal": f"TERM@{SAVE_SECONDS}", "requeue": True, **settings},
     )
     tasks = [Task(job.words[3:], job.log.absolute()) for job in jobs]
+    submitted: list[submitit.Job[None]] = []
     try:
         with executor.batch():
-            submitted = [executor.submit(task) for task in tasks]
+            for task in tasks:
+                submitted.append(executor.submit(task))  # type: ignore[arg-type]  # it is callable
     except submitit.core.utils.FailedJobError as error:
         text = " ".join(str(error).split())
         raise ValueError(f"--on = 'slurm': sbatch refused the jobs: {text}") from None

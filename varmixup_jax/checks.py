@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, SupportsFloat, TypeGuard
 
 import numpy as np
 
@@ -14,21 +14,21 @@ FLOAT_MAX = float(np.finfo(np.float32).max)
 SHOWN = 200  # characters of a value that a message quotes
 
 
-def positive(**fields: float) -> None:
+def positive(**fields: SupportsFloat) -> None:
     """Raises ValueError unless every keyword's value is a finite number > 0."""
     for name, value in fields.items():
         if not _is_number(value) or value <= 0:
             raise ValueError(f"{name} = {shown(value)}: must be > 0")
 
 
-def non_negative(**fields: float) -> None:
+def non_negative(**fields: SupportsFloat) -> None:
     """Raises ValueError unless every keyword's value is a finite number >= 0."""
     for name, value in fields.items():
         if not _is_number(value) or value < 0:
             raise ValueError(f"{name} = {shown(value)}: must be >= 0")
 
 
-def in_range(low: float, high: float, **fields: float) -> None:
+def in_range(low: float, high: float, **fields: SupportsFloat) -> None:
     """Raises ValueError unless every keyword's value lies in [low, high]."""
     for name, value in fields.items():
         if not _is_number(value) or not low <= value <= high:
@@ -162,7 +162,7 @@ def _same_kind(default: Any, name: str, value: Any) -> None:
         raise ValueError(f"{name} = {shown(value)}: must be {text}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:  # or a scalar array, which compares as one
     if isinstance(value, bool):
         return False
     try:

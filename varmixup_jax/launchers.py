@@ -10,7 +10,7 @@ import glob
 import importlib.util
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from varmixup_jax import checks
 
@@ -66,7 +66,7 @@ def find(
     1
     """
     checks.one_of(MODES, mode=mode)
-    given = {
+    given: dict[str, Any] = {
         "coordinator": coordinator,
         "num_processes": num_processes,
         "process_id": process_id,
@@ -78,7 +78,7 @@ def find(
         return None
     if missing and mode == "auto":
         given = _from_variables(env)
-    if given is not None and None not in given.values():
+    if given and None not in given.values():
         return _explicit(**given)
     if mode != "auto":
         found = _FINDERS[mode](env)
@@ -92,10 +92,10 @@ def _and(given: Mapping[str, object], missing: list[str]) -> str:
     return next(name for name in given if name not in missing)
 
 
-def _from_variables(env: Environment) -> dict[str, str | int] | None:
+def _from_variables(env: Environment) -> dict[str, Any]:
     names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
     if not all(env.get(name) for name in names):
-        return None
+        return {}
     return {
         "coordinator": env[names[0]],
         "num_processes": _whole(env, names[1]),

@@ -49,7 +49,7 @@ def _exponential(squared: Array, *, two_s2: float) -> Array:
 
 
 def _inverse_multiquadratic(squared: Array, *, scales: tuple[float, ...]) -> Array:
-    return sum(c / (c + squared) for c in scales)
+    return jnp.asarray(sum(c / (c + squared) for c in scales))
 
 
 def make_kernel(name: str, dim: int, bandwidth: float | None = None) -> Kernel:

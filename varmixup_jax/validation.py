@@ -59,8 +59,10 @@ def validate(config: ConfigDict, devices: int) -> None:
     _check(checks.in_range, config, "eval.bins", bound=(1, MOST_BINS))
     for field in ("vae.batch_size", "vae.latent_size", "vae.width"):
         _check(checks.whole, config, field, bound=(1,))
-    whole_or_default = ("data.pad", "data.limit", "data.resize", "data.split_seed", "model.width")
-    whole_or_default += ("vae.blocks", "vae.seed", "parallel.steps_per_call", "parallel.devices")
+    whole_or_default = (
+        *("data.pad", "data.limit", "data.resize", "data.split_seed", "model.width"),
+        *("vae.blocks", "vae.seed", "parallel.steps_per_call", "parallel.devices"),
+    )
     for field in whole_or_default:
         _check(checks.whole, config, field, bound=(0,))
     unit = ("ema_decay", "optim.momentum", "optim.warmup", "data.val_fraction", "vae.ema_decay")

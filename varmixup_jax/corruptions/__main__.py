@@ -70,13 +70,15 @@ def _load(file: Path, wanted: Mapping[str, Sequence[str]]) -> np.ndarray | list[
     except Exception as error:  # np.load documents no set of errors for damaged files
         text = reason(error)
         raise ValueError(f"{file}: not a readable .npz or .npy file ({text})") from error
+    found = []
     for (what, fields), array in zip(wanted.items(), arrays, strict=True):
         if not isinstance(array, np.ndarray):
             raise ValueError(
                 f"{file}: has fields {', '.join(loaded.files)}, must have {what} under one of "
                 f"{', '.join(fields)}"
             )
-    return arrays
+        found.append(array)
+    return found
 
 
 def _read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:

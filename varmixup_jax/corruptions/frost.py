@@ -149,7 +149,7 @@ def load_textures(
     """
     checks.one_of(FROST_SCALE, table=table)
     named = directory is not None
-    if not named:
+    if directory is None:
         found = importlib.util.find_spec("imagecorruptions")
         if found is None or found.origin is None:
             return None

@@ -8,6 +8,7 @@ single compiled program serves all severities although their kernels differ in l
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,11 @@ import numpy as np
 
 from varmixup_jax.types import Array
 
-PAD_MODE = {"nearest": "edge", "reflect": "symmetric", "mirror": "reflect"}
+PAD_MODE: dict[str, Literal["edge", "symmetric", "reflect"]] = {
+    "nearest": "edge",
+    "reflect": "symmetric",
+    "mirror": "reflect",
+}
 """scipy.ndimage's names of border rules -> numpy.pad's."""
 
 

@@ -134,7 +134,8 @@ def read_idx_pairs(files: Sequence[Path], *, names: tuple[str, ...]) -> Contents
       ValueError: naming the file that is damaged or out of range.
     """
     splits = {}
-    for split, images_file, labels_file in (("train", *files[:2]), ("test", *files[2:])):
+    pairs = zip(("train", "test"), files[::2], files[1::2], strict=True)
+    for split, images_file, labels_file in pairs:
         images = _read_idx(images_file, axes=3)
         labels = _read_idx(labels_file, axes=1).astype(np.int64)
         if len(images) != len(labels):
@@ -151,7 +152,9 @@ def _tar_members(archive: Path, wanted: Sequence[str]) -> dict[str, bytes]:
         with tarfile.open(archive, mode="r|gz") as tar:
             for member in tar:
                 if member.name in wanted and member.isreg():
-                    found[member.name] = tar.extractfile(member).read()
+                    stream = tar.extractfile(member)
+                    assert stream is not None  # as of every regular file
+                    found[member.name] = stream.read()
     except Exception as error:  # tarfile documents no set of errors for damaged files
         raise ValueError(f"{archive}: truncated, damaged or not a .tar.gz") from error
     for name in wanted:

@@ -88,7 +88,7 @@ def _write(entry: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".partial")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, **{_KEY: np.array(key)}, **arrays)
+                np.savez(file, **{_KEY: np.array(key)}, **arrays)  # type: ignore[arg-type]
             os.replace(temporary, entry)
         finally:
             with contextlib.suppress(FileNotFoundError):

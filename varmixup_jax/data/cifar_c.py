@@ -52,7 +52,7 @@ class Published(NamedTuple):
 
     where: str
     names: tuple[str, ...]
-    count: int
+    count: int  # type: ignore[assignment]
     classes: int
     read: Callable[[str, int, int, int], Batch]
 
@@ -226,9 +226,9 @@ def _open_folders(root: Path, names: Sequence[str], md5: bool) -> Published:
     else:
         found = _folder_members(root, names)
     files: dict[tuple[str, int], list[tuple[str, str, Member]]] = {}
-    for (name, severity, wnid, file), member in found.items():
-        if severity in SEVERITY_FOLDERS:
-            files.setdefault((name, int(severity)), []).append((wnid, file, member))
+    for (name, folder, wnid, file), member in found.items():
+        if folder in SEVERITY_FOLDERS:
+            files.setdefault((name, int(folder)), []).append((wnid, file, member))
     wnids = sorted({wnid for entries in files.values() for wnid, _, _ in entries})
     counts = set()
     for name in names:

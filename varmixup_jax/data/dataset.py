@@ -91,8 +91,8 @@ class Dataset(_Fields):
         """
         digest = hashlib.sha256()
         digest.update(repr(self.train_images.shape).encode())
-        digest.update(np.ascontiguousarray(self.train_images))
-        digest.update(np.ascontiguousarray(self.train_labels, dtype="<i4"))
+        digest.update(np.ascontiguousarray(self.train_images).data)
+        digest.update(np.ascontiguousarray(self.train_labels, dtype="<i4").data)
         return digest.hexdigest()
 
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

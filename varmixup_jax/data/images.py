@@ -27,9 +27,9 @@ def decode_image(encoded: bytes | Path, channels: int, size: int | None = None) 
     """
     stream = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
     try:
-        with Image.open(stream, formats=("PNG", "JPEG")) as image:
-            image = image if image.mode == _MODES[channels] else image.convert(_MODES[channels])
-            array = np.asarray(image)
+        with Image.open(stream, formats=("PNG", "JPEG")) as opened:
+            right = opened.mode == _MODES[channels]
+            array = np.asarray(opened if right else opened.convert(_MODES[channels]))
     except Exception as error:  # Pillow raises many kinds for a damaged image
         raise OSError(f"not a whole PNG or JPEG ({type(error).__name__})") from error
     array = array[..., None] if channels == 1 else array

@@ -62,7 +62,7 @@ def find_prepared(request: str, data_dir: str | None) -> Path:
     name, config, version = parse_request(request)
     root = data_root(data_dir)
     where = f"tfds:{request}"
-    found = [(None, path) for path in _versions(root / name)]
+    found: list[tuple[str | None, Path]] = [(None, path) for path in _versions(root / name)]
     found += [
         (configured.name, path)
         for configured in sorted((root / name).glob("*/"))

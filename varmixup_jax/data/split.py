@@ -50,8 +50,8 @@ def stratified_split(
                 f"class {k}, must leave 1 or more of every class"
             )
         held_out.append(generator.permutation(rows)[:count])
-    held_out = np.sort(np.concatenate(held_out))
-    return np.setdiff1d(np.arange(len(labels)), held_out, assume_unique=True), held_out
+    validation = np.sort(np.concatenate(held_out))
+    return np.setdiff1d(np.arange(len(labels)), validation, assume_unique=True), validation
 
 
 def balanced_subset(labels: np.ndarray, limit: int) -> np.ndarray:

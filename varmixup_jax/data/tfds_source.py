@@ -139,6 +139,7 @@ def _decode_split(
             allowed = f"of one size, {images.shape[1:]} as at row 0"
             raise refusal(where, f"{split}/{image_key}", found, allowed)
         images[row], labels[row] = image, label
+    assert images is not None  # an empty split has been refused
     return images, labels
 
 

@@ -42,7 +42,9 @@ def write_prepared(
         features["id"] = tfds.features.Text()
 
     # Not registered: TFDS has its own builder of that name, and the two must not meet.
-    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class Builder(  # type: ignore[call-arg]
+        tfds.core.GeneratorBasedBuilder, skip_registration=True
+    ):
         """The contents, as TFDS asks for them."""
 
         VERSION = tfds.core.Version(version)

@@ -25,7 +25,7 @@ class Bins(NamedTuple):
       correct: sum of their correctness.
     """
 
-    count: Array
+    count: Array  # type: ignore[assignment]
     confidence: Array
     correct: Array
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.calibration import Bins
 from varmixup_jax.evaluation.tally import LogitsFn, Put, batch_logits, map_batches, predict
 from varmixup_jax.evaluation.views import CLEAN, View, transformed
-from varmixup_jax.types import Key, PyTree
+from varmixup_jax.types import Array, Key, PyTree
 
 
 class Evaluation(NamedTuple):
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     severity: int
     metric: str
     value: float
-    count: int
+    count: int  # type: ignore[assignment]
 
 
 def evaluate(
@@ -110,7 +110,8 @@ def evaluate(
     """
     checks.non_negative(attack_eps=attack_eps, pgd_step_size=pgd_step_size)
     checks.whole(0, pgd_steps=pgd_steps, apgd_steps=apgd_steps)
-    metrics, bins = [], {}
+    metrics: list[dict[str, Any]] = []
+    bins: dict[tuple[str, int], Bins] = {}
     forward = partial(batch_logits, logits_fn, variables)
     stream = partial(map_batches, batch_size=batch_size, put=put)
     attack_key, linearity_key, corruption_key = jax.random.split(key, 3)
@@ -127,7 +128,7 @@ def evaluate(
     chosen = spread(len(images), attack_images)
     correct = []
     if pgd_steps:
-        static = (logits_fn, pgd_steps, attack_restarts)
+        static: tuple[Any, ...] = (logits_fn, pgd_steps, attack_restarts)
         fn = partial(programs.pgd, *static, variables, attack_eps, pgd_step_size)
         key_pgd = jax.random.fold_in(attack_key, 0)
         correct.append(stream(fn, (images[chosen], label[chosen]), key=key_pgd))
@@ -150,17 +151,17 @@ def evaluate(
         metrics.append(_mean(f"local_linearity_error_{255 * eps:g}/255", error))
 
     for view in corruptions:
-        if (view.transform is None) == (view.images is None):
-            raise ValueError(f"view {view.corruption!r}: needs either transform or images")
-        if view.transform is None:
+        if view.transform is None and view.images is not None:
             logits = stream(forward, (view.images,))
-        else:
+        elif view.transform is not None and view.images is None:
             changed = partial(transformed, view.transform, np.int32(view.severity))
-            fn = lambda key, batch, changed=changed: forward(changed(key, batch))  # noqa: E731
+            fn = partial(_in_turn, changed, forward)
             name_key = jax.random.fold_in(corruption_key, zlib.crc32(view.corruption.encode()))
             logits = stream(fn, (images,), key=jax.random.fold_in(name_key, view.severity))
-        own = view.labels is not None
-        add(view, logits, label_rows(view.labels, *logits.shape) if own else clean_label)
+        else:
+            raise ValueError(f"view {view.corruption!r}: needs either transform or images")
+        own = None if view.labels is None else label_rows(view.labels, *logits.shape)
+        add(view, logits, clean_label if own is None else own)
     return Evaluation(metrics, bins)
 
 
@@ -213,6 +214,15 @@ def spread(total: int, wanted: int | None) -> np.ndarray:
         return np.arange(total)
     checks.whole(1, images=wanted)
     return np.arange(wanted) * total // wanted
+
+
+def _in_turn(
+    changed: Callable[[Key, Array], Array],
+    forward: Callable[[Array], Array],
+    key: Key,
+    batch: Array,
+) -> Array:
+    return forward(changed(key, batch))
 
 
 def _metric(view: View, metric: str, value: float, count: int) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def map_batches(
     (total,) = lengths
     batches = -(-total // batch_size)
     processes = cluster.process_count()
-    pending, done = deque(), []
+    pending: deque[PyTree] = deque()
+    done: list[PyTree] = []
     for first in range(0, batches, processes):
         # Where none is left for this process it repeats the last: all hold equally many.
         number = min(first + jax.process_index(), batches - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def evaluate_again(
     for run in found:
         config, place = configs[run.path], places[run.path]
         fields = rundir.run_config(config, run.method, run.seed)
-        if cluster.on_lead(lambda place=place, fields=fields: _is_there(place, fields)):
+        if cluster.on_lead(partial(_is_there, place, fields)):
             continue
         key = json.dumps({**fields, "methods": {}, "method": "", "seed": 0, "seeds": []})
         if shared is None or shared[0] != key:

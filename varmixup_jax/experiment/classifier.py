@@ -202,7 +202,7 @@ def _watch(config: ConfigDict, setup: Setup, schedule: optax.Schedule) -> Watch:
     def quick(variables: PyTree, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         size, put = config.eval.batch_size, setup.mapping.shard_batch
         scores = predict(setup.logits, variables, images, batch_size=size, put=put)
-        nll = cross_entropy(jnp.asarray(scores), label_rows(labels, *scores.shape))
+        nll = cross_entropy(jnp.asarray(scores), jnp.asarray(label_rows(labels, *scores.shape)))
         return float(np.mean(scores.argmax(axis=1) == labels)), float(jnp.mean(nll))
 
     def validate(state: TrainState) -> dict[str, float]:

@@ -58,7 +58,7 @@ def vae_pictures(trained: TrainedVAE, images: np.ndarray, seed: int) -> dict[str
 
 
 def corruption_sheet(
-    corrupt: Callable[[str, Key, Array, Array], Array], image: np.ndarray
+    corrupt: Callable[[str, Key, Array, int | Array], Array], image: np.ndarray
 ) -> dict[str, np.ndarray]:
     """One uint8 image `[H, W, C]` under all corruptions: `corruption_sheet` and its names."""
     one = jnp.asarray(image[None], jnp.float32) / 255.0

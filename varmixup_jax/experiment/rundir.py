@@ -138,7 +138,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an npz file, all or nothing."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as handle:
-        np.savez_compressed(handle, **arrays)
+        np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
     temporary.replace(path)
 
 

@@ -52,7 +52,7 @@ class Setup(NamedTuple):
     mapping: Mapping
     logits: Callable[[PyTree, Array], Array]
     augment: Callable[[Key, Array], Array]
-    corrupt: Callable[[str, Key, Array, Array], Array]
+    corrupt: Callable[[str, Key, Array, int | Array], Array]
     steps_per_call: int
     preemption: Preemption
     published: Published | None

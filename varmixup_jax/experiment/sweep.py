@@ -69,8 +69,8 @@ def run(
         for method, seed in todo:
             kind = METHODS[method].vae
             if kind not in vaes:
-                vaes[kind] = obtain(config, setup, kind)
-                info = vaes[kind].info
+                trained = obtain(config, setup, kind)
+                vaes[kind], info = trained, trained.info
                 console.print(f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB")
             try:
                 train_and_evaluate(config, setup, vaes[kind], method, seed, places[method, seed])

@@ -142,6 +142,7 @@ def fitted(
         if not best:
             return Trained(last, last, plan.total_steps)
         chosen = checkpoints.best_step()
+        assert chosen is not None  # the last step was saved at least
         return Trained(last, checkpoints.restore(chosen, last), chosen)
 
 

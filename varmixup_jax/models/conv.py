@@ -159,7 +159,7 @@ def _image_gradient(
         spread_size = (cotangent.shape[1 + axis] - 1) * stride + 1
         # Rows at the end that no window covered get zeros: their gradient.
         pads.append((before, size + taps - 1 - before - spread_size))
-    return _correlate(cotangent, turned, tuple(pads), spread=strides)
+    return _correlate(cotangent, turned, (pads[0], pads[1]), spread=strides)
 
 
 def _kernel_gradient(
@@ -174,7 +174,7 @@ def _kernel_gradient(
 
     def part(images: Array, cotangents: Array) -> Array:
         images, cotangents = images.transpose(3, 1, 2, 0), cotangents.transpose(1, 2, 0, 3)
-        return _correlate(images, cotangents, tuple(pads), holes=strides)
+        return _correlate(images, cotangents, (pads[0], pads[1]), holes=strides)
 
     batch = image.shape[0]
     if batch <= _CHUNK:
@@ -221,11 +221,12 @@ class Conv(nn.Module):
         """Maps `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), features]`."""
         shape = (*self.kernel_size, image.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        rows, columns = (((k - 1) // 2, (k - 1) // 2) for k in self.kernel_size)
         out = conv2d(
             image.astype(self.dtype),
             kernel.astype(self.dtype),
             strides=(self.stride, self.stride),
-            padding=tuple(((k - 1) // 2, (k - 1) // 2) for k in self.kernel_size),
+            padding=(rows, columns),
         )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)

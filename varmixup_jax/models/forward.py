@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 
@@ -26,7 +26,8 @@ def as_apply(module: nn.Module) -> Callable[..., tuple[Array, PyTree]]:
     ) -> tuple[Array, PyTree]:
         variables = {"params": params, "batch_stats": stats} if stats else {"params": params}
         if not train:
-            return module.apply(variables, image, train=False, tap=tap), stats
+            evaluated: Any = module.apply(variables, image, train=False, tap=tap)
+            return evaluated, stats
         logits, updated = module.apply(
             variables, image, train=True, tap=tap, mutable=["batch_stats"]
         )
@@ -53,9 +54,11 @@ def as_vae(module: nn.Module) -> VAE:
     """A VAE module with methods `encode` and `decode` as a `VAE`."""
 
     def encode(params: PyTree, image: Array) -> tuple[Array, Array]:
-        return module.apply({"params": params}, image, method="encode")
+        moments: Any = module.apply({"params": params}, image, method="encode")
+        return moments
 
     def decode(params: PyTree, latent: Array) -> Array:
-        return module.apply({"params": params}, latent, method="decode")
+        image: Any = module.apply({"params": params}, latent, method="decode")
+        return image
 
     return VAE(encode, decode, tuple(module.latent_shape))

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from varmixup_jax import report
 
@@ -16,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m varmixup_jax.report",
         description="Puts methods side by side: report.html and report.md, mean ± std over seeds.",
     )
-    for name, settings in {
+    places: dict[str, dict[str, Any]] = {
         "runs": {"nargs": "+", "metavar": "RUN", "help": "a run directory, or one that holds some"},
         "--out": {"metavar": "DIR", "help": "where to write the report (default: ./report)"},
         "--readme": {
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "help": "replace the table between the result markers of FILE; "
             "no report is written unless --out is given",
         },
-    }.items():
+    }
+    for name, settings in places.items():
         parser.add_argument(name, type=Path, **settings)
     parser.add_argument("--baseline", metavar="NAME", help="the run that mCE is relative to")
     options = parser.parse_args(arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from varmixup_jax.report import figures, gallery, series
@@ -40,7 +41,7 @@ def pictures(run_dir: Path) -> list[Path]:
     return written
 
 
-def _pictures(run: Run) -> Iterator[tuple[str, object]]:
+def _pictures(run: Run) -> Iterator[tuple[str, Figure | np.ndarray]]:
     arrays = run.artifacts()
     gallery.check_images(arrays, run.path / "artifacts.npz")
     style = styles([(run.method, run.method)])[run.method]

@@ -145,9 +145,9 @@ def reliability_chart(
                 axes.plot([centres[m]] * 2, span, color=INK, linewidth=1.2, solid_capstyle="butt")
             texts.append(f"clean ECE {100 * clean.ece:.2f} %")
         if corrupted is not None:
-            filled = corrupted.count > 0
+            full = corrupted.count > 0
             axes.plot(
-                100 * corrupted.confidence[filled], 100 * corrupted.accuracy[filled], "-",
+                100 * corrupted.confidence[full], 100 * corrupted.accuracy[full], "-",
                 color=INK, linewidth=0.9, marker="o", markersize=4, markerfacecolor=PAPER,
             )  # fmt: skip
             texts.append(f"corrupted ECE {100 * corrupted.ece:.2f} %")

@@ -65,8 +65,9 @@ class Measures:
         self, metric: str, severities: Sequence[int] = SEVERITIES, names: Sequence[str] = BENCHMARK
     ) -> float | None:
         """The mean over corruptions × severities, None unless every one of them was measured."""
-        values = [self.at(metric, name, s) for name in names for s in severities]
-        return None if not values or None in values else statistics.fmean(values)
+        found = [self.at(metric, name, s) for name in names for s in severities]
+        values = [value for value in found if value is not None]
+        return statistics.fmean(values) if values and len(values) == len(found) else None
 
     def by_corruption(self, corruption: str) -> float | None:
         """The accuracy under one corruption, mean over the five severities."""

@@ -21,9 +21,9 @@ def summary(runs: Sequence[Run], boards: Sequence[Board]) -> str:
     names = ", ".join(TITLES.get(board.dataset, board.dataset) for board in boards)
     methods = len({run.method for run in runs})
     parts = [f"{names}: {_plural(len(runs), 'run')} of {_plural(methods, 'method')}"]
-    other = [(s, sum(run.status == s for run in runs)) for s in ("failed", "running")]
+    counts = [(s, sum(run.status == s for run in runs)) for s in ("failed", "running")]
     other = [
-        f"{count} {'failed' if s == 'failed' else 'unfinished'}" for s, count in other if count
+        f"{count} {'failed' if s == 'failed' else 'unfinished'}" for s, count in counts if count
     ]
     if other:
         parts.append(f" ({len(done)} done, {', '.join(other)}: listed below, in no mean)")
@@ -132,8 +132,9 @@ def _spread(values: Iterable[object], before: str, after: str) -> str:
     known = list(dict.fromkeys(plain))
     if not known:
         return ""
-    if all(isinstance(value, (int, float)) for value in known):
-        low, high = min(known), max(known)
+    numbers = [value for value in known if isinstance(value, (int, float))]
+    if len(numbers) == len(known):
+        low, high = min(numbers), max(numbers)
         text = _count(low) if low == high else f"{_count(low)} to {_count(high)}"
     else:
         text = ", ".join(map(str, known))

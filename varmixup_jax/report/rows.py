@@ -50,7 +50,7 @@ class Row(NamedTuple):
     severity: int
     metric: str
     value: float
-    count: int
+    count: int  # type: ignore[assignment]
     notes: tuple[tuple[str, str], ...] = ()
 
 

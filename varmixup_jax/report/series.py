@@ -27,7 +27,7 @@ class Curve(NamedTuple):
 class Reliability(NamedTuple):
     """Per confidence bin the number of examples, their mean confidence and their accuracy."""
 
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]
     confidence: np.ndarray
     accuracy: np.ndarray
 
@@ -99,7 +99,7 @@ def reliability(artifacts: Iterable[Mapping[str, np.ndarray]], kind: str) -> Rel
     found = [arrays for arrays in found if arrays[0].shape == found[0][0].shape]
     if not found:
         return None
-    count = sum(arrays[0] for arrays in found)
+    count = np.asarray(sum(arrays[0] for arrays in found))
     if not np.sum(count) > 0:
         return None
     totals = [
@@ -118,16 +118,22 @@ def gap_curve(group: Group) -> Curve | None:
 
     None without corruptions: the clean gap alone is no curve.
     """
-    stats = [group.stat(lambda m: m.clean("calibration_gap"))]
-    for severity in range(1, 6):
-        stats.append(group.stat(lambda m, s=severity: m.corrupted("calibration_gap", (s,))))
+
+    def at(severity: int) -> Stat | None:
+        return group.stat(lambda m: m.corrupted("calibration_gap", (severity,)))
+
+    stats = [group.stat(lambda m: m.clean("calibration_gap")), *map(at, range(1, 6))]
     return curve(range(6), stats) if any(stats[1:]) else None
 
 
 def linearity_curve(group: Group) -> Curve | None:
     """The local linearity error over ε, in units of 1/255."""
     radii = sorted({eps for member in group.members for eps in member.linearity()})
-    return curve(radii, [group.stat(lambda m, e=eps: m.linearity().get(e)) for eps in radii])
+
+    def at(eps: int) -> Stat | None:
+        return group.stat(lambda m: m.linearity().get(eps))
+
+    return curve(radii, [at(eps) for eps in radii])
 
 
 def _is_number(value: object) -> bool:

@@ -14,7 +14,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ _FURTHER = (
     Style("#a77bca", "#caa3ea", "d", (0, (1, 1))),
     Style("#b9a38a", "#dccab3", "8", (0, (1, 1))),
 )
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "axes.titlesize": 10.5,

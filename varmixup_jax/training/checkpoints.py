@@ -86,19 +86,19 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints there are, ascending."""
-        return cluster.on_lead(lambda: sorted(self._manager.all_steps()))
+        return cluster.on_lead(lambda: sorted(self._opened.all_steps()))
 
     def best_step(self) -> int | None:
         """The step with the highest validation accuracy, or None without any."""
-        return cluster.on_lead(lambda: self._manager.best_step())
+        return cluster.on_lead(lambda: self._opened.best_step())
 
     def metrics(self, step: int) -> dict[str, Any]:
         """What was passed to `save` with that step."""
-        return cluster.on_lead(lambda: dict(self._manager.metrics(step) or {}))
+        return cluster.on_lead(lambda: dict(self._opened.metrics(step) or {}))
 
     def wait(self) -> None:
         """Returns when everything saved so far is on disk; raises what a save raised."""
-        cluster.on_lead(lambda: self._manager.wait_until_finished())
+        cluster.on_lead(lambda: self._opened.wait_until_finished())
 
     def close(self) -> None:
         """Waits and releases the manager's threads."""
@@ -110,6 +110,11 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _opened(self) -> ocp.CheckpointManager:
+        assert self._manager is not None  # the lead has opened it, and only the lead asks
+        return self._manager
 
     def _open(self, kept: list[Any], best: bool) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -131,7 +136,7 @@ class Checkpoints:
 
     def _read_latest(self, like: PyTree, read: list[PyTree]) -> int | None:
         broken = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        for step in sorted(self._opened.all_steps(), reverse=True):
             try:
                 read.append(self._read(step, like))
             except Exception as error:  # Orbax raises many kinds for a damaged file
@@ -140,7 +145,7 @@ class Checkpoints:
             for bad, reason in broken:
                 text = f"checkpoint {self.directory / str(bad)} cannot be read ({reason})"
                 warnings.warn(f"{text}; using {self.directory / str(step)}", stacklevel=4)
-                self._manager.delete(bad)
+                self._opened.delete(bad)
             return step
         if broken:
             step, reason = broken[0]
@@ -153,7 +158,7 @@ class Checkpoints:
             state=ocp.args.StandardRestore(jax.tree.map(wanted, like)),
             digest=ocp.args.JsonRestore(),
         )
-        restored = self._manager.restore(step, args=items)
+        restored = self._opened.restore(step, args=items)
         if digest(restored.state) != restored.digest["sha256"]:
             raise ValueError("its bytes are not those that were saved")
         return restored.state
@@ -194,4 +199,4 @@ def _shared(read: list[PyTree], like: PyTree) -> PyTree:
         host = np.frombuffer(whole[begin : begin + size], leaf.dtype).reshape(leaf.shape)
         out.append(placed(host, leaf.sharding))
         begin += size
-    return structure.unflatten(out)
+    return jax.tree.unflatten(structure, out)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -97,7 +97,9 @@ class RunLog:
         self._total_epochs = total_epochs
         self._quiet, self._every, self._clock = quiet, every_seconds, clock
         self._console = console or Console(stderr=True)
-        self._file = self._board = self._progress = None
+        self._file: TextIO | None = None
+        self._board: Any = None
+        self._progress: Progress | None = None
         self._shown: dict[str, Any] = {}
         self._started = self._last_line = clock()
 

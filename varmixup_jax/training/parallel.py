@@ -25,8 +25,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from varmixup_jax import checks
-from varmixup_jax.training.step import Run
-from varmixup_jax.types import Array, PyTree
+from varmixup_jax.training.step import Metrics, Run
+from varmixup_jax.types import Array, Key, PyTree, TrainState
 
 VIAS = ("jit", "pmap")
 AXIS = "data"
@@ -165,7 +165,9 @@ def _by_pmap(devices: Sequence[jax.Device]) -> Mapping:
             devices=devices,
         )
 
-        def call(state: PyTree, fixed: PyTree, order: Array, count: Array, key: Array):
+        def call(
+            state: TrainState, fixed: PyTree, order: Array, count: Array | np.int32, key: Key
+        ) -> tuple[TrainState, Metrics]:
             state, metrics = mapped(state, fixed, order, count, key)
             return state, first(metrics)
 
@@ -189,7 +191,7 @@ def _spread(mesh: Mesh, batch: np.ndarray) -> Array:
     return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
-def placed(value: Array, sharding: NamedSharding) -> Array:
+def placed(value: Array | np.ndarray, sharding: NamedSharding) -> Array:
     """A host or local array that all processes have, laid out over all; no data is exchanged."""
     if sharding.is_fully_addressable:
         return jax.device_put(value, sharding)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from varmixup_jax import checks
@@ -17,7 +18,7 @@ Metrics = dict[str, Array]
 Loss = Callable[[PyTree, PyTree, Key, PyTree, Array], tuple[Array, tuple[PyTree, Metrics]]]
 Step = Callable[[TrainState, PyTree, Array, Key], tuple[TrainState, Metrics]]
 # (state, fixed, order [S, B], count, key) -> (state, metrics [S])
-Run = Callable[[TrainState, PyTree, Array, Array, Key], tuple[TrainState, Metrics]]
+Run = Callable[[TrainState, PyTree, Array, Array | np.int32, Key], tuple[TrainState, Metrics]]
 
 
 def init_state(
@@ -105,7 +106,7 @@ def make_run(step: Step) -> Run:
     """
 
     def run(
-        state: TrainState, fixed: PyTree, order: Array, count: Array, key: Key
+        state: TrainState, fixed: PyTree, order: Array, count: Array | np.int32, key: Key
     ) -> tuple[TrainState, Metrics]:
         shapes = jax.eval_shape(step, state, fixed, order[0], key)[1]
         zeros = jax.tree.map(lambda s: jnp.zeros((order.shape[0],), s.dtype), shapes)

@@ -92,9 +92,10 @@ def draw_pairing(
     return partners, draw_lam(lam_key, batch, alpha, lam, held)
 
 
-def _need_vae(env: Env, what: str) -> None:
+def _vae(env: Env, what: str) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     if env.encode is None or env.decode is None:
         raise ValueError(f"env.encode, env.decode = None: {what} needs a VAE")
+    return env.encode, env.decode
 
 
 def _pixels_into(key: Key, env: Env, draw: Draw) -> Array:
@@ -109,12 +110,13 @@ def _pixels_out(key: Key, env: Env, draw: Draw, points: Array) -> Array:
 
 def _latents_into(key: Key, env: Env, draw: Draw) -> Array:
     del key
-    _need_vae(env, "the latent space")
-    return env.encode(draw.image) if draw.latent is None else draw.latent
+    encode, _ = _vae(env, "the latent space")
+    return encode(draw.image) if draw.latent is None else draw.latent
 
 
 def _latents_out(key: Key, env: Env, draw: Draw, points: Array) -> Array:
-    image = env.decode(points)
+    _, decode = _vae(env, "the latent space")
+    image = decode(points)
     # A cached latent belongs to the un-augmented example, so its decoding is augmented here; the
     # code of `draw.image` itself already is of the augmented view.
     return image if draw.latent is None else env.augment(key, image)
@@ -126,8 +128,8 @@ def _reconstructions_into(key: Key, env: Env, draw: Draw) -> Array:
 
 def _mixed_first_out(key: Key, env: Env, draw: Draw, points: Array) -> Array:
     del key, draw
-    _need_vae(env, "the reconstruction space")
-    return env.decode(env.encode(points))
+    encode, decode = _vae(env, "the reconstruction space")
+    return decode(encode(points))
 
 
 pixels = Space(_pixels_into, _pixels_out)

@@ -123,6 +123,7 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
             loss = loss + term.weight * jnp.mean(distance)
             if accuracy is None:
                 accuracy = jnp.mean(soft_accuracy(logits, label))
+        assert accuracy is not None  # there is a first term
         return RiskOutput(loss, stats, accuracy)
 
     return risk
