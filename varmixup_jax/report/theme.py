@@ -16,7 +16,7 @@ CSS = f"""
 * {{ box-sizing: border-box; }}
 html {{ scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }}
 body {{ margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 var(--font); }}
-header, main {{ max-width: 1240px; margin: 0 auto; padding: 0 20px; }}
+header, main {{ max-width: 1280px; margin: 0 auto; padding: 0 20px; }}
 header {{ padding-top: 36px; }}
 h1 {{ font-size: clamp(1.5rem, 1.1rem + 1.6vw, 2.1rem); line-height: 1.2; margin: 0 0 12px; }}
 h1.dataset {{ margin: 40px 0 0; padding-top: 20px; border-top: 3px solid var(--accent); }}
@@ -48,6 +48,9 @@ tbody tr > :first-child {{ font-weight: 600; background: var(--card); }}
 tbody tr:hover > * {{ background: var(--paper-tint); }}
 .numbers td {{ white-space: nowrap; }}
 .numbers b {{ color: var(--accent); }}
+.results {{ font-size: .8rem; }}
+.results th, .results td {{ padding: 7px; }}
+.results thead th {{ font-size: .74rem; min-width: 4.6em; }}
 .results th:nth-child(2), .results td:nth-child(2) {{ min-width: 0; color: var(--muted); }}
 th.paper, td.paper {{ color: var(--muted); background: var(--paper-tint); font-style: italic; }}
 .texts th, .texts td {{ text-align: left; }}
