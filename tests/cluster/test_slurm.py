@@ -21,10 +21,10 @@ from cli import results, steps_taken, summary, wait_for
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = (
     "--config=configs/digits.py:varmixup",
-    "--config.epochs=160",
+    "--config.epochs=100",
     "--config.model.width=4",
     "--config.data.limit=320",
-    "--config.eval.every_epochs=40",
+    "--config.eval.every_epochs=25",
     "--config.eval.corruptions=none",
     "--config.eval.attack_examples=0",
     "--config.eval.linearity_examples=0",
@@ -33,7 +33,7 @@ WORDS = (
     "--config.vae.latent_size=4",
     "--config.vae.blocks=0",
 )
-STEPS = 160 * 5 - 160 * 5 // 10  # 320 images less the validation split, 64 a step
+STEPS = 100 * 5 - 100 * 5 // 10  # 320 images less the validation split, 64 a step
 ONE_CPU_EACH = ("--gpus-per-node=0", "--cpus-per-task=1", "--time=10")
 
 
@@ -76,7 +76,7 @@ def wait_for_end(environment, number, log, seconds=200):
     """Waits until a job left the queue for good."""
     deadline = time.monotonic() + seconds
     while call(environment, "squeue", "-h", "--me", "--format=%i", f"--jobs={number}"):
-        assert time.monotonic() < deadline, log.read_text()
+        assert time.monotonic() < deadline, story(environment, number, log)
         time.sleep(0.5)
 
 
@@ -84,17 +84,22 @@ def state_of(environment, number):
     return call(environment, "squeue", "-h", "--states=all", "--format=%T", f"--jobs={number}")
 
 
-def start_again_soon(environment, number):
-    """Waits until a job is queued again, and shortens its wait."""
-    assert wait_for(lambda: state_of(environment, number) == "PENDING", seconds=60)
+def story(environment, number, log):
+    """What a failed test shows: the job's log, its state, and the end of the controller's log."""
+    state = Path(environment["SLURM_CONF"]).parent
+    shown = subprocess.run(
+        ["scontrol", "show", "job", number], env=environment, capture_output=True, text=True
+    )
+    ends = [path.read_text()[-6000:] for path in sorted(state.glob("*.log"))]
+    return "\n".join([log.read_text(), shown.stdout + shown.stderr, *ends])
 
-    def started():
-        # Asked again each time: SLURM sets the wait once more when the last step is cleaned up.
-        line = ("scontrol", "update", f"JobId={number}", "StartTime=now")
-        subprocess.run(line, env=environment, capture_output=True, timeout=60, check=False)
-        return state_of(environment, number) != "PENDING"
 
-    assert wait_for(started, seconds=60)
+def wait_for_start(environment, number, log, restart):
+    """Waits until a job that was queued again has started."""
+    started = f"start {restart}: "
+    assert wait_for(lambda: started in log.read_text(), seconds=100), story(
+        environment, number, log
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +108,7 @@ def straight(environment, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("slurm") / "straight"
     number, log = submit(environment, workdir)
     wait_for_end(environment, number, log)
-    assert (workdir / "summary.json").exists(), log.read_text()
+    assert (workdir / "summary.json").exists(), story(environment, number, log)
     return workdir, log
 
 
@@ -134,13 +139,13 @@ def test_an_interrupted_job_queues_again_and_ends_as_the_straight_one(
     """First SIGTERM to the tasks, as before the time limit; then a requeue, as by preemption."""
     workdir = tmp_path / "interrupted"
     number, log = submit(environment, workdir)
-    assert wait_for(lambda: steps_taken(workdir) >= STEPS // 5), log.read_text()
+    assert wait_for(lambda: steps_taken(workdir) >= STEPS // 5), story(environment, number, log)
     call(environment, "scancel", "--signal=TERM", number)
-    start_again_soon(environment, number)
+    wait_for_start(environment, number, log, 1)
     assert f"job {number}: state saved, queueing again" in log.read_text()
-    assert wait_for(lambda: steps_taken(workdir) >= STEPS // 2), log.read_text()
+    assert wait_for(lambda: steps_taken(workdir) >= STEPS // 2), story(environment, number, log)
     call(environment, "scontrol", "requeue", number)
-    start_again_soon(environment, number)
+    wait_for_start(environment, number, log, 2)
     wait_for_end(environment, number, log)
     text = log.read_text()
     assert [f"start {n}:" in text for n in range(4)] == [True, True, True, False], text
@@ -152,7 +157,7 @@ def test_an_interrupted_job_queues_again_and_ends_as_the_straight_one(
 def test_a_cancelled_job_does_not_come_back(environment, tmp_path):
     workdir = tmp_path / "cancelled"
     number, log = submit(environment, workdir, nodes=1)
-    assert wait_for(lambda: steps_taken(workdir) > 0), log.read_text()
+    assert wait_for(lambda: steps_taken(workdir) > 0), story(environment, number, log)
     call(environment, "scancel", number)
     wait_for_end(environment, number, log)
     assert state_of(environment, number) == "CANCELLED"
