@@ -17,3 +17,9 @@ jax.config.update("jax_debug_key_reuse", True)
 def key():
     """A fresh typed key."""
     return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Compiled programs and VAEs, shared by all tests that run the command line on digits."""
+    return tmp_path_factory.mktemp("cache")

@@ -86,6 +86,7 @@ WORDS = [
     ([f"--config={DIGITS}", "--config.epochs=None"], "config.epochs=None"),
     ([f"--config={DIGITS}", "--config.epochs=nan"], "config.epochs = nan"),
     ([f"--config={DIGITS}", "--config.epochs=inf"], "config.epochs = inf"),
+    ([f"--config={DIGITS}", "--config.epochs=0"], "config.epochs = 0.0: must be > 0"),
     ([f"--config={DIGITS}", "--config.epochs=-1"], "config.epochs = -1.0"),
     ([f"--config={DIGITS}", "--config.batch_size=1.5"], "config.batch_size=1.5"),
     ([f"--config={DIGITS}", "--config.batch_size=0"], "config.batch_size = 0"),
