@@ -1,10 +1,14 @@
-"""Text files that are always whole: temporary file, fsync, rename."""
+"""Files that are whole or refused: text written by temporary file, fsync and rename; npz files read."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+import numpy as np
+
+from varmixup_jax.checks import one_line
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -29,3 +33,17 @@ def replace_text(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of an npz file. Pickled objects in it are never read.
+
+    Raises:
+      ValueError: it is missing, damaged, no npz file, or needs pickle.
+    """
+    try:
+        # Opened here: np.load leaves a file open if it is not a whole archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except Exception as error:  # np.load documents no set of errors for damaged files
+        raise ValueError(f"{path}: not a readable npz file ({one_line(error)})") from None

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from varmixup_jax.whole_files import read_arrays
+
 _KEY = "cache_key"
 
 
@@ -73,13 +75,10 @@ def through_cache(
 
 def _read(entry: Path, key: str) -> dict[str, np.ndarray] | None:
     try:
-        # Opened here: np.load leaves a file open if it is not a whole archive.
-        with entry.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if str(archive[_KEY]) != key:
-                return None
-            return {name: archive[name] for name in archive.files if name != _KEY}
-    except Exception:  # np.load documents no set of errors for damaged files
+        arrays = read_arrays(entry)
+    except ValueError:
         return None
+    return arrays if str(arrays.pop(_KEY, "")) == key else None
 
 
 def _write(entry: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:

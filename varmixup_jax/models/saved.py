@@ -23,6 +23,7 @@ from varmixup_jax.models.forward import as_apply, as_vae
 from varmixup_jax.models.resnet import ResNet
 from varmixup_jax.models.vae import VAE
 from varmixup_jax.types import Array, PyTree
+from varmixup_jax.whole_files import read_arrays
 
 FILE = "model.npz"
 ABOUT = "about"  # the JSON text beside the arrays
@@ -94,14 +95,13 @@ def load_model(path: Path | str) -> Model:
         file /= FILE
     if not file.is_file():
         raise ValueError(f"{file}: no such file, must be the {FILE} of a run that was trained")
+    arrays = read_arrays(file)
     try:
-        # Opened here: np.load leaves a file open if it is not a whole archive.
-        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
-            about = json.loads(str(arrays[ABOUT]))
-            leaves = {name: jnp.asarray(arrays[name]) for name in arrays.files if name != ABOUT}
+        about = json.loads(str(arrays.pop(ABOUT)))
+        leaves = {name: jnp.asarray(array) for name, array in arrays.items()}
         classifier = _module(about["classifier"])
         vae = _module(about["vae"]) if about["vae"] else None
-    except Exception as error:  # np.load documents no set of errors for damaged files
+    except Exception as error:  # whatever a stranger wrote there
         raise ValueError(f"{file}: is no model file ({checks.one_line(error)})") from None
     trees = unflatten_dict(leaves, sep="/")
     params, stats = trees.get("params", {}), trees.get("stats", {})

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from varmixup_jax.checks import one_line
 from varmixup_jax.report.names import CORRUPTIONS, SEVERITIES, method_rank
 from varmixup_jax.report.reading import check_optional, field, json_lines, json_object
+from varmixup_jax.whole_files import read_arrays
 
 STATUSES = ("done", "failed", "running")
 OPTIONAL = {
@@ -95,14 +95,7 @@ class Run:
           ValueError: the file cannot be read without pickle, or is no npz file.
         """
         path = self.path / "artifacts.npz"
-        if not path.exists():
-            return {}
-        try:
-            # Opened here: np.load leaves a file open if it is not a whole archive.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return {name: np.asarray(arrays[name]) for name in arrays.files}
-        except Exception as error:  # np.load documents no set of errors for damaged files
-            raise ValueError(f"{path}: not a readable npz file ({one_line(error)})") from None
+        return read_arrays(path) if path.exists() else {}
 
 
 def read_runs(places: Iterable[Path | str]) -> list[Run]:
