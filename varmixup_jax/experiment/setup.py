@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from varmixup_jax import corruptions
 from varmixup_jax.config import selected_methods
 from varmixup_jax.data import Dataset, crop_and_flip, load
-from varmixup_jax.data.cifar_c import KINDS, Published, open_published
+from varmixup_jax.data.corrupted import KINDS, open_published
+from varmixup_jax.data.published import Published
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.models import build_classifier, build_vae
 from varmixup_jax.models.forward import as_apply

@@ -1,22 +1,16 @@
-"""The maker's directory and the readers of the published layouts."""
+"""CIFAR-C as distributed, by the maker's directory, and as TFDS prepares it."""
 
 import hashlib
 import io
-import json
-import re
-import tarfile
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from varmixup_jax import corruptions
-from varmixup_jax.corruptions import __main__ as command
 from varmixup_jax.corruptions import published
 from varmixup_jax.corruptions.make import make
-from varmixup_jax.data import cifar_c
+from varmixup_jax.data.corrupted import open_published
 
 NAMES = ("contrast", "pixelate")
 N = 7
@@ -33,27 +27,9 @@ def made(tmp_path_factory, arrays):
     return make(tmp_path_factory.mktemp("c"), *arrays, NAMES, batch_size=3, seed=1)
 
 
-def test_make_writes_what_corrupt_gives_in_severity_order(made, arrays):
-    images, labels = arrays
-    floats = jnp.asarray(images, jnp.float32) / 255
-    for name in NAMES:
-        stored = np.load(made / f"{name}.npy")
-        assert stored.dtype == np.uint8
-        assert stored.shape == (5 * N, 8, 8, 3)
-        for severity in corruptions.SEVERITIES:
-            want = corruptions.corrupt(name, jax.random.key(0), floats, severity)
-            rows = stored[(severity - 1) * N : severity * N]
-            np.testing.assert_array_equal(rows, np.round(np.asarray(want) * 255))
-    np.testing.assert_array_equal(np.load(made / "labels.npy"), np.tile(labels, 5))
-    facts = json.loads((made / "corruptions.json").read_text())
-    assert facts["frost"] == "procedural"
-    assert facts["seed"] == 1
-    assert not list(made.glob("*.part"))
-
-
 def test_published_directory_streams_in_order(made, arrays):
     labels = arrays[1]
-    opened = cifar_c.open_published(made, "cifar10", NAMES)
+    opened = open_published(made, "cifar10", NAMES)
     assert (opened.count, opened.names) == (N, NAMES)
     batches = list(opened.batches("contrast", 4, 3))
     assert [len(rows) for rows, _ in batches] == [3, 3, 1]
@@ -62,44 +38,6 @@ def test_published_directory_streams_in_order(made, arrays):
     np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), labels)
     assert batches[0][0].dtype == np.uint8
     assert batches[0][1].dtype == np.int32
-
-
-def test_command_makes_a_directory_from_npz_and_from_a_folder(tmp_path, arrays, capsys):
-    images, labels = arrays
-    np.savez(tmp_path / "set.npz", x_test=images, y_test=labels[:, None])
-    arguments = ["make", "--names", "contrast", "--batch_size", "3"]
-    out = tmp_path / "a"
-    assert command.main([*arguments, "--out", str(out), "--images", str(tmp_path / "set.npz")]) == 0
-    assert "contrast.npy" in capsys.readouterr().out
-    for index, picture in enumerate(images):
-        folder = tmp_path / "folder" / f"class{labels[index]}"
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(folder / f"{index}.png")
-    other = tmp_path / "b"
-    assert (
-        command.main([*arguments, "--out", str(other), "--images", str(tmp_path / "folder")]) == 0
-    )
-    order = np.argsort(labels, kind="stable")
-    first, second = (np.load(path / "contrast.npy").reshape(5, N, -1) for path in (out, other))
-    np.testing.assert_array_equal(first[:, order], second)
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({}, r"--images = .*: must be a .npz or .npy file, or a folder"),
-        ({"set.npz": {"pictures": np.zeros(3)}}, r"has fields pictures, must have images under"),
-        ({"set.npz": {"x": np.zeros((2, 8, 8, 3)), "y": np.zeros(2)}}, "dtype is float64"),
-    ],
-)
-def test_command_refuses_in_one_line(tmp_path, files, message, capsys):
-    for name, fields in files.items():
-        np.savez(tmp_path / name, **fields)
-    arguments = ["make", "--out", str(tmp_path / "o"), "--images", str(tmp_path / "set.npz")]
-    assert command.main(arguments) == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1
-    assert re.search(message, error), error
 
 
 def damaged(tmp_path, made, change):
@@ -131,18 +69,18 @@ def damaged(tmp_path, made, change):
 )
 def test_a_damaged_directory_is_refused_before_anything_is_read(tmp_path, made, change, message):
     with pytest.raises(ValueError, match=message):
-        cifar_c.open_published(damaged(tmp_path, made, change), "cifar10", NAMES)
+        open_published(damaged(tmp_path, made, change), "cifar10", NAMES)
 
 
 def test_md5_names_file_found_and_expected(made, monkeypatch):
     with pytest.raises(ValueError, match=r"labels.npy: found md5 \w{32}, expected c439b113"):
-        cifar_c.open_published(made, "cifar10", NAMES, md5=True)
+        open_published(made, "cifar10", NAMES, md5=True)
     sums = {
         name: hashlib.md5((made / f"{name}.npy").read_bytes()).hexdigest()
         for name in (*NAMES, "labels")
     }
     monkeypatch.setitem(published.MD5, "cifar10", sums)
-    assert cifar_c.open_published(made, "cifar10", NAMES, md5=True).count == N
+    assert open_published(made, "cifar10", NAMES, md5=True).count == N
 
 
 def test_the_md5_table_covers_every_corruption():
@@ -161,72 +99,19 @@ def test_the_md5_table_covers_every_corruption():
 )
 def test_open_refusals(made, arguments, message):
     with pytest.raises(ValueError, match=message):
-        cifar_c.open_published(**({"path": made, "kind": "cifar10", "names": NAMES} | arguments))
+        open_published(**({"path": made, "kind": "cifar10", "names": NAMES} | arguments))
 
 
 def test_batches_refuse_an_unknown_corruption(made):
-    opened = cifar_c.open_published(made, "cifar10", NAMES)
+    opened = open_published(made, "cifar10", NAMES)
     with pytest.raises(ValueError, match="name = 'fog': must be one of contrast, pixelate"):
         next(opened.batches("fog", 1, 2))
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    """Two corruptions, five severities, two classes of two JPEGs, one of them grey."""
-    root = tmp_path / "Tiny-ImageNet-C"
-    for name in NAMES:
-        for severity in corruptions.SEVERITIES:
-            for label, wnid in enumerate(("n01", "n02")):
-                folder = root / name / str(severity) / wnid
-                folder.mkdir(parents=True)
-                for index in range(2):
-                    level = 100 * label + 10 * severity + index
-                    mode = "L" if index else "RGB"
-                    picture = Image.new(mode, (64, 64), level if index else (level,) * 3)
-                    picture.save(folder / f"test_{index}.JPEG", quality=100)
-    return root
-
-
-def archive(root):
-    path = root.parent / "set.tar"
-    with tarfile.open(path, "w") as tar:
-        tar.add(root, arcname=root.name)
-    return path
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_tiny_imagenet_c_from_folder_and_tar(tiny, packed):
-    path = archive(tiny) if packed else tiny.parent
-    opened = cifar_c.open_published(path, "tiny_imagenet", NAMES)
-    assert opened.count == 4
-    (images, labels), (rest, _) = opened.batches("pixelate", 3, 3)
-    assert images.shape == (3, 64, 64, 3)
-    np.testing.assert_array_equal(labels, [0, 0, 1])
-    np.testing.assert_allclose(images[:, 0, 0, 0].astype(int), [30, 31, 130], atol=1)
-    np.testing.assert_allclose(rest[0, 0, 0].astype(int), [131] * 3, atol=1)
-
-
-def test_tiny_imagenet_c_with_a_class_missing_is_refused(tiny):
-    folder = tiny / "contrast" / "4" / "n02"
-    for file in folder.iterdir():
-        file.unlink()
-    with pytest.raises(ValueError, match=r"contrast/4: found images of 1 classes, expected 2"):
-        cifar_c.open_published(tiny, "tiny_imagenet", NAMES)
-
-
-def test_tiny_imagenet_c_archives_are_checked(tiny):
-    with pytest.raises(ValueError, match=r"set.tar: found md5 .* expected f9c9a9db\w+ or 0db0588d"):
-        cifar_c.open_published(archive(tiny), "tiny_imagenet", NAMES, md5=True)
-    broken = tiny.parent / "broken.tar"
-    broken.write_bytes(b"not a tar" * 100)
-    with pytest.raises(ValueError, match=r"broken.tar: found .*, expected an uncompressed tar"):
-        cifar_c.open_published(broken, "tiny_imagenet", NAMES)
 
 
 def test_tfds_unprepared_configuration_is_named(tmp_path):
     (tmp_path / "cifar10_corrupted" / "contrast_1").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"tfds build cifar10_corrupted/frosted_glass_blur_1"):
-        cifar_c.open_published(tmp_path, "cifar10", ("glass_blur",))
+        open_published(tmp_path, "cifar10", ("glass_blur",))
 
 
 def test_tfds_prepared_sets_are_read(tmp_path, arrays):
@@ -246,7 +131,7 @@ def test_tfds_prepared_sets_are_read(tmp_path, arrays):
             for image, label in zip(images, labels, strict=True)
         ]
         write_tfds(tfds, folder, f"elastic_{severity}", features, rows)
-    opened = cifar_c.open_published(tmp_path, "cifar10", ("elastic_transform",))
+    opened = open_published(tmp_path, "cifar10", ("elastic_transform",))
     assert opened.count == N
     (first, classes), _ = opened.batches("elastic_transform", 2, 4)
     np.testing.assert_array_equal(first, images[:4] // 2)

@@ -1,0 +1,70 @@
+"""The maker's directory: what it holds, and what its command refuses."""
+
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from test_data_cifar_c import NAMES, N, arrays, made  # noqa: F401
+
+from varmixup_jax import corruptions
+from varmixup_jax.corruptions import __main__ as command
+
+
+def test_make_writes_what_corrupt_gives_in_severity_order(made, arrays):  # noqa: F811
+    images, labels = arrays
+    floats = jnp.asarray(images, jnp.float32) / 255
+    for name in NAMES:
+        stored = np.load(made / f"{name}.npy")
+        assert stored.dtype == np.uint8
+        assert stored.shape == (5 * N, 8, 8, 3)
+        for severity in corruptions.SEVERITIES:
+            want = corruptions.corrupt(name, jax.random.key(0), floats, severity)
+            rows = stored[(severity - 1) * N : severity * N]
+            np.testing.assert_array_equal(rows, np.round(np.asarray(want) * 255))
+    np.testing.assert_array_equal(np.load(made / "labels.npy"), np.tile(labels, 5))
+    facts = json.loads((made / "corruptions.json").read_text())
+    assert facts["frost"] == "procedural"
+    assert facts["seed"] == 1
+    assert not list(made.glob("*.part"))
+
+
+def test_command_makes_a_directory_from_npz_and_from_a_folder(tmp_path, arrays, capsys):  # noqa: F811
+    images, labels = arrays
+    np.savez(tmp_path / "set.npz", x_test=images, y_test=labels[:, None])
+    arguments = ["make", "--names", "contrast", "--batch_size", "3"]
+    out = tmp_path / "a"
+    assert command.main([*arguments, "--out", str(out), "--images", str(tmp_path / "set.npz")]) == 0
+    assert "contrast.npy" in capsys.readouterr().out
+    for index, picture in enumerate(images):
+        folder = tmp_path / "folder" / f"class{labels[index]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{index}.png")
+    other = tmp_path / "b"
+    assert (
+        command.main([*arguments, "--out", str(other), "--images", str(tmp_path / "folder")]) == 0
+    )
+    order = np.argsort(labels, kind="stable")
+    first, second = (np.load(path / "contrast.npy").reshape(5, N, -1) for path in (out, other))
+    np.testing.assert_array_equal(first[:, order], second)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"--images = .*: must be a .npz or .npy file, or a folder"),
+        ({"set.npz": {"pictures": np.zeros(3)}}, r"has fields pictures, must have images under"),
+        ({"set.npz": {"x": np.zeros((2, 8, 8, 3)), "y": np.zeros(2)}}, "dtype is float64"),
+    ],
+)
+def test_command_refuses_in_one_line(tmp_path, files, message, capsys):
+    for name, fields in files.items():
+        np.savez(tmp_path / name, **fields)
+    arguments = ["make", "--out", str(tmp_path / "o"), "--images", str(tmp_path / "set.npz")]
+    assert command.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert re.search(message, error), error

@@ -1,0 +1,65 @@
+"""Tiny-ImageNet-C as distributed, in folders and in a tar."""
+
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from varmixup_jax import corruptions
+from varmixup_jax.data.corrupted import open_published
+
+NAMES = ("contrast", "pixelate")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Two corruptions, five severities, two classes of two JPEGs, one of them grey."""
+    root = tmp_path / "Tiny-ImageNet-C"
+    for name in NAMES:
+        for severity in corruptions.SEVERITIES:
+            for label, wnid in enumerate(("n01", "n02")):
+                folder = root / name / str(severity) / wnid
+                folder.mkdir(parents=True)
+                for index in range(2):
+                    level = 100 * label + 10 * severity + index
+                    mode = "L" if index else "RGB"
+                    picture = Image.new(mode, (64, 64), level if index else (level,) * 3)
+                    picture.save(folder / f"test_{index}.JPEG", quality=100)
+    return root
+
+
+def archive(root):
+    path = root.parent / "set.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(root, arcname=root.name)
+    return path
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_tiny_imagenet_c_from_folder_and_tar(tiny, packed):
+    path = archive(tiny) if packed else tiny.parent
+    opened = open_published(path, "tiny_imagenet", NAMES)
+    assert opened.count == 4
+    (images, labels), (rest, _) = opened.batches("pixelate", 3, 3)
+    assert images.shape == (3, 64, 64, 3)
+    np.testing.assert_array_equal(labels, [0, 0, 1])
+    np.testing.assert_allclose(images[:, 0, 0, 0].astype(int), [30, 31, 130], atol=1)
+    np.testing.assert_allclose(rest[0, 0, 0].astype(int), [131] * 3, atol=1)
+
+
+def test_tiny_imagenet_c_with_a_class_missing_is_refused(tiny):
+    folder = tiny / "contrast" / "4" / "n02"
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match=r"contrast/4: found images of 1 classes, expected 2"):
+        open_published(tiny, "tiny_imagenet", NAMES)
+
+
+def test_tiny_imagenet_c_archives_are_checked(tiny):
+    with pytest.raises(ValueError, match=r"set.tar: found md5 .* expected f9c9a9db\w+ or 0db0588d"):
+        open_published(archive(tiny), "tiny_imagenet", NAMES, md5=True)
+    broken = tiny.parent / "broken.tar"
+    broken.write_bytes(b"not a tar" * 100)
+    with pytest.raises(ValueError, match=r"broken.tar: found .*, expected an uncompressed tar"):
+        open_published(broken, "tiny_imagenet", NAMES)

@@ -1,0 +1,50 @@
+"""A published corruption set, opened: checked as a whole, read batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from varmixup_jax import checks, corruptions
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class Published(NamedTuple):
+    """A published set, checked and ready to stream.
+
+    Attributes:
+      where: the directory or archive, for messages and result rows.
+      names: the corruptions it holds, all of those asked for.
+      count: images per corruption and severity.
+      classes: one more than the largest label.
+      read: `(name, severity, start, stop) -> (uint8 [n, H, W, 3], int32 [n])`.
+    """
+
+    where: str
+    names: tuple[str, ...]
+    count: int  # type: ignore[assignment]
+    classes: int
+    read: Callable[[str, int, int, int], Batch]
+
+    def batches(self, name: str, severity: int, batch_size: int) -> Iterator[Batch]:
+        """Images and labels of one corruption at one severity, in order; the last may be short.
+
+        Args:
+          name: one of `names`.
+          severity: 1 to 5.
+          batch_size: images at a time.
+
+        Yields:
+          uint8 `[n, H, W, 3]` and int32 `[n]`.
+
+        Raises:
+          ValueError: unknown name, severity or batch size.
+        """
+        checks.one_of(self.names, name=name)
+        checks.one_of(corruptions.SEVERITIES, severity=severity)
+        checks.whole(1, batch_size=batch_size)
+        for start in range(0, self.count, batch_size):
+            yield self.read(name, severity, start, min(start + batch_size, self.count))

@@ -1,0 +1,102 @@
+"""Tiny-ImageNet-C: a JPEG file an image, in folders or in the tar of them."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from varmixup_jax import corruptions
+from varmixup_jax.checks import reason
+from varmixup_jax.corruptions.published import MD5, check_md5
+from varmixup_jax.data.images import decode_image
+from varmixup_jax.data.published import Batch, Published
+
+SEVERITY_FOLDERS = tuple(map(str, corruptions.SEVERITIES))
+
+
+class Member(NamedTuple):
+    """Where an encoded image lies: a file, or a part of an archive."""
+
+    file: Path
+    offset: int = 0
+    size: int = -1
+
+
+def open_folders(root: Path, names: Sequence[str], md5: bool) -> Published:
+    """`<corruption>/<severity>/<wnid>/*.JPEG` in a directory or in an archive of it."""
+    if root.is_file():
+        if md5:
+            check_md5(root, "tiny_imagenet", *MD5["tiny_imagenet"])
+        found = _tar_members(root)
+    else:
+        found = _folder_members(root, names)
+    files: dict[tuple[str, int], list[tuple[str, str, Member]]] = {}
+    for (name, folder, wnid, file), member in found.items():
+        if folder in SEVERITY_FOLDERS:
+            files.setdefault((name, int(folder)), []).append((wnid, file, member))
+    wnids = sorted({wnid for entries in files.values() for wnid, _, _ in entries})
+    counts = set()
+    for name in names:
+        for severity in corruptions.SEVERITIES:
+            entries = files.get((name, severity), [])
+            classes = {wnid for wnid, _, _ in entries}
+            if len(classes) != len(wnids) or not entries:
+                raise ValueError(
+                    f"{root / name / str(severity)}: found images of {len(classes)} classes, "
+                    f"expected {len(wnids) or 'some'} as in the rest of the set"
+                )
+            entries.sort(key=lambda entry: entry[:2])
+            counts.add(len(entries))
+    if len(counts) != 1:
+        raise ValueError(
+            f"{root}: found {min(counts)} to {max(counts)} images per corruption and severity, "
+            "expected one number for all"
+        )
+    label = {wnid: index for index, wnid in enumerate(wnids)}
+
+    def read(name: str, severity: int, start: int, stop: int) -> Batch:
+        entries = files[name, severity][start:stop]
+        images = [_decoded(member, "/".join((wnid, file))) for wnid, file, member in entries]
+        shapes = sorted({image.shape for image in images})
+        if len(shapes) > 1:
+            raise ValueError(f"{root / name}: found images of shapes {shapes}, expected one")
+        return np.stack(images), np.array([label[wnid] for wnid, *_ in entries], np.int32)
+
+    return Published(str(root), tuple(names), counts.pop(), len(wnids), read)
+
+
+def _folder_members(root: Path, names: Sequence[str]) -> dict[tuple[str, ...], Member]:
+    inner = root / "Tiny-ImageNet-C"
+    base = inner if inner.is_dir() else root
+    return {
+        file.relative_to(base).parts: Member(file)
+        for name in names
+        for file in (base / name).glob("*/*/*.JPEG")
+    }
+
+
+def _tar_members(archive: Path) -> dict[tuple[str, ...], Member]:
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            return {
+                tuple(entry.name.split("/")[-4:]): Member(archive, entry.offset_data, entry.size)
+                for entry in tar
+                if entry.isfile() and entry.name.endswith(".JPEG") and entry.name.count("/") >= 3
+            }
+    except Exception as error:  # tarfile documents no set of errors for damaged files
+        text = f"found {reason(error)}, expected an uncompressed tar"
+        raise ValueError(f"{archive}: {text}") from error
+
+
+def _decoded(member: Member, image: str) -> np.ndarray:
+    try:
+        with member.file.open("rb") as stream:
+            stream.seek(member.offset)
+            return decode_image(stream.read(member.size), channels=3)
+    except OSError as error:
+        text = f"found a damaged image {image} ({reason(error)}), expected a JPEG"
+        raise ValueError(f"{member.file}: {text}") from error
