@@ -20,22 +20,22 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks import cases, flops
+from benchmarks.report import Report, arguments
 from benchmarks.settings import NETS, Net
-from benchmarks.timing import Report, Row, alternate, arguments, compared, figures
+from benchmarks.steps import Training
+from benchmarks.timing import Row, alternate, compared, figures
 from varmixup_jax import corruptions
 from varmixup_jax.evaluation.suite import evaluate
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.evaluation.views import computed_views
-from varmixup_jax.training.step import make_run
 
 EPOCH = 50_000  # training images of CIFAR-10
 
@@ -75,46 +75,6 @@ REAL = Sizes(
     tuple(corruptions.SEVERITIES),
 )
 SMALL = Sizes(NETS["toy"], (16,), 16, (1, 2), ((4, 1, 8),), 16, 8, ("brightness",), (1, 5))
-
-
-class Training:
-    """Steps of one method that can be run in any number, in one program or one by one.
-
-    `make_run` takes the number of steps as an argument, so one compilation serves all of them.
-    """
-
-    def __init__(self, case: cases.Case, method: str, batch: int, most: int) -> None:
-        self.batch = batch
-        step, state, fixed = cases.step_parts(case, method)
-        self._step = jax.jit(step, donate_argnums=0)
-        self._run = jax.jit(make_run(step), donate_argnums=0)
-        self._held, self._fixed = [state], jax.device_put(fixed)
-        self._order = jax.device_put(cases.batches(case, batch, most))
-        self._key = jax.random.key(0)
-
-    def looped(self, steps: int, calls: int = 1) -> Callable[[], None]:
-        """`calls` programs of `steps` steps, dispatched without waiting in between."""
-
-        def call() -> None:
-            for _ in range(calls):
-                self._held[0], seen = self._run(
-                    self._held[0], self._fixed, self._order, np.int32(steps), self._key
-                )
-            jax.block_until_ready((self._held[0], seen))
-
-        return call
-
-    def dispatched(self, steps: int) -> Callable[[], None]:
-        """`steps` separate programs of one step, dispatched without waiting in between."""
-
-        def call() -> None:
-            for i in range(steps):
-                self._held[0], seen = self._step(
-                    self._held[0], self._fixed, self._order[i], self._key
-                )
-            jax.block_until_ready((self._held[0], seen))
-
-        return call
 
 
 def throughput(sizes: Sizes, clock: dict) -> Iterator[Row]:

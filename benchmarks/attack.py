@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import cases
+from benchmarks.report import Report, arguments
 from benchmarks.settings import EPS, NETS, PGD_STEP
-from benchmarks.timing import Report, Row, alternate, arguments, compared
+from benchmarks.timing import Row, alternate, compared
 from varmixup_jax.losses import cross_entropy
 from varmixup_jax.vicinal.attacks import linf, pgd
 

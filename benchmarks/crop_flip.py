@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.timing import Report, Row, alternate, arguments, compared
+from benchmarks.report import Report, arguments
+from benchmarks.timing import Row, alternate, compared
 from varmixup_jax.data import crop_and_flip
 
 PAD = 4

@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from benchmarks import cases
+from benchmarks.report import Report, arguments
 from benchmarks.settings import NETS
-from benchmarks.timing import Report, Row, alternate, arguments, compared
+from benchmarks.timing import Row, alternate, compared
 from varmixup_jax.training.step import make_run
 
 

@@ -16,8 +16,9 @@ import jax
 
 from benchmarks import cases
 from benchmarks.child import run_child
+from benchmarks.report import Report, arguments
 from benchmarks.settings import EPS, NETS, PGD_STEP
-from benchmarks.timing import Report, Row, arguments, figures
+from benchmarks.timing import Row, figures
 from varmixup_jax.losses import cross_entropy
 from varmixup_jax.vicinal.attacks import linf, pgd
 

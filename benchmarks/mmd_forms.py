@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.timing import Report, Row, alternate, arguments, compared
+from benchmarks.report import Report, arguments
+from benchmarks.timing import Row, alternate, compared
 from varmixup_jax.mmd import make_kernel, mmd_squared
 
 ARRAYS = 8  # of the size [B, B, d] that autograd holds at its peak, measured

@@ -17,8 +17,9 @@ import jax
 import numpy as np
 
 from benchmarks import cases
+from benchmarks.report import Report, arguments
 from benchmarks.settings import NETS, Net
-from benchmarks.timing import Report, Row, alternate, arguments, compared, figures
+from benchmarks.timing import Row, alternate, compared, figures
 from varmixup_jax.training.parallel import distribute
 from varmixup_jax.training.step import make_run
 from varmixup_jax.vicinal.methods import METHODS

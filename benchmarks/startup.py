@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Iterator
 
 from benchmarks.child import run_child
-from benchmarks.timing import Report, Row, arguments, compared, figures
+from benchmarks.report import Report, arguments
+from benchmarks.timing import Row, compared, figures
 
 COLD, CACHED, TORCH = "ours, cold", "ours, cached", "torch"
 

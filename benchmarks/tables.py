@@ -14,7 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import HEADER, Row, describe, line
+from benchmarks.report import HEADER, describe, line
+from benchmarks.timing import Row
 
 MARKED = re.compile(r"<!-- table:(?P<name>\w+) -->\n(?P<body>.*?)<!-- end -->", re.DOTALL)
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks import cases
+from benchmarks.report import Report, arguments
 from benchmarks.settings import ATTACKS, NETS, Net
-from benchmarks.timing import Report, Row, alternate, arguments, compared
+from benchmarks.timing import Row, alternate, compared
 from varmixup_jax.vicinal.methods import METHODS, paper_methods
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import jax
 
 from benchmarks import cases
+from benchmarks.report import Report, arguments
 from benchmarks.settings import NETS
-from benchmarks.timing import Report, Row, alternate, arguments, compared
+from benchmarks.timing import Row, alternate, compared
 
 
 def measure(case: cases.Case, batch: int, *, repeats: int, seconds: float) -> Iterator[Row]:

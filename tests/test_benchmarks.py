@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import all as every  # noqa: E402
 from benchmarks import cases, flops, loop, memory, mmd_forms, scaling, tables, timing  # noqa: E402
+from benchmarks.report import Report, arguments  # noqa: E402
 from benchmarks.settings import NETS  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")  # PyTorch has deprecation warnings of its own
@@ -72,8 +73,8 @@ def test_variants_take_turns_and_the_ratio_is_of_the_medians(monkeypatch):
 
 
 def test_a_failing_piece_leaves_its_error_and_the_next_one_runs(tmp_path, capsys):
-    args = timing.arguments("x").parse_args(["--out", str(tmp_path / "x.json")])
-    report = timing.Report("x", args, ["--out", "y", "--small"])
+    args = arguments("x").parse_args(["--out", str(tmp_path / "x.json")])
+    report = Report("x", args, ["--out", "y", "--small"])
 
     def fails():
         yield timing.figures("good", ("a", 3.0), ("b", 2.0), "s")
@@ -90,8 +91,8 @@ def test_a_failing_piece_leaves_its_error_and_the_next_one_runs(tmp_path, capsys
 
 
 def test_tables_are_written_between_their_markers(tmp_path):
-    args = timing.arguments("x").parse_args(["--out", str(tmp_path / "one.json")])
-    report = timing.Report("one", args, [])
+    args = arguments("x").parse_args(["--out", str(tmp_path / "one.json")])
+    report = Report("one", args, [])
     report.piece("p", lambda: [timing.figures("work", ("a", 1.0), ("b", 2.0), "s", goal=0.6)])
     page = tmp_path / "page.md"
     empty = "text\n<!-- table:one -->\nold\n<!-- end -->\n<!-- table:two -->\nkept\n<!-- end -->\n"
