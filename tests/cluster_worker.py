@@ -204,6 +204,11 @@ def lost(directory, mine):
     _stricken(directory, mine, signal.SIGSTOP)
 
 
+def speechless(directory, mine):
+    """As `lost`, the lead."""
+    _stricken(directory, mine, signal.SIGSTOP, victim=0)
+
+
 def resumed(directory, mine):
     """The run that was killed, to its end."""
     state, results, log = trained(linear, linear_logits, "jit", directory / "linear")
@@ -217,7 +222,7 @@ def main():
     jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    within = HEARTBEAT if scenario in ("killed", "leaderless", "lost") else PATIENT
+    within = HEARTBEAT if scenario in ("killed", "leaderless", "lost", "speechless") else PATIENT
     cluster.initialize(coordinator, int(processes), int(process), timeout_s=60, heartbeat_s=within)
     try:
         globals()[scenario](Path(directory), int(process))

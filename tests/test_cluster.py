@@ -213,6 +213,13 @@ def test_a_silent_process_is_named(tmp_path):
     assert seconds < 3 * worker.HEARTBEAT
 
 
+def test_a_silent_lead_is_named(tmp_path):
+    _, (code, text) = launch("speechless", tmp_path, awaited=(1,))
+    seconds = time.time() - (tmp_path / "struck").stat().st_mtime
+    check_named(code, text, 0, UNANSWERED)
+    assert seconds < 3 * worker.HEARTBEAT
+
+
 def test_one_process_needs_no_others(monkeypatch):
     for name in list(os.environ):
         if name.startswith(("SLURM_", "OMPI_", "KUBERNETES_", "JAX_COORDINATOR")):

@@ -63,6 +63,15 @@ def test_who_does_not_answer_is_named(answer, lead, words, call, capfd):
     assert capfd.readouterr().err == f"error: {words}; the same command resumes\n"
 
 
+def test_a_lead_that_falls_silent_is_named(call, capfd):
+    go = threading.Event()
+    _, ended, codes = call(lambda *_: go.wait(10), lead=False)
+    assert ended.wait(10 * WITHIN)
+    go.set()
+    assert codes == [LOST]
+    assert "process 0 of 4 was lost (no answer within 0.4 s)" in capfd.readouterr().err
+
+
 def test_every_call_has_a_name_of_its_own_and_a_bounded_wait(call):
     names, waits, enough = [], [], threading.Event()
 

@@ -46,10 +46,12 @@ class RollCall:
     ):
         self._answer, self._lead, self._reachable = answer, lead, reachable
         self._processes, self._within_s = processes, within_s
-        self._answered = 0
+        self._answered, self._heard = 0, time.monotonic()
         self._closing, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._watch, name="roll call", daemon=True)
         self._thread.start()
+        if not lead:
+            threading.Thread(target=self._listen, name="roll call, listening", daemon=True).start()
 
     def close(self) -> None:
         """From here on an answer that does not come is nobody's loss: this process is ending.
@@ -90,6 +92,13 @@ class RollCall:
                     self._end("0", GONE)
                 return
             self._answered += 1
+            self._heard = time.monotonic()
+
+    def _listen(self) -> None:
+        # Where the lead falls silent and its connections stay open, an answer may never end.
+        while self._thread.is_alive() and not self._over.wait(self._within_s / 8):
+            if time.monotonic() - self._heard > self._within_s:
+                return self._end("0", f"no answer within {self._within_s:g} s")
 
     def _end(self, who: str, why: str) -> None:
         if self._closing.wait(GRACE_S):
