@@ -14,11 +14,11 @@ from varmixup_jax import cluster, report
 from varmixup_jax.config import selected_methods
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.classifier import train_and_evaluate
+from varmixup_jax.experiment.closing import closing_table
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.setup import chosen_devices, prepare
 from varmixup_jax.experiment.vae import TrainedVAE, obtain
 from varmixup_jax.report.rows import flatten
-from varmixup_jax.training.logs import closing_table
 from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.validation import check_fields, validate
 from varmixup_jax.vicinal.methods import METHODS

@@ -7,32 +7,20 @@ must be host numbers by the time they arrive: the training loop decides when to 
 from __future__ import annotations
 
 import json
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from varmixup_jax import checks
-from varmixup_jax.training.json_files import plain, write_json
+from varmixup_jax.training.json_files import plain
 from varmixup_jax.whole_files import replace_text
 
-try:
-    from tensorboardX import SummaryWriter
-except ImportError:  # the extra `varmixup_jax[tensorboard]` is not installed
-    SummaryWriter = None
-
-__all__ = ["METRICS_FILE", "RunLog", "closing_table", "write_json"]
-
 METRICS_FILE = "metrics.jsonl"
-# Never part of a mean over corruptions (they are held out of the 15 of the benchmark).
-EXTRA_CORRUPTIONS = frozenset({"speckle_noise", "gaussian_blur", "spatter", "saturate"})
-BENCHMARK_CONDITIONS = 15 * 5
 # What the terminal shows of a line, in this order: key of the metrics, its label, its format.
 SHOWN = (
     ("loss", "loss", "{:.4f}"),
@@ -109,10 +97,7 @@ class RunLog:
             path = self._directory / METRICS_FILE
             _keep_until(path, self._resume_step)
             self._file = path.open("a", encoding="utf-8")
-            if SummaryWriter is not None:
-                self._board = SummaryWriter(
-                    str(self._directory / "tensorboard"), purge_step=self._resume_step
-                )
+            self._board = _tensorboard(self._directory / "tensorboard", self._resume_step)
         if not self._quiet and self._console.is_terminal:
             self._progress = Progress(
                 BarColumn(bar_width=16),
@@ -164,11 +149,6 @@ class RunLog:
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def closing_table(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Prints `closing_table(rows)` (nothing in quiet mode)."""
-        if not self._quiet:
-            self._console.print(closing_table(rows, title=self._method))
-
     def _show(self, step: int, numbers: Mapping[str, float]) -> None:
         self._shown.update(numbers)
         line = self._line(step)
@@ -196,35 +176,6 @@ class RunLog:
         return "  ".join(parts)
 
 
-def closing_table(rows: Iterable[Mapping[str, Any]], title: str = "") -> Table:
-    """A `rich` table of a run's results: per measure the clean value and the corrupted mean.
-
-    The mean is over the 15 corruptions × 5 severities and is left out unless all 75 are there; the
-    four extra corruptions never enter it.
-
-    Args:
-      rows: rows of `results.jsonl`: dicts with corruption, severity, metric and value.
-      title: printed above the table.
-    """
-    clean: dict[str, float] = {}
-    corrupted: dict[str, dict[tuple[str, int], float]] = {}
-    for row in rows:
-        metric, value = row["metric"], math.nan if row["value"] is None else float(row["value"])
-        if row["corruption"] == "none":
-            clean[metric] = value
-        elif row["corruption"] not in EXTRA_CORRUPTIONS:
-            corrupted.setdefault(metric, {})[row["corruption"], row["severity"]] = value
-    table = Table(title=title or None)
-    for name in ("measure", "clean", "corrupted (15 × 5)"):
-        table.add_column(name, justify="left" if name == "measure" else "right")
-    for metric in dict.fromkeys([*clean, *corrupted]):
-        cells = corrupted.get(metric, {})
-        whole = len(cells) == BENCHMARK_CONDITIONS
-        mean = sum(cells.values()) / len(cells) if whole else None
-        table.add_row(metric, _number_text(clean.get(metric)), _number_text(mean))
-    return table
-
-
 def _keep_until(path: Path, step: int | None) -> None:
     """Rewrites a log with its lines up to `step`; a new run (None) begins with an empty log."""
     if step is None or not path.exists():
@@ -249,5 +200,11 @@ def _clock_text(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def _number_text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def _tensorboard(directory: Path, resume_step: int | None) -> Any:
+    """A writer of events; None where the extra `varmixup_jax[tensorboard]` is not installed."""
+    try:
+        # Imported here: it takes more than a second where PyTorch is installed.
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(directory), purge_step=resume_step)

@@ -1,0 +1,58 @@
+"""The closing table: complete benchmarks only, and no run hides another."""
+
+import io
+
+import numpy as np
+from rich.console import Console
+
+from varmixup_jax import corruptions
+from varmixup_jax.experiment.closing import closing_table
+
+EXTRA = {
+    "corruption": "saturate",
+    "severity": 1,
+    "metric": "accuracy",
+    "value": 100.0,
+    "run": "erm",
+}
+
+
+def rows_of(run, clean):
+    rows = [{"corruption": "none", "severity": 0, "metric": "accuracy", "value": clean}]
+    for index, name in enumerate(corruptions.NAMES):
+        for severity in corruptions.SEVERITIES:
+            row = {"corruption": name, "severity": severity, "metric": "accuracy"}
+            rows.append(row | {"value": clean * index / 15})
+    linear = {"corruption": "none", "severity": 0, "metric": "local_linearity_error_8/255"}
+    return [row | {"run": run} for row in [*rows, linear | {"value": None}]]
+
+
+def text(rows):
+    console = Console(file=io.StringIO(), force_terminal=False, width=200)
+    console.print(closing_table(rows))
+    return console.file.getvalue()
+
+
+def test_only_a_complete_benchmark_is_averaged():
+    rows = rows_of("erm", 0.9)
+    mean = f"{0.9 * np.mean(np.arange(15) / 15):.4f}"
+    for found in (rows, [*rows, EXTRA]):
+        assert "0.9000" in text(found)
+        assert mean in text(found)
+    assert mean not in text([row for row in rows if row["severity"] != 5])
+    assert "–" in text([row for row in rows if row["severity"] != 5])
+    assert "nan" in text(rows)
+
+
+def test_every_run_has_its_own_line():
+    lines = text([*rows_of("erm-s0", 0.9), *rows_of("mixup-s0", 0.6)]).splitlines()
+    assert "run clean corr. clean corr. 8/255" in [" ".join(line.split()) for line in lines]
+    for run, clean in (("erm-s0", 0.9), ("mixup-s0", 0.6)):
+        (line,) = [line for line in lines if run in line]
+        assert f"{clean:.4f}" in line
+        assert f"{clean * 7 / 15:.4f}" in line
+
+
+def test_many_runs_fit_a_terminal():
+    rows = [row for index in range(3) for row in rows_of(f"cifar10-adv_varmixup-s{index}", 0.5)]
+    assert max(len(line.rstrip()) for line in text(rows).splitlines()) <= 80
