@@ -88,3 +88,13 @@ def bomb_array(place):
 def bomb_bytes(place):
     """The same as a bare pickle."""
     return pickle.dumps(Bomb(place))
+
+
+def refusal(run, words, *names, place, **options):
+    """`run(*words)` is refused in one line with every name, and leaves `place` as it was."""
+    before = tree(place)
+    code, printed = run(*words, **options)
+    assert code == 2, printed
+    assert printed.startswith("error: ")
+    check_line(printed, *names)
+    assert tree(place) == before

@@ -1,7 +1,5 @@
 """The real command line, in process: exit code 2, one line, nothing written."""
 
-import fcntl
-import json
 import os
 import subprocess
 import sys
@@ -10,13 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
-from refusing import check_line, tree
+from refusing import check_line, refusal
 
-from varmixup_jax import main as command
-from varmixup_jax.config import base_config
 from varmixup_jax.corruptions import NAMES
-from varmixup_jax.experiment import rundir
 
 # ml_collections loads recipes by a method that importlib will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -24,38 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = "configs/digits.py"
 ERM = f"{DIGITS}:erm"
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Runs the command with a work directory of its own; the exit code and the standard error."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # the recipe before
-    monkeypatch.setattr(command, "enable", lambda: None)
-    monkeypatch.setattr(command.Preemption, "install", lambda self: None)
-
-    def call(*words, workdir=tmp_path / "run"):
-        line = ["main", *words, *([] if workdir is None else [f"--workdir={workdir}"])]
-        monkeypatch.setattr(sys, "argv", line)
-        capsys.readouterr()
-        with flagsaver.flagsaver():
-            code = command.main()
-        printed = capsys.readouterr()
-        assert printed.out == ""
-        return code, printed.err
-
-    return call
-
-
-def refusal(run, words, *names, place, **options):
-    before = tree(place)
-    code, printed = run(*words, **options)
-    assert code == 2, printed
-    assert printed.startswith("error: ")
-    check_line(printed, *names)
-    assert tree(place) == before
-
 
 WORDS = [
     ([], "--config = None", "configs/digits.py"),
@@ -137,56 +99,6 @@ def test_refused_words(words, run, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def changing(line):
-    head = "from varmixup_jax.config import base_config\n"
-    return f"{head}def get_config():\n    c = base_config()\n    {line}\n    return c\n"
-
-
-RECIPES = {
-    "raises.py": ("def get_config():\n    raise RuntimeError('boom\\nand more')\n", ":2: RuntimeError"),
-    "value.py": ("def get_config():\n    raise ValueError('boom')\n", ":2: ValueError: boom"),
-    "os.py": ("def get_config():\n    open('/nowhere/x')\n", "/nowhere/x"),
-    "key.py": ("def get_config():\n    return {}['x']\n", ":2: KeyError: x"),
-    "deep.py": ("def get_config():\n    get_config()\n", ":2: RecursionError"),
-    "exits.py": ("import sys\nsys.exit(0)\n", ":2: SystemExit: 0"),
-    "asserts.py": ("def get_config():\n    assert False\n", ":2: AssertionError"),
-    "imports.py": ("import nowhere_to_be_found\n", ":1: ModuleNotFoundError"),
-    "syntax.py": ("def get_config(:\n", ":1: SyntaxError"),
-    "nul.py": ("x = 1\0\n", "nul.py"),
-    "empty.py": ("", "has no function get_config"),
-    "none.py": ("def get_config():\n    return None\n", "config = None"),
-    "five.py": ("def get_config():\n    return 5\n", "config = 5"),
-    "text.py": ("def get_config():\n    return 'digits'\n", "config = 'digits'"),
-    "dict.py": ("def get_config():\n    return {'method': 'erm'}\n", "config = {'method': 'erm'}"),
-    "bare.py": (
-        "import ml_collections as m\ndef get_config():\n    return m.ConfigDict({'method': 'erm'})\n",
-        "config.attack_bn",
-    ),
-    "argument.py": ("def get_config(a, b):\n    pass\n", "get_config()"),
-    "field.py": (changing("c.epoch = 3"), ":4: AttributeError"),
-    "kind.py": (changing("c.epochs = 'many'"), ":4: TypeError"),
-    "empty_field.py": (changing("c.epochs = None"), "config.epochs = None"),
-    "empty_section.py": (changing("c.data = None"), "config.data = None"),
-    "source.py": (changing("c.data.source = 'npz:a\\0b'"), "config.data.source = 'npz:a\\x00b'"),
-    "nesting.py": (changing("c.data = {}"), "config.data"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_refused_recipes(name, run, tmp_path):
-    content, message = RECIPES[name]
-    recipe = tmp_path / name
-    recipe.write_text(content)
-    refusal(run, [f"--config={recipe}"], message, place=tmp_path)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_recipe_that_is_not_text(run, tmp_path):
-    recipe = tmp_path / "bytes.py"
-    recipe.write_bytes(b"\xff\xfe\x00import os")
-    refusal(run, [f"--config={recipe}"], "bytes.py", place=tmp_path)
-
-
 @pytest.mark.parametrize("words", [["--debug"], ["--debug=true"]])
 @pytest.mark.parametrize(
     "wrong", ["--config.epochs=0", "--config.epoch=0", "--config.epochs=many", "--config.seeds=()"]
@@ -194,73 +106,6 @@ def test_a_recipe_that_is_not_text(run, tmp_path):
 def test_debug_shows_the_traceback(words, wrong, run):
     with pytest.raises((ValueError, AttributeError, flags.Error)):
         run(*words, f"--config={ERM}", wrong)
-
-
-def test_the_place_of_the_run_is_a_file(run, tmp_path):
-    place = tmp_path / "run"
-    place.write_text("mine")
-    for workdir in (place, place / "inside", place / "far" / "inside"):
-        refusal(run, [f"--config={ERM}"], f"workdir {workdir}", workdir=workdir, place=tmp_path)
-
-
-def test_the_place_of_the_run_cannot_be_written(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    refusal(run, [f"--config={ERM}"], "workdir", "written", place=tmp_path)
-
-
-def test_the_place_of_the_run_is_too_long(run, tmp_path):
-    place = tmp_path / ("x" * 300)
-    refusal(run, [f"--config={ERM}"], "xxx", workdir=place, place=tmp_path)
-
-
-def fields(**changes):
-    c = base_config()
-    c.update_from_flattened_dict(changes)
-    return rundir.run_config(c, "erm", 0)
-
-
-THERE = {
-    "not_json": ("{", "config.json", "JSON"),
-    "empty": ("", "config.json", "JSON"),
-    "a_list": ("[1, 2]", "config.json", "holds a list"),
-    "a_number": ("5", "config.json", "holds a int"),
-    "null": ("null", "config.json", "holds a NoneType"),
-    "deep": ("[" * 100_000, "config.json", "JSON"),
-    "no_fields": ("{}", "another configuration", "and", "more"),
-    "sections_that_are_numbers": ('{"data": 3, "vae": null}', "another configuration"),
-    "another": (json.dumps(fields(epochs=7.0)), "config.epochs"),
-    "much_text": (json.dumps(fields() | {"x": "y" * 10_000}), "another configuration"),
-}
-
-
-@pytest.mark.parametrize("kind", THERE)
-@pytest.mark.parametrize("method", ["erm", "erm,mixup"])
-def test_the_place_holds_something_else(kind, method, run, tmp_path):
-    content, *names = THERE[kind]
-    place = tmp_path / "run" if method == "erm" else tmp_path / "run" / "mixup-s0"
-    place.mkdir(parents=True)
-    (place / "config.json").write_text(content)
-    (place / "notes.txt").write_text("mine")
-    refusal(run, [f"--config={DIGITS}:{method}"], *names, place=tmp_path)
-
-
-def test_the_place_holds_bytes(run, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_bytes(b"\xff\xfe{}")
-    refusal(run, [f"--config={ERM}"], "config.json", place=tmp_path)
-
-
-def test_the_configuration_is_a_directory(run, tmp_path):
-    (tmp_path / "run" / "config.json").mkdir(parents=True)
-    refusal(run, [f"--config={ERM}"], "config.json", place=tmp_path)
-
-
-def test_the_place_is_in_use(run, tmp_path, monkeypatch):
-    place = tmp_path / "run"
-    place.mkdir()
-    with (place / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        refusal(run, [f"--config={ERM}"], str(place), "another run", place=tmp_path)
 
 
 def archive(path, height, width):

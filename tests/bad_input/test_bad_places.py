@@ -1,0 +1,84 @@
+"""Places where a run cannot be: files, other runs, somebody else's; nothing in them changes."""
+
+import fcntl
+import json
+import os
+
+import pytest
+from refusing import refusal
+
+from varmixup_jax.config import base_config
+from varmixup_jax.experiment import rundir
+
+# ml_collections loads recipes by a method that importlib will drop.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+DIGITS = "configs/digits.py"
+ERM = f"{DIGITS}:erm"
+
+
+def test_the_place_of_the_run_is_a_file(run, tmp_path):
+    place = tmp_path / "run"
+    place.write_text("mine")
+    for workdir in (place, place / "inside", place / "far" / "inside"):
+        refusal(run, [f"--config={ERM}"], f"workdir {workdir}", workdir=workdir, place=tmp_path)
+
+
+def test_the_place_of_the_run_cannot_be_written(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    refusal(run, [f"--config={ERM}"], "workdir", "written", place=tmp_path)
+
+
+def test_the_place_of_the_run_is_too_long(run, tmp_path):
+    place = tmp_path / ("x" * 300)
+    refusal(run, [f"--config={ERM}"], "xxx", workdir=place, place=tmp_path)
+
+
+def fields(**changes):
+    c = base_config()
+    c.update_from_flattened_dict(changes)
+    return rundir.run_config(c, "erm", 0)
+
+
+THERE = {
+    "not_json": ("{", "config.json", "JSON"),
+    "empty": ("", "config.json", "JSON"),
+    "a_list": ("[1, 2]", "config.json", "holds a list"),
+    "a_number": ("5", "config.json", "holds a int"),
+    "null": ("null", "config.json", "holds a NoneType"),
+    "deep": ("[" * 100_000, "config.json", "JSON"),
+    "no_fields": ("{}", "another configuration", "and", "more"),
+    "sections_that_are_numbers": ('{"data": 3, "vae": null}', "another configuration"),
+    "another": (json.dumps(fields(epochs=7.0)), "config.epochs"),
+    "much_text": (json.dumps(fields() | {"x": "y" * 10_000}), "another configuration"),
+}
+
+
+@pytest.mark.parametrize("kind", THERE)
+@pytest.mark.parametrize("method", ["erm", "erm,mixup"])
+def test_the_place_holds_something_else(kind, method, run, tmp_path):
+    content, *names = THERE[kind]
+    place = tmp_path / "run" if method == "erm" else tmp_path / "run" / "mixup-s0"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text(content)
+    (place / "notes.txt").write_text("mine")
+    refusal(run, [f"--config={DIGITS}:{method}"], *names, place=tmp_path)
+
+
+def test_the_place_holds_bytes(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_bytes(b"\xff\xfe{}")
+    refusal(run, [f"--config={ERM}"], "config.json", place=tmp_path)
+
+
+def test_the_configuration_is_a_directory(run, tmp_path):
+    (tmp_path / "run" / "config.json").mkdir(parents=True)
+    refusal(run, [f"--config={ERM}"], "config.json", place=tmp_path)
+
+
+def test_the_place_is_in_use(run, tmp_path, monkeypatch):
+    place = tmp_path / "run"
+    place.mkdir()
+    with (place / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        refusal(run, [f"--config={ERM}"], str(place), "another run", place=tmp_path)
