@@ -99,7 +99,7 @@ def test_kill_minus_nine_at_random_moments(cache, straight, tmp_path):
     while kills < KILLS:
         process = start(cache, workdir)
         # A restart is shorter than the straight run; a process that ended was not killed.
-        moment = moments.uniform(0.2, 0.75) * straight[1]
+        moment = moments.uniform(0.25, 0.9) * straight[1]
         while process.poll() is None and cpu_seconds(process.pid) < moment:
             time.sleep(0.005)
         if process.poll() is None:

@@ -35,8 +35,12 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, wrong: str = "not a readable npz file") -> dict[str, np.ndarray]:
     """All arrays of an npz file. Pickled objects in it are never read.
+
+    Args:
+      path: the file.
+      wrong: what the refusal says of it.
 
     Raises:
       ValueError: it is missing, damaged, no npz file, or needs pickle.
@@ -46,4 +50,4 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: np.asarray(arrays[name]) for name in arrays.files}
     except Exception as error:  # np.load documents no set of errors for damaged files
-        raise ValueError(f"{path}: not a readable npz file ({one_line(error)})") from None
+        raise ValueError(f"{path}: {wrong} ({one_line(error)})") from None

@@ -27,6 +27,7 @@ from varmixup_jax.whole_files import read_arrays
 
 FILE = "model.npz"
 ABOUT = "about"  # the JSON text beside the arrays
+NO_MODEL = "is no model file"
 MODULES = {"ResNet": ResNet, "VAE": VAE}
 
 
@@ -95,14 +96,14 @@ def load_model(path: Path | str) -> Model:
         file /= FILE
     if not file.is_file():
         raise ValueError(f"{file}: no such file, must be the {FILE} of a run that was trained")
-    arrays = read_arrays(file)
+    arrays = read_arrays(file, NO_MODEL)
     try:
         about = json.loads(str(arrays.pop(ABOUT)))
         leaves = {name: jnp.asarray(array) for name, array in arrays.items()}
         classifier = _module(about["classifier"])
         vae = _module(about["vae"]) if about["vae"] else None
     except Exception as error:  # whatever a stranger wrote there
-        raise ValueError(f"{file}: is no model file ({checks.one_line(error)})") from None
+        raise ValueError(f"{file}: {NO_MODEL} ({checks.one_line(error)})") from None
     trees = unflatten_dict(leaves, sep="/")
     params, stats = trees.get("params", {}), trees.get("stats", {})
     logits = partial(_logits, as_apply(classifier), params, stats)
