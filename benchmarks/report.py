@@ -18,6 +18,7 @@ from typing import Any
 import jax
 
 from benchmarks.timing import Row
+from varmixup_jax.whole_files import replace_text
 
 PACKAGES = ("varmixup_jax", "jax", "jaxlib", "flax", "optax", "torch", "numpy")
 
@@ -63,16 +64,13 @@ class Report:
         """Writes the file whole, never half."""
         if self.out is None:
             return
-        self.out.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "benchmark": self.name,
             "command": self.command,
             "provenance": self.provenance | {"others": _others(self._started)},
             "rows": [row._asdict() for row in self.rows],
         }
-        part = self.out.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        part.replace(self.out)
+        replace_text(self.out, json.dumps(content, indent=1) + "\n")
 
 
 HEADER = "| what | ours | peer | ratio | range | goal |\n|---|---|---|---|---|---|"
