@@ -1,12 +1,15 @@
 """The closing table: complete benchmarks only, and no run hides another."""
 
 import io
+import math
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
 from varmixup_jax import corruptions
 from varmixup_jax.experiment.closing import closing_table
+from varmixup_jax.report.rows import Row, Run
 
 EXTRA = {
     "corruption": "saturate",
@@ -24,12 +27,23 @@ def rows_of(run, clean):
             row = {"corruption": name, "severity": severity, "metric": "accuracy"}
             rows.append(row | {"value": clean * index / 15})
     linear = {"corruption": "none", "severity": 0, "metric": "local_linearity_error_8/255"}
-    return [row | {"run": run} for row in [*rows, linear | {"value": None}]]
+    return [row | {"run": run} for row in [*rows, linear | {"value": math.nan}]]
+
+
+def as_run(name, rows):
+    place = {"method": "erm", "seed": 0, "step": 1, "dataset": "toy", "split": "test", "count": 1}
+    found = [
+        Row(**place | row | {"value": math.nan if row["value"] is None else row["value"]})
+        for row in rows
+    ]
+    return Run(Path(name), name, "erm", 0, "toy", "done", {}, {}, [], found)
 
 
 def text(rows):
+    names = dict.fromkeys(row["run"] for row in rows)
+    runs = [as_run(name, [row for row in rows if row["run"] == name]) for name in names]
     console = Console(file=io.StringIO(), force_terminal=False, width=200)
-    console.print(closing_table(rows))
+    console.print(closing_table(runs))
     return console.file.getvalue()
 
 

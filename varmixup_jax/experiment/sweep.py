@@ -18,7 +18,7 @@ from varmixup_jax.experiment.closing import closing_table
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.setup import chosen_devices, prepare
 from varmixup_jax.experiment.vae import TrainedVAE, obtain
-from varmixup_jax.report.rows import flatten
+from varmixup_jax.report.rows import flatten, read_run
 from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.validation import check_fields, validate
 from varmixup_jax.vicinal.methods import METHODS
@@ -97,9 +97,9 @@ def close(
 ) -> list[dict[str, Any]]:
     """The page of several runs and the closing table; returns the summaries."""
     page = report.write(places, workdir, baseline)
-    rows = [row for place in places if rundir.is_done(place) for row in _rows(place)]
-    if rows:
-        Console(quiet=False).print(closing_table(rows))
+    done = [read_run(place) for place in places if rundir.is_done(place)]
+    if done:
+        Console(quiet=False).print(closing_table(done))
     console.print(f"page: {page}", markup=False, soft_wrap=True)
     return [json.loads((p / "summary.json").read_text(encoding="utf-8")) for p in places]
 
@@ -108,8 +108,3 @@ def _baseline(config: ConfigDict, places: Mapping[tuple[str, int], Path]) -> str
     """The finished run that mCE is relative to: the baseline method with the first seed."""
     place = places.get((config.eval.baseline, config.seeds[0]))
     return None if place is None or len(places) == 1 else rundir.finished_run(place)
-
-
-def _rows(place: Path) -> list[dict[str, Any]]:
-    lines = (place / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
