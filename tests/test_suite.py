@@ -10,6 +10,7 @@ import pytest
 
 from varmixup_jax.evaluation.suite import Row, evaluate, label_rows, rows, spread
 from varmixup_jax.evaluation.views import View, computed_views
+from varmixup_jax.training.parallel import distribute
 
 N, SIDE, K = 50, 4, 3
 RNG = np.random.default_rng(0)
@@ -134,6 +135,23 @@ def test_a_view_is_corrupted_and_its_noise_depends_on_name_and_severity_alone(ke
     assert values(alone, "darker", 4) == last
     assert values(together, "dark", 4) != last  # another name, other noise
     assert last["nll"] != values(together)["nll"]
+
+
+def test_eight_devices_measure_what_one_does(key):
+    """Batches of 10, which eight do not divide: the padding changes no number and no noise."""
+    settings = {"pgd_steps": 2, "linearity_eps": (8 / 255,), "linearity_steps": 2}
+    settings |= {"corruptions": computed_views(darken, ("dark",), (3,)), "batch_size": 10}
+    placed = []
+
+    def put(batch):
+        placed.append(distribute("jit").shard_batch(batch))
+        return placed[-1]
+
+    spread_out = run(key, put=put, **settings)
+    alone = run(jax.random.clone(key), **settings)
+    assert {len(batch.sharding.device_set) for batch in placed} == {8}
+    for ours, theirs in zip(spread_out.metrics, alone.metrics, strict=True):
+        assert ours == {**theirs, "value": pytest.approx(theirs["value"], rel=1e-5)}
 
 
 def test_given_images_and_labels(key):

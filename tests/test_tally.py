@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from varmixup_jax.evaluation.tally import map_batches, predict, to_pixels
+from varmixup_jax.training.parallel import distribute
 
 
 @pytest.fixture
@@ -84,6 +85,31 @@ def test_a_sharded_batch_gives_the_same_numbers(images):
         linear, weight, images, batch_size=16, put=partial(jax.device_put, device=sharding)
     )
     np.testing.assert_array_equal(also, got)
+
+
+@pytest.mark.parametrize("batch_size", [3, 10, 16])
+def test_all_devices_share_a_batch_that_they_do_not_divide(images, batch_size):
+    mapping = distribute("jit")
+    used, rows = [], []
+
+    @jax.jit
+    def shifted(key, image):
+        noise = jax.random.uniform(key, (len(image), 4))
+        return linear(jnp.asarray(WEIGHT), to_pixels(image)) + noise
+
+    def watched(key, image):
+        found = shifted(key, image)
+        rows.append(len(image))
+        used.append({shard.device.id for shard in found.addressable_shards})
+        return found
+
+    key = jax.random.key(3)
+    settings = {"batch_size": batch_size, "key": key}
+    got = map_batches(watched, (images,), put=mapping.shard_batch, **settings)
+    assert all(len(devices) == jax.device_count() == 8 for devices in used)
+    assert set(rows) == {-(-batch_size // 8) * 8}
+    alone = map_batches(shifted, (images,), **settings | {"key": jax.random.clone(key)})
+    np.testing.assert_allclose(got, alone, atol=1e-6)  # the padding changes no example's noise
 
 
 def test_memory_mapped_arrays_are_read(images, tmp_path):

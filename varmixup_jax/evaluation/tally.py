@@ -24,7 +24,10 @@ one function object per architecture: compilations are remembered by it.
 """
 
 Put = Callable[[np.ndarray], Array]
-"""Places one host batch on the device(s) of this process, e.g. `Mapping.shard_batch`."""
+"""Places one host batch on the device(s) of this process, e.g. `Mapping.shard_batch`.
+
+It may add rows at the end, so that all devices get equally many; what comes of them is cut off.
+"""
 
 GATHERED = 1 << 26
 """Bytes that a process contributes to one exchange of results: bounds the memory on the devices."""
@@ -67,8 +70,7 @@ def map_batches(
       fn: `(*batch) -> results`, or `(key, *batch) -> results` if a key is given: a pytree of arrays
         with one row per example. Jit it.
       arrays: of one length N >= 1 along axis 0; memory-mapped arrays are read batch by batch.
-      batch_size: rows per call, >= 1. With a sharded `put`, a multiple of the devices it spreads
-        over.
+      batch_size: rows per call, >= 1, besides those that `put` adds.
       key: batch number i gets `fold_in(key, i)`.
       put: places a batch.
       in_flight: results that may be pending before the oldest is fetched, >= 1: bounds the memory
@@ -97,15 +99,14 @@ def map_batches(
         if key is not None:
             batch.insert(0, jax.random.fold_in(key, number))
         results = fn(*batch)
+        size = len(batch[-1])
         for leaf in jax.tree.leaves(results):
-            if leaf.shape[:1] != (batch_size,):
-                raise ValueError(
-                    f"fn: a result has shape {leaf.shape}, must be [{batch_size}, ...]"
-                )
+            if leaf.shape[:1] != (size,):
+                raise ValueError(f"fn: a result has shape {leaf.shape}, must be [{size}, ...]")
         pending.append(results)
         if len(pending) > in_flight:
-            done.append(jax.device_get(pending.popleft()))
-    done.extend(jax.device_get(results) for results in pending)
+            done.append(_fetched(pending.popleft(), batch_size))
+    done.extend(_fetched(results, batch_size) for results in pending)
     if processes > 1:
         done = _exchanged(done)[:batches]
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *done)
@@ -167,6 +168,11 @@ def _exchanged(done: list[PyTree]) -> list[PyTree]:
             for process in range(cluster.process_count()):
                 ordered.append(jax.tree.map(lambda leaf, at=(process, batch): leaf[at], everyones))
     return ordered
+
+
+def _fetched(results: PyTree, size: int) -> PyTree:
+    """The first `size` rows of the results, on the host."""
+    return jax.tree.map(lambda leaf: leaf[:size], jax.device_get(results))
 
 
 def _filled(rows: np.ndarray, size: int) -> np.ndarray:

@@ -106,8 +106,8 @@ def _on_reconstructions(
 ) -> dict[str, Any]:
     """Accuracy on D(mu(x)) of the test images: what the VAE keeps of what the classifier needs."""
     size = config.eval.batch_size
-    restored = vae.reconstruct(images, size)
     put = setup.mapping.shard_batch
+    restored = vae.reconstruct(images, size, put)
     logits = predict(setup.logits, variables, restored, batch_size=size, put=put)
     right = float(np.mean(logits.argmax(axis=1) == labels))
     return {**clean, "metric": "reconstruction_accuracy", "value": right, "count": len(images)}

@@ -20,7 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, models
-from varmixup_jax.evaluation.tally import map_batches, to_pixels
+from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
 from varmixup_jax.experiment import rundir
 from varmixup_jax.experiment.setup import Setup, augmentation, vae_module
 from varmixup_jax.experiment.training import Task, fitted
@@ -49,10 +49,12 @@ class TrainedVAE(NamedTuple):
     latents: np.ndarray
     info: dict[str, Any]
 
-    def reconstruct(self, images: np.ndarray, batch_size: int) -> np.ndarray:
+    def reconstruct(
+        self, images: np.ndarray, batch_size: int, put: Put = jnp.asarray
+    ) -> np.ndarray:
         """D(mu(x)) of uint8 images, float32 `[N, H, W, C]` in [0, 1]."""
         fn = partial(_reconstructed, self.vae, self.params)
-        return map_batches(fn, [images], batch_size=batch_size)
+        return map_batches(fn, [images], batch_size=batch_size, put=put)
 
 
 def store_root(config: ConfigDict) -> Path:
@@ -91,12 +93,13 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
     directory = store_root(config) / key
     with rundir.claimed(directory, wait=True):
         vae, params, seconds = _trained(config, setup, kind, directory)
-        latents = _latents(vae, params, setup.data.train_images, directory / "latents.npy", config)
+        put, latent_file = setup.mapping.shard_batch, directory / "latents.npy"
+        latents = _latents(vae, params, setup.data.train_images, latent_file, config, put)
         found = TrainedVAE(vae, params, latents, {})
         info_path = directory / "vae.json"
         info = cluster.on_lead(lambda: _read(info_path))
         if info is None:
-            restored = found.reconstruct(setup.data.test_images, config.eval.batch_size)
+            restored = found.reconstruct(setup.data.test_images, config.eval.batch_size, put)
             error = np.square(restored - setup.data.test_images / np.float32(255)).mean()
             info = {
                 "key": key,
@@ -157,7 +160,12 @@ def _trained(
 
 
 def _latents(
-    vae: VAE, params: PyTree, images: np.ndarray, path: Path, config: ConfigDict
+    vae: VAE,
+    params: PyTree,
+    images: np.ndarray,
+    path: Path,
+    config: ConfigDict,
+    put: Put = jnp.asarray,
 ) -> np.ndarray:
     if cluster.on_lead(path.exists):
         try:
@@ -165,7 +173,7 @@ def _latents(
         except Exception as error:  # numpy documents no set of errors for damaged files
             raise ValueError(f"{path}: damaged; remove it, it is made again") from error
     fn = partial(_means, vae, params)
-    means = map_batches(fn, [images], batch_size=config.eval.batch_size)
+    means = map_batches(fn, [images], batch_size=config.eval.batch_size, put=put)
 
     def keep() -> None:
         temporary = path.with_name(".latents.tmp.npy")

@@ -42,8 +42,8 @@ class Mapping(NamedTuple):
       replicate: a tree of host or device arrays, the same on every process -> one copy on every
         device.
       collect: a replicated tree -> plain arrays of this process (the inverse of `replicate`).
-      shard_batch: a host batch `[B, ...]` for evaluation -> spread over the devices of this process
-        where B is divisible, else on one.
+      shard_batch: a host batch `[B, ...]` for evaluation -> spread over the devices of this process,
+        filled up with copies of its last row where B is not divisible by their number.
       shard_order: host int32 `[S, B]`, the same on every process -> placed so that each device holds
         its columns.
       compile: a `Run` -> the mapped program, its state donated; its metrics can be read by every
@@ -186,8 +186,8 @@ def _by_pmap(devices: Sequence[jax.Device]) -> Mapping:
 
 
 def _spread(mesh: Mesh, batch: np.ndarray) -> Array:
-    if len(batch) % mesh.size:
-        return jnp.asarray(batch)
+    if missing := -len(batch) % mesh.size:
+        batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
     return jax.device_put(batch, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
