@@ -191,31 +191,3 @@ def test_pmap_runs_every_method_on_eight_devices(method):
         np.testing.assert_array_equal(leaf[0], leaf[-1])  # devices stay in step
     with pytest.raises(AssertionError):
         chex.assert_trees_all_close(before, mapping.collect(state).params)
-
-
-def test_checkpoints_keep_the_last_and_the_best(tmp_path):
-    state = {"w": jnp.arange(3.0)}
-    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
-        for step, score in enumerate([0.1, 0.9, 0.3, 0.2, 0.5], start=1):
-            checkpoints.save(
-                step, jax.tree.map(lambda x, s=step: x + s, state), {"val_accuracy": score}
-            )
-        checkpoints.wait()
-        assert checkpoints.steps() == [2, 4, 5]
-        assert checkpoints.best_step() == 2
-        np.testing.assert_array_equal(checkpoints.restore(2, state)["w"], [2.0, 3.0, 4.0])
-        assert checkpoints.metrics(2) == {"val_accuracy": 0.9}
-
-
-def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
-    state = {"w": jnp.arange(3.0)}
-    with Checkpoints(tmp_path / "c", best=False) as checkpoints:
-        for step in (1, 2):
-            checkpoints.save(step, state)
-        checkpoints.wait()
-        for path in (tmp_path / "c" / "2" / "state").rglob("*"):
-            if path.is_file():
-                path.write_bytes(b"")
-        with pytest.warns(UserWarning, match="2 cannot be read .*; using .*1"):
-            restored = checkpoints.restore_latest(state)
-        np.testing.assert_array_equal(restored["w"], state["w"])

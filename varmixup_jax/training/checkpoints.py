@@ -7,7 +7,11 @@ goes to the others as bytes, so all have the same state of the same step, whatev
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from varmixup_jax import checks, cluster
+from varmixup_jax.training.damage import Damaged, read_whole
 from varmixup_jax.training.parallel import placed
 from varmixup_jax.types import PyTree
 
@@ -27,10 +32,13 @@ SCORE = "val_accuracy"
 class Checkpoints:
     """The checkpoints of one run, in one directory.
 
-    Saving is asynchronous and atomic: a checkpoint appears under its step number when all of it is
-    written, so a run killed at any moment leaves only whole ones behind. Each has the sha256 of its
-    arrays beside it, so that changed bytes are found when it is read. All processes call every
-    method but `close`, in the same order.
+    Saving is done by a thread and atomic: a checkpoint appears under its step number when all of it
+    is written, so a run killed at any moment leaves only whole ones behind. In each is the sha256 of
+    its arrays, so that changed bytes are found when it is read. What a save raises, the next call of
+    any method raises. All processes call every method but `close`, in the same order.
+
+    A checkpoint that is damaged is never deleted, and one that cannot be read just now (the disk or
+    the device fails) does not count as damaged, see `damage.read_whole`.
 
     Args:
       directory: made if absent, by the lead.
@@ -39,7 +47,8 @@ class Checkpoints:
       best: whether saves carry that score.
 
     Raises:
-      OSError: the directory cannot be made.
+      OSError: the directory cannot be made or read.
+      ValueError: no checkpoint in it has a score that can be read.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 2, best: bool = True):
@@ -48,62 +57,71 @@ class Checkpoints:
         kept = [policies.LatestN(keep)]
         if best:
             kept.append(policies.BestN(get_metric_fn=_score, n=1))
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._saving: Future[None] | None = None
         self._manager: ocp.CheckpointManager | None = None
         cluster.on_lead(lambda: self._open(kept, best))
 
     def save(self, step: int, state: PyTree, metrics: dict[str, float] | None = None) -> None:
-        """Starts saving `state` (arrays on this process or its host) as `step`, unless it exists."""
-        if self._manager is None or step in self._manager.all_steps():
+        """Starts saving `state` (arrays on this process or its host) as `step`, unless it exists.
+
+        Returns when the save before is done and the state is copied.
+        """
+        if not cluster.is_lead() or step in self._idle().all_steps():
             return
         # The next call donates the state's buffers, which a zero-copy write would still be reading.
         # Orbax takes an array on the devices of one process for a mistake if there are others.
         copy = jnp.copy if cluster.process_count() == 1 else np.array
         snapshot = jax.tree.map(copy, state)
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(snapshot),
-            digest=ocp.args.JsonSave({"sha256": digest(snapshot)}),
-        )
-        self._manager.save(step, args=items, metrics=metrics)
+        self._saving = self._thread.submit(self._write, step, snapshot, metrics)
 
     def restore_latest(self, like: PyTree) -> PyTree | None:
         """The newest readable state, or None if there is none.
 
-        A checkpoint that cannot be read is passed over with a warning that names it and the one
-        used instead.
+        A damaged one is set aside as `<step>.damaged` where an older one can be read, with a warning
+        that names both.
 
         Args:
           like: a tree of arrays with the structure, shapes, dtypes and shardings wanted.
+
+        Raises:
+          ValueError: there are checkpoints, all of them damaged or of another structure.
+          OSError, MemoryError, JaxRuntimeError: one cannot be read just now; all stay as they are.
         """
         read: list[PyTree] = []
         step = cluster.on_lead(lambda: self._read_latest(like, read))
         return None if step is None else _shared(read, like)
 
     def restore(self, step: int, like: PyTree) -> PyTree:
-        """The state saved as `step`, laid out as `like`."""
+        """The state saved as `step`, laid out as `like`; raises as `restore_latest`."""
         read: list[PyTree] = []
         cluster.on_lead(lambda: read.append(self._read(step, like)))
         return _shared(read, like)
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints there are, ascending."""
-        return cluster.on_lead(lambda: sorted(self._opened.all_steps()))
+        return cluster.on_lead(lambda: sorted(self._idle().all_steps()))
 
     def best_step(self) -> int | None:
         """The step with the highest validation accuracy, or None without any."""
-        return cluster.on_lead(lambda: self._opened.best_step())
+        return cluster.on_lead(lambda: self._idle().best_step())
 
     def metrics(self, step: int) -> dict[str, Any]:
         """What was passed to `save` with that step."""
-        return cluster.on_lead(lambda: dict(self._opened.metrics(step) or {}))
+        return cluster.on_lead(lambda: dict(self._idle().metrics(step) or {}))
 
     def wait(self) -> None:
-        """Returns when everything saved so far is on disk; raises what a save raised."""
-        cluster.on_lead(lambda: self._opened.wait_until_finished())
+        """Returns when everything saved so far is on disk."""
+        cluster.on_lead(lambda: bool(self._idle()))
 
     def close(self) -> None:
-        """Waits and releases the manager's threads."""
+        """Waits and releases the threads."""
         if self._manager is not None:
-            self._manager.close()
+            try:
+                self._idle()
+            finally:
+                self._thread.shutdown()
+                self._manager.close()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -111,13 +129,27 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def _opened(self) -> ocp.CheckpointManager:
+    def _idle(self) -> ocp.CheckpointManager:
+        """The manager, which one thread at a time may use, after the save that is under way."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
         assert self._manager is not None  # the lead has opened it, and only the lead asks
         return self._manager
 
+    def _write(self, step: int, snapshot: PyTree, metrics: dict[str, float] | None) -> None:
+        assert self._manager is not None
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(snapshot),
+            digest=ocp.args.JsonSave({"sha256": digest(snapshot)}),
+        )
+        self._manager.save(step, args=items, metrics=metrics)
+        self._manager.wait_until_finished()
+
     def _open(self, kept: list[Any], best: bool) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
+        if best:
+            self._check_scores()
         alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
         several = cluster.process_count() > 1
         self._manager = ocp.CheckpointManager(
@@ -134,34 +166,62 @@ class Checkpoints:
             ),
         )
 
+    def _check_scores(self) -> None:
+        """Sets aside what has no score: Orbax reads all scores at once, and would refuse them all."""
+        steps = [int(path.name) for path in self.directory.iterdir() if path.name.isdecimal()]
+        whole, broken = [], []
+        for step in sorted(steps, reverse=True):
+            file = self.directory / str(step) / "metrics" / "metrics"
+            if file.exists():
+                try:
+                    read_whole(partial(_scored, file), file)
+                    whole.append(step)
+                except Damaged as error:
+                    broken.append((step, error))
+        self._set_aside(broken, next(iter(whole), None))
+
     def _read_latest(self, like: PyTree, read: list[PyTree]) -> int | None:
-        broken = []
-        for step in sorted(self._opened.all_steps(), reverse=True):
+        broken: list[tuple[int, Damaged]] = []
+        found = None
+        for step in sorted(self._idle().all_steps(), reverse=True):
             try:
                 read.append(self._read(step, like))
-            except Exception as error:  # Orbax raises many kinds for a damaged file
-                broken.append((step, f"{type(error).__name__}: {error}".splitlines()[0]))
-                continue
-            for bad, reason in broken:
-                text = f"checkpoint {self.directory / str(bad)} cannot be read ({reason})"
-                warnings.warn(f"{text}; using {self.directory / str(step)}", stacklevel=4)
-                self._opened.delete(bad)
-            return step
-        if broken:
-            step, reason = broken[0]
-            raise ValueError(f"no readable checkpoint in {self.directory}: step {step}: {reason}")
-        return None
+                found = step
+                break
+            except Damaged as error:
+                broken.append((step, error))
+        self._set_aside(broken, found)
+        return found
+
+    def _set_aside(self, broken: list[tuple[int, Damaged]], used: int | None) -> None:
+        """Renames damaged checkpoints, if there is another to use, so that Orbax passes them over."""
+        if broken and used is None:
+            step, error = broken[0]
+            raise ValueError(f"no readable checkpoint in {self.directory}: step {step}: {error}")
+        for step, error in broken:
+            names = (f"{step}.damaged{number or ''}" for number in itertools.count())
+            aside = next(self.directory / n for n in names if not (self.directory / n).exists())
+            (self.directory / str(step)).rename(aside)
+            text = f"{error}, is kept as {aside.name}; using {self.directory / str(used)}"
+            warnings.warn(f"checkpoint {text}", stacklevel=4)
+        if broken and self._manager is not None:
+            self._manager.reload()
 
     def _read(self, step: int, like: PyTree) -> PyTree:
         wanted = _on_device if cluster.process_count() == 1 else _on_host
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(jax.tree.map(wanted, like)),
-            digest=ocp.args.JsonRestore(),
-        )
-        restored = self._opened.restore(step, args=items)
-        if digest(restored.state) != restored.digest["sha256"]:
-            raise ValueError("its bytes are not those that were saved")
-        return restored.state
+        manager = self._idle()
+
+        def read() -> PyTree:
+            items = ocp.args.Composite(
+                state=ocp.args.StandardRestore(jax.tree.map(wanted, like)),
+                digest=ocp.args.JsonRestore(),
+            )
+            restored = manager.restore(step, args=items)
+            if digest(restored.state) != restored.digest["sha256"]:
+                raise ValueError("its bytes are not those that were saved")
+            return restored.state
+
+        return read_whole(read, self.directory / str(step))
 
 
 def digest(tree: PyTree) -> str:
@@ -170,12 +230,16 @@ def digest(tree: PyTree) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
         total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return total.hexdigest()
 
 
 def _score(metrics: dict[str, float]) -> float:
     return metrics[SCORE]
+
+
+def _scored(file: Path) -> float:
+    return float(_score(json.loads(file.read_bytes())))
 
 
 def _on_device(leaf: jax.Array) -> jax.ShapeDtypeStruct:

@@ -29,8 +29,10 @@ class NonFiniteError(RuntimeError):
         self.step, self.leaf = step, leaf
 
 
-class Preempted(RuntimeError):
+class Preempted(BaseException):
     """The run was asked to stop, and did after it saved its state.
+
+    As a `KeyboardInterrupt`, it may come at any line: no `except Exception` on the way swallows it.
 
     Attributes:
       step: how many steps were taken; 0 where the run was not training.

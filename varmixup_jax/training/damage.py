@@ -1,0 +1,105 @@
+"""Whether what cannot be read is damaged, or only could not be read now."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from jax.errors import JaxRuntimeError
+
+from varmixup_jax.checks import reason
+
+T = TypeVar("T")
+PAUSES = (0.1, 0.5, 2.0)  # seconds before another try
+# A path that leads nowhere is an OSError too, and a matter of what is there, not of the disk.
+PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class Damaged(ValueError):
+    """Bytes that are there, the same at every look, and are not what was written."""
+
+
+def read_whole(read: Callable[[], T], place: Path) -> T:
+    """`read()`, tried again where the disk, the memory or the device fails.
+
+    Such an error says nothing about the bytes. Any other is a suspicion only: the library that
+    parses them may have met the same failure and worded it otherwise. It is damage where a second
+    try fails over the same bytes, read past that library.
+
+    Args:
+      read: raises where it does not understand what it reads.
+      place: the file or directory that it reads.
+
+    Raises:
+      Damaged: names the place, and what `read` found wrong.
+      OSError, MemoryError, JaxRuntimeError: of the last try, as it was raised.
+    """
+    suspected = set()
+    pauses = iter(PAUSES)
+    while True:
+        try:
+            return read()
+        except Exception as error:  # Orbax raises many kinds for a damaged file
+            failure = error
+        if not passing(failure):
+            try:
+                found = fingerprint(place)
+            except OSError as unreadable:
+                failure = unreadable  # and so `read` cannot know
+            else:
+                if found in suspected:
+                    raise Damaged(f"{place} cannot be read ({_why(failure)})") from failure
+                suspected.add(found)
+        pause = next(pauses, None)
+        if pause is None:
+            raise failure
+        time.sleep(pause)
+
+
+def passing(error: BaseException) -> bool:
+    """Whether an error, or what caused it, is one that may not come again.
+
+    >>> passing(OSError(5, "Input/output error")), passing(ValueError("no JSON"))
+    (True, False)
+    """
+    return any(
+        (isinstance(one, (OSError, MemoryError, JaxRuntimeError)) and not isinstance(one, PLACES))
+        or "RESOURCE_EXHAUSTED" in str(one)  # some calls raise a ValueError with the status
+        for one in _causes(error)
+    )
+
+
+def fingerprint(place: Path) -> str:
+    """sha256 over the names and bytes of a file, or of all files below a directory."""
+    total = hashlib.sha256()
+    for path in _files(place):
+        content = path.read_bytes()
+        total.update(f"{path.relative_to(place)} {len(content)} ".encode())
+        total.update(content)
+    return total.hexdigest()
+
+
+def _files(place: Path) -> list[Path]:
+    def fail(error: OSError) -> None:
+        raise error  # `Path.rglob` would leave out a directory that cannot be listed
+
+    if not place.is_dir():
+        return [place]
+    below = os.walk(place, onerror=fail)
+    return sorted(Path(folder, name) for folder, _, names in below for name in names)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _why(error: BaseException) -> str:
+    while error.__cause__ is not None:  # the library that failed says more than what called it
+        error = error.__cause__
+    return reason(error)
