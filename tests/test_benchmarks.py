@@ -39,7 +39,9 @@ def torch():
     found = pytest.importorskip("torch")
     threads = found.get_num_threads()
     found.set_num_threads(1)
-    yield found
+    # oneDNN of torch 2.13 writes past its buffers in channels-last gradients of so narrow nets.
+    with found.backends.mkldnn.flags(enabled=False):
+        yield found
     found.set_num_threads(threads)
 
 
