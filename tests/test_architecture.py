@@ -30,6 +30,7 @@ FLOORS = {
     "compilation_cache": 1,
     "types": 1,
     "whole_files": 1,
+    "metric_names": 1,
     "checks": 1,
     "version": 0,
 }

@@ -93,7 +93,7 @@ def test_robustness_and_linearity_names_counts_and_order(key):
         attack_images=20,
         attack_eps=0.02,
         pgd_step_size=0.01,
-        linearity_eps=(2 / 255, 0.5 / 255),
+        linearity_eps=(2 / 255, 0.5 / 255, 0.03),
         linearity_steps=3,
         linearity_restarts=1,
         linearity_images=10,
@@ -101,7 +101,7 @@ def test_robustness_and_linearity_names_counts_and_order(key):
     got = values(evaluation)
     count = {m["metric"]: m["count"] for m in evaluation.metrics}
     attacks = {"pgd3_accuracy", "apgd4_accuracy", "adversarial_accuracy"}
-    linearity = {"local_linearity_error_2/255", "local_linearity_error_0.5/255"}
+    linearity = {f"local_linearity_error_{n}/255" for n in ("2", "0.5", "7.65")}
     assert set(got) == CALIBRATION | attacks | linearity
     assert {count[name] for name in attacks} == {20}
     assert {count[name] for name in linearity} == {10}

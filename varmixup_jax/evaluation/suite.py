@@ -16,6 +16,7 @@ from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.calibration import Bins
 from varmixup_jax.evaluation.tally import LogitsFn, Put, batch_logits, map_batches, predict
 from varmixup_jax.evaluation.views import CLEAN, View, transformed
+from varmixup_jax.metric_names import linearity_name
 from varmixup_jax.types import Array, Key, PyTree
 
 
@@ -148,7 +149,7 @@ def evaluate(
         fn = partial(programs.linearity, *static, variables, eps)
         key_eps = jax.random.fold_in(linearity_key, index)
         error = stream(fn, (images[chosen], label[chosen]), key=key_eps)
-        metrics.append(_mean(f"local_linearity_error_{255 * eps:g}/255", error))
+        metrics.append(_mean(linearity_name(eps), error))
 
     for view in corruptions:
         if view.transform is None and view.images is not None:

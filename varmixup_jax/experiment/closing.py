@@ -35,7 +35,7 @@ def _several(runs: Sequence[Measures]) -> Table:
     radius = max((eps for measured in runs for eps in measured.linearity()), default=None)
     heads = [f"{head}\n{kind}" for head in HEADLINES.values() for kind in ("clean", "corr.")]
     heads += [metric.replace("_accuracy", "\nacc.") for metric in attacks]
-    heads += [] if radius is None else [f"lin. err.\n{radius}/255"]
+    heads += [] if radius is None else [f"lin. err.\n{radius:g}/255"]
     table = _table("run", *heads)
     for measured in runs:
         pairs = [(measured.clean(metric), measured.corrupted(metric)) for metric in HEADLINES]
