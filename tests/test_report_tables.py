@@ -132,7 +132,7 @@ def test_other_configurations_are_other_rows(tmp_path):
                 corruptions=(),
             )  # fmt: skip
     labels = [g.label for g in board(read_runs([tmp_path]), "cifar10").groups]
-    assert labels == ["varmixup (clean_weight=0.0)", "varmixup (clean_weight=0.5)"]
+    assert labels == ["varmixup · clean weight 0", "varmixup · clean weight 0.5"]
 
 
 def test_a_repeated_seed_counts_once(tmp_path):
@@ -219,7 +219,7 @@ def test_readme_is_replaced_between_its_markers(tmp_path):
     for _ in range(2):  # the second time changes nothing
         assert main([str(tmp_path / "runs"), "--readme", str(readme)]) == 0
     text = readme.read_text()
-    assert text.startswith(f"# Title\n{BEGIN}\n**CIFAR-10, test set**")
+    assert text.startswith(f"# Title\n{BEGIN}\n**CIFAR-10, test set: the paper's methods**")
     assert text.endswith(f"{END}\nend\n")
     assert "stale" not in text
     assert text.count("| erm |") == 1
@@ -254,5 +254,5 @@ def test_two_data_sets_are_two_tables(tmp_path):
     readme.write_text(f"{BEGIN}\n{END}")
     report.update_readme([tmp_path], readme)
     titles = [line for line in readme.read_text().splitlines() if line.startswith("**C")]
-    assert titles == ["**CIFAR-10, test set**", "**CIFAR-100, test set**"]
+    assert [title.split(",")[0] for title in titles] == ["**CIFAR-10", "**CIFAR-100"]
     assert len(CORRUPTIONS) == 19

@@ -12,19 +12,29 @@ from varmixup_jax.checks import one_line
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees the old text or the new, never a part.
-
-    What was there stays if anything fails; a new file can be read by everyone.
+    """`replace_bytes` of a text.
 
     Args:
       path: its directory is made where it is missing.
       text: half a character, which JSON can name, is no UTF-8 and is written as its escape.
     """
+    replace_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader sees the old content or the new, never a part.
+
+    What was there stays if anything fails; a new file can be read by everyone.
+
+    Args:
+      path: its directory is made where it is missing.
+      content: of the whole file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp's 0600 would hide a shared run from its readers.

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from varmixup_jax import cluster
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
-from varmixup_jax.report.measures import NOT_SETTINGS
+from varmixup_jax.report.fields import NOT_SETTINGS
 from varmixup_jax.report.rows import flatten
 from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__

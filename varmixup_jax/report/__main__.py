@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from varmixup_jax import report
+from varmixup_jax.report.markdown import BLOCK
+from varmixup_jax.report.tables import LAYOUTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,19 +24,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out": {"metavar": "DIR", "help": "where to write the report (default: ./report)"},
         "--readme": {
             "metavar": "FILE",
-            "help": "replace the table between the result markers of FILE; "
-            "no report is written unless --out is given",
+            "help": "replace the tables between the markers of FILE; with this or "
+            "--picture no report is written unless --out is given",
+        },
+        "--picture": {
+            "metavar": "FILE",
+            "help": "write one PNG of accuracy by method, and of a run's mixed images",
         },
     }
     for name, settings in places.items():
         parser.add_argument(name, type=Path, **settings)
     parser.add_argument("--baseline", metavar="NAME", help="the run that mCE is relative to")
+    parser.add_argument(
+        "--tables",
+        choices=LAYOUTS,
+        default="short",
+        help="those of --readme: two of few columns, the paper's methods and what goes beyond "
+        "(short, the default); one with means by kind of corruption; one of all measures",
+    )
+    parser.add_argument(
+        "--block",
+        metavar="NAME",
+        default=BLOCK,
+        help="of the markers <!-- NAME:begin --> and <!-- NAME:end --> (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     try:
         if options.readme is not None:
-            report.update_readme(options.runs, options.readme, options.baseline)
+            report.update_readme(
+                options.runs, options.readme, options.baseline, options.tables, options.block
+            )
             print(options.readme)
-        if options.readme is None or options.out is not None:
+        if options.picture is not None:
+            report.summary_picture(options.runs, options.picture)
+            print(options.picture)
+        if options.out is not None or not (options.readme or options.picture):
             print(report.write(options.runs, options.out or Path("report"), options.baseline))
     except (ValueError, OSError) as error:
         print(f"varmixup_jax.report: {error}", file=sys.stderr)

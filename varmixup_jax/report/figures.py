@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
+from varmixup_jax.report.columns import Column
+from varmixup_jax.report.labels import SEPARATOR
 from varmixup_jax.report.measures import Board, Stat
-from varmixup_jax.report.poster import MEASURES, published
+from varmixup_jax.report.poster import MEASURES
 from varmixup_jax.report.series import Curve, Reliability
 from varmixup_jax.report.style import GRID, INK, MUTED, PAPER, Style, panel
-from varmixup_jax.report.tables import Column
+from varmixup_jax.report.tables import paper_row
 
 
 class Dot(NamedTuple):
@@ -38,7 +40,7 @@ def dots(column: Column, board: Board, look: Mapping[str, Style]) -> list[Dot]:
         scaled = Stat(stat.mean * column.scale, spread, stat.n)
         seeds = [value for value in map(column.value, group.members) if value is not None]
         each = tuple(value * column.scale for value in seeds)
-        row = published(board.dataset, group.method)
+        row = paper_row(board, group)
         paper = row.of(column.key) if row is not None and column.key in MEASURES else None
         found.append(Dot(group.label, look[group.label], scaled, each, paper))
     return found
@@ -63,7 +65,7 @@ def dot_chart(column: Column, rows: Sequence[Dot]) -> Figure:
                     row.paper[0], y, xerr=row.paper[1], color=MUTED, marker="D", markersize=5.5,
                     markerfacecolor=PAPER, elinewidth=1.0, zorder=2,
                 )  # fmt: skip
-        axes.set_yticks(range(len(rows)), [short(row.label) for row in rows])
+        axes.set_yticks(range(len(rows)), [wrapped(row.label) for row in rows], linespacing=0.95)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlim(*_span(rows))
         axes.grid(visible=False, axis="y")
@@ -182,3 +184,20 @@ def _span(rows: Sequence[Dot]) -> tuple[float, float]:
 def short(label: str, most: int = 30) -> str:
     """A label cut to `most` characters."""
     return label if len(label) <= most else label[: most - 1] + "…"
+
+
+def wrapped(label: str, most: int = 22) -> str:
+    """A label on as many lines as it needs, broken between its settings, each line cut as `short`.
+
+    >>> print(wrapped("varmixup · clean 0.5 · VAE 8×8×4"))
+    varmixup · clean 0.5
+    · VAE 8×8×4
+    """
+    first, *words = label.split(SEPARATOR)
+    lines = [first]
+    for word in words:
+        if len(lines[-1]) + len(SEPARATOR) + len(word) <= most:
+            lines[-1] += SEPARATOR + word
+        else:
+            lines.append(SEPARATOR.lstrip() + word)
+    return "\n".join(map(short, lines))

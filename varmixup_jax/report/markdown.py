@@ -9,7 +9,7 @@ from pathlib import Path
 from varmixup_jax.report.tables import Grid
 from varmixup_jax.whole_files import replace_text
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+BLOCK = "results"  # the name of a README's own block
 
 
 def markdown(grids: Sequence[Grid]) -> str:
@@ -27,23 +27,36 @@ def markdown(grids: Sequence[Grid]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def replace_between_markers(readme: Path, text: str) -> None:
-    """Puts `text` between the two result markers of a file, atomically.
+def markers(block: str = BLOCK) -> tuple[str, str]:
+    """The lines that enclose a block.
+
+    >>> markers("results")
+    ('<!-- results:begin -->', '<!-- results:end -->')
+    """
+    return f"<!-- {block}:begin -->", f"<!-- {block}:end -->"
+
+
+BEGIN, END = markers()
+
+
+def replace_between_markers(readme: Path, text: str, block: str = BLOCK) -> None:
+    """Puts `text` between the two markers of a block of a file, atomically.
 
     Raises:
       ValueError: the file is missing, or does not hold each marker exactly once and in order.
     """
+    begin, end = markers(block)
     if not readme.is_file():
-        raise ValueError(f"{readme}: missing, must be a file with {BEGIN} and {END}")
+        raise ValueError(f"{readme}: missing, must be a file with {begin} and {end}")
     try:
         old = readme.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError(f"{readme}: not UTF-8, must be a file with {BEGIN} and {END}") from None
-    if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
-        raise ValueError(f"{readme}: must hold {BEGIN} and then {END}, each exactly once")
-    head, _, rest = old.partition(BEGIN)
-    tail = rest.partition(END)[2]
-    replace_text(readme, f"{head}{BEGIN}\n{text.strip()}\n{END}{tail}")
+        raise ValueError(f"{readme}: not UTF-8, must be a file with {begin} and {end}") from None
+    if old.count(begin) != 1 or old.count(end) != 1 or old.index(begin) > old.index(end):
+        raise ValueError(f"{readme}: must hold {begin} and then {end}, each exactly once")
+    head, _, rest = old.partition(begin)
+    tail = rest.partition(end)[2]
+    replace_text(readme, f"{head}{begin}\n{text.strip()}\n{end}{tail}")
 
 
 def _inert(text: str) -> str:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
+from varmixup_jax.metric_names import linearity_radius
+from varmixup_jax.report.fields import identity
+from varmixup_jax.report.labels import SEPARATOR, changed_settings, labels
 from varmixup_jax.report.names import BENCHMARK, SEVERITIES
 from varmixup_jax.report.rows import Run
 
-# Fields of a configuration in which the runs of one group may differ: the seed, places, what is
-# printed and what a page compares with.
-NOT_SETTINGS = frozenset({"seed", "seeds", "quiet", "data.dir", "vae.store", "eval.baseline"})
-FIELDS_IN_A_LABEL = 3  # variants that differ in more are numbered
 SPLITS = ("test", "validation", "val")  # the first that a data set's rows have is the one reported
 WORST_CASE = "adversarial_accuracy"  # right under every attack of the run
 _ADVERSARIAL = re.compile(r"a?pgd\d+.*_accuracy")
-_LINEARITY = re.compile(r"local_linearity_error_(\d+)/255")
 
 
 class Stat(NamedTuple):
@@ -73,10 +70,10 @@ class Measures:
         """The accuracy under one corruption, mean over the five severities."""
         return self.corrupted("accuracy", names=(corruption,))
 
-    def linearity(self) -> dict[int, float]:
+    def linearity(self) -> dict[float, float]:
         """The local linearity error by ε in units of 1/255."""
-        found = ((_LINEARITY.fullmatch(metric), metric) for metric in self.metrics)
-        pairs = {int(match[1]): self.clean(metric) for match, metric in found if match}
+        found = ((linearity_radius(metric), metric) for metric in self.metrics)
+        pairs = {radius: self.clean(metric) for radius, metric in found if radius is not None}
         return {eps: value for eps, value in sorted(pairs.items()) if value is not None}
 
     def mce(self, baseline: Measures) -> float | None:
@@ -97,11 +94,19 @@ class Measures:
 
 
 class Group(NamedTuple):
-    """Runs that differ in nothing but the seed: what one row of a table averages."""
+    """Runs that differ in nothing but the seed: what one row of a table averages.
+
+    Attributes:
+      method: their method.
+      label: what the row is called: see `labels`.
+      members: one per seed.
+      changed: whether a setting of the method itself is not its default.
+    """
 
     method: str
     label: str
     members: tuple[Measures, ...]
+    changed: bool = False
 
     def stat(self, value: Callable[[Measures], float | None]) -> Stat | None:
         """Mean ± std of `value` over the members that have it; None where none has."""
@@ -137,11 +142,12 @@ def board(runs: Iterable[Run], dataset: str, baseline: str | None = None) -> Boa
     """Groups the finished runs of `dataset` by method and configuration.
 
     Two runs whose configurations differ in more than the seed are never averaged: they become rows
-    of their own, labelled by the fields in which they differ. Of two runs with the same
-    configuration and the same seed the first counts.
+    of their own, labelled by the settings in which they are out of the ordinary. Of two runs with
+    the same configuration and the same seed the first counts. Of the variants of a method the one
+    with the fewest words in its label comes first.
 
     Args:
-      runs: in the order in which their groups shall stand.
+      runs: in the order in which their methods shall stand.
       dataset: the data set's name.
       baseline: the name of the run that mCE is relative to; None leaves mCE out.
     """
@@ -151,33 +157,26 @@ def board(runs: Iterable[Run], dataset: str, baseline: str | None = None) -> Boa
     kept: dict[tuple[str, str], dict[int, Run]] = {}
     repeats = []
     for run in runs:
-        members = kept.setdefault((run.method, _settings(run)), {})
+        members = kept.setdefault((run.method, identity(run.config)), {})
         if run.seed in members:
             repeats.append(run)
         else:
             members[run.seed] = run
-    variants: dict[str, list[list[Run]]] = {}
-    for (method, _), members in kept.items():
-        variants.setdefault(method, []).append(list(members.values()))
+    lists = [list(members.values()) for members in kept.values()]
+    firsts = [members[0] for members in lists]
     groups = [
-        Group(method, label, tuple(Measures(run, dataset, split) for run in members))
-        for method, lists in variants.items()
-        for label, members in zip(_labels(method, lists), lists, strict=True)
+        Group(
+            first.method,
+            label,
+            tuple(Measures(run, dataset, split) for run in members),
+            bool(changed_settings(first)),
+        )
+        for first, label, members in zip(firsts, labels(firsts), lists, strict=True)
     ]
+    methods = list(dict.fromkeys(group.method for group in groups))
+    groups.sort(key=lambda group: (methods.index(group.method), group.label.count(SEPARATOR)))
     base = next((Measures(run, dataset, split) for run in runs if run.name == baseline), None)
     return Board(dataset, split, tuple(groups), tuple(repeats), base)
-
-
-def differing_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fields that are not the same in all of `configs`, in the order of their appearance."""
-    names = dict.fromkeys(name for config in configs for name in config)
-    return [n for n in names if len({field_text(config, n) for config in configs}) > 1]
-
-
-def field_text(config: Mapping[str, Any], name: str) -> str:
-    """The value of a configuration's field as JSON, strings bare; an absent one as an en dash."""
-    value = config.get(name, "–")
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def adversarial_metrics(groups: Iterable[Group]) -> list[str]:
@@ -186,21 +185,3 @@ def adversarial_metrics(groups: Iterable[Group]) -> list[str]:
     attacks = [name for name in names if _ADVERSARIAL.fullmatch(name)]
     attacks.sort(key=lambda n: (n.startswith("a"), int(re.findall(r"\d+", n)[0]), n))
     return attacks + [name for name in (WORST_CASE,) if name in names]
-
-
-def _settings(run: Run) -> str:
-    settings = {name: value for name, value in run.config.items() if name not in NOT_SETTINGS}
-    return json.dumps(settings, sort_keys=True)
-
-
-def _labels(method: str, variants: Sequence[Sequence[Run]]) -> list[str]:
-    if len(variants) == 1:
-        return [method]
-    configs = [members[0].config for members in variants]
-    fields = [name for name in differing_fields(configs) if name not in NOT_SETTINGS]
-    if len(fields) > FIELDS_IN_A_LABEL:
-        return [f"{method} #{number}" for number in range(1, len(variants) + 1)]
-    return [
-        f"{method} ({', '.join(f'{name}={field_text(config, name)}' for name in fields)})"
-        for config in configs
-    ]

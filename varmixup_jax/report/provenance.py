@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from varmixup_jax.report import markup
-from varmixup_jax.report.measures import Board, differing_fields, field_text
+from varmixup_jax.report.fields import differing_fields, field_text
+from varmixup_jax.report.measures import Board
 from varmixup_jax.report.rows import Run
 from varmixup_jax.report.tables import TITLES, Cell
 

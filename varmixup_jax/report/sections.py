@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from varmixup_jax.report import markup, series
+from varmixup_jax.report.columns import columns
 from varmixup_jax.report.corruption_charts import bar_charts, heat_limits, heat_map, heat_table
 from varmixup_jax.report.figures import dot_chart, dots, line_chart, reliability_chart, short
 from varmixup_jax.report.measures import Board, Group
 from varmixup_jax.report.poster import PAPER
 from varmixup_jax.report.series import Curve
 from varmixup_jax.report.style import Style
-from varmixup_jax.report.tables import columns
 
 CURVES = (  # key of metrics.jsonl, title, axis label, in percent, logarithmic
     ("loss", "Training loss", "loss (nats)", False, True),

@@ -130,7 +130,7 @@ def linearity_curve(group: Group) -> Curve | None:
     """The local linearity error over ε, in units of 1/255."""
     radii = sorted({eps for member in group.members for eps in member.linearity()})
 
-    def at(eps: int) -> Stat | None:
+    def at(eps: float) -> Stat | None:
         return group.stat(lambda m: m.linearity().get(eps))
 
     return curve(radii, [at(eps) for eps in radii])

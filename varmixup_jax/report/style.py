@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import itertools
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -93,20 +94,24 @@ SETTINGS: dict[Any, Any] = {
 def styles(labels_and_methods: Iterable[tuple[str, str]]) -> dict[str, Style]:
     """A style per label: the fixed one for a known method's first label, further ones for the rest.
 
+    The styles of methods that are not there serve too, once the further ones are used up.
+
     >>> found = styles([("erm", "erm"), ("mine", "mine")])
     >>> found["erm"].marker, found["mine"].marker
     ('o', 'h')
     """
+    pairs = list(labels_and_methods)
+    there = {method for _, method in pairs}
+    unused = [style for name, style in zip(METHODS, _STYLES, strict=True) if name not in there]
+    further = itertools.cycle([*_FURTHER, *unused])
     given: dict[str, Style] = {}
     used: set[str] = set()
-    further = 0
-    for label, method in labels_and_methods:
+    for label, method in pairs:
         if method in METHODS and method not in used:
             given[label] = _STYLES[METHODS.index(method)]
             used.add(method)
         else:
-            given[label] = _FURTHER[further % len(_FURTHER)]
-            further += 1
+            given[label] = next(further)
     return given
 
 

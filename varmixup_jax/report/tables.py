@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from varmixup_jax.report.measures import WORST_CASE, Board, Measures, Stat, adversarial_metrics
+from varmixup_jax.report.columns import KINDS, Column, columns
+from varmixup_jax.report.measures import Board, Group, Stat
 from varmixup_jax.report.names import METHODS
-from varmixup_jax.report.poster import CITATION, MEASURES, PAPER, published
+from varmixup_jax.report.poster import MEASURES, Published, published
+from varmixup_jax.report.remarks import remarks
 
+_ACCURACY, _REST = ("clean", "corrupted"), ("ece", "ece_corrupted", "linearity")
+LAYOUTS: Mapping[str, tuple[str, ...] | None] = {  # the columns' keys
+    "full": None,
+    "short": (*_ACCURACY, *_REST),
+    "kinds": (*_ACCURACY, *KINDS, *_REST),
+}
+BESIDE_THE_PAPER = ("full", "short")  # layouts that have columns for the paper's numbers
 PAPER_PREFIX = "Paper: "  # begins the headings of columns that are not ours
 TITLES = {
     "cifar10": "CIFAR-10",
@@ -18,29 +26,6 @@ TITLES = {
     "tiny_imagenet": "Tiny-ImageNet",
     "digits": "Digits",
 }
-
-
-class Column(NamedTuple):
-    """One measure of the table: how to take it from a run and how to print it.
-
-    Attributes:
-      better: "high", "low" or None where neither is better.
-      scale: what a value is multiplied by for print (100 for percent).
-    """
-
-    key: str
-    title: str
-    unit: str
-    better: str | None
-    digits: int
-    scale: float
-    value: Callable[[Measures], float | None]
-
-    @property
-    def heading(self) -> str:
-        """Title, unit and the direction of improvement."""
-        arrow = {"high": "\u00a0↑", "low": "\u00a0↓", None: ""}[self.better]
-        return f"{self.title}{f' ({self.unit})' if self.unit else ''}{arrow}"
 
 
 class Cell(NamedTuple):
@@ -59,77 +44,63 @@ class Grid(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def columns(board: Board) -> list[Column]:
-    """The measures that at least one run of the board has, in the order of the table."""
-
-    def clean(metric: str) -> Callable[[Measures], float | None]:
-        return lambda m: m.clean(metric)
-
-    def corrupted(metric: str) -> Callable[[Measures], float | None]:
-        return lambda m: m.corrupted(metric)
-
-    def linearity(m: Measures) -> float | None:
-        return m.linearity().get(8)
-
-    scale, unit = _time_unit(board)
-    every = [
-        Column("clean", "Clean acc.", "%", "high", 2, 100, clean("accuracy")),
-        Column("corrupted", "Corrupted acc.", "%", "high", 2, 100, corrupted("accuracy")),
-        Column("nll", "NLL", "nats", "low", 3, 1, clean("nll")),
-        Column("ece", "ECE clean", "%", "low", 2, 100, clean("ece")),
-        Column("ece_corrupted", "ECE corrupted", "%", "low", 2, 100, corrupted("ece")),
-        Column("oe", "Overconf. error", "%", "low", 2, 100, clean("overconfidence_error")),
-        *(
-            Column(name, f"{_attack(name)} acc.", "%", "high", 2, 100, clean(name))
-            for name in adversarial_metrics(board.groups)
-        ),
-        Column("linearity", "Lin. error at 8/255", "nats", "low", 4, 1, linearity),
-        Column("wall", "Wall time", unit, None, 1, scale, _wall_seconds),
-    ]  # fmt: skip
-    if board.baseline is not None:
-        base = board.baseline
-        mce = Column("mce", f"mCE vs {base.run.name}", "%", "low", 1, 100, lambda m: m.mce(base))
-        every.insert(2, mce)
-    return [column for column in every if any(group.stat(column.value) for group in board.groups)]
-
-
-def results(board: Board, *, every_method: bool = False) -> Grid:
+def results(board: Board, layout: str = "full") -> Grid:
     """The table of one data set: mean ± sample standard deviation over seeds.
 
-    Where the paper has numbers for the data set, its columns stand beside ours.
+    Where the paper has numbers for the data set, its columns stand beside ours, of rows in which
+    the method has its default settings.
 
     Args:
       board: the finished runs.
-      every_method: add a row for each method that was not run, which says so.
+      layout: one of `LAYOUTS`.
     """
-    shown = columns(board)
-    rows = [[Cell(group.label), Cell(str(len(group.members)))] for group in board.groups]
-    headings = ["Method", "Seeds"]
-    for column in shown:
+    rows = [[Cell(group.label)] for group in board.groups]
+    headings = ["Method"]
+    if layout == "full" or any(len(group.members) > 1 for group in board.groups):
+        headings.append("Seeds")
+        for cells, group in zip(rows, board.groups, strict=True):
+            cells.append(Cell(str(len(group.members))))
+    for column in columns(board, LAYOUTS[layout]):
         stats = [group.stat(column.value) for group in board.groups]
         best = _best(column, stats)
         headings.append(column.heading)
         for i, (group, stat) in enumerate(zip(board.groups, stats, strict=True)):
             rows[i].append(Cell(stat_text(stat, column, len(group.members)), i in best))
-        if board.dataset in PAPER and column.key in MEASURES:
+        if (
+            layout in BESIDE_THE_PAPER
+            and column.key in MEASURES
+            and any(paper_row(board, group) for group in board.groups)
+        ):
             headings.append(f"{PAPER_PREFIX}{column.title.lower()} ({column.unit})")
             for cells, group in zip(rows, board.groups, strict=True):
-                cells.append(Cell(_paper_text(board.dataset, group.method, column.key)))
-    if every_method:
-        ran = {group.method for group in board.groups}
-        rows += [_not_run(board, name, shown) for name in METHODS if name not in ran]
+                cells.append(Cell(_paper_text(paper_row(board, group), column.key)))
     title = f"{TITLES.get(board.dataset, board.dataset)}, {board.split} set"
     paper = any(heading.startswith(PAPER_PREFIX) for heading in headings)
-    return Grid(title, tuple(headings), tuple(map(tuple, rows)), tuple(_remarks(board, paper)))
+    return Grid(title, tuple(headings), tuple(map(tuple, rows)), tuple(remarks(board, paper)))
 
 
-def _not_run(board: Board, method: str, shown: Sequence[Column]) -> list[Cell]:
-    cells = [Cell(method), Cell("not run")]
-    for column in shown:
-        cells.append(Cell("–"))
-        if board.dataset in PAPER and column.key in MEASURES:
-            cells.append(Cell(_paper_text(board.dataset, method, column.key)))
-    return cells
+def paper_and_beyond(board: Board, layout: str = "short") -> list[Grid]:
+    """Two tables: the paper's methods as it has them, and all that goes beyond.
+
+    A row is the paper's where its method is one of the nine with its default settings. The remarks
+    stand below the last table and speak of both; a table without rows is left out.
+    """
+    of_paper = [g for g in board.groups if g.method in METHODS and not g.changed]
+    beyond = [g for g in board.groups if g not in of_paper]
+    grids = []
+    for groups, name in ((of_paper, "the paper's methods"), (beyond, "beyond the paper")):
+        if groups:
+            grid = results(board._replace(groups=tuple(groups)), layout)
+            grids.append(grid._replace(title=f"{grid.title}: {name}", remarks=()))
+    if grids:
+        paper = any(paper_row(board, group) for group in board.groups)
+        grids[-1] = grids[-1]._replace(remarks=tuple(remarks(board, paper)))
+    return grids
+
+
+def paper_row(board: Board, group: Group) -> Published | None:
+    """The paper's numbers for a row; None where a setting of the method is not the default."""
+    return None if group.changed else published(board.dataset, group.method)
 
 
 def stat_text(stat: Stat | None, column: Column, runs: int) -> str:
@@ -159,81 +130,8 @@ def _best(column: Column, stats: Sequence[Stat | None]) -> set[int]:
     return {i for i, value in found.items() if value == top}
 
 
-def _paper_text(dataset: str, method: str, key: str) -> str:
-    row = published(dataset, method)
+def _paper_text(row: Published | None, key: str) -> str:
     if row is None:
         return "–"
     mean, spread = row.of(key)
     return f"{mean:.2f} ± {spread:.2f}"
-
-
-def _remarks(board: Board, paper: bool) -> list[str]:
-    remarks = [_set_up(board)]
-    remarks.append(
-        "Mean ± sample standard deviation over seeds; the best mean of a column in bold."
-    )
-    members = [member for group in board.groups for member in group.members]
-    if any(member.corrupted("accuracy") is not None for member in members):
-        remarks.append("Corrupted: mean over the 15 corruptions × 5 severities; extras left out.")
-    for member in members:
-        cells = member.benchmark_cells("accuracy")
-        if 0 < cells < 75:
-            remarks.append(f"{member.run.name}: {cells} of 75 conditions measured, no mean shown.")
-    notes: dict[str, set[str]] = {}
-    for member in members:
-        for row in member.run.rows:
-            if row.dataset == board.dataset and row.split == board.split:
-                for name, value in row.notes:
-                    notes.setdefault(name, set()).add(value)
-    remarks += [
-        f"{k.replace('_', ' ').capitalize()}: {', '.join(sorted(v))}."
-        for k, v in sorted(notes.items())
-    ]
-    for run in board.repeats:
-        remarks.append(f"{run.name} repeats a seed of the same configuration and is left out.")
-    if paper:
-        remarks.append(f"Paper: as printed in {CITATION}; set-ups differ, not a reproduction.")
-    return remarks
-
-
-def _set_up(board: Board) -> str:
-    """What was trained on what: values that differ between runs stand side by side."""
-    runs = [member.run for group in board.groups for member in group.members]
-
-    def values(field: str, source: str = "config") -> str:
-        found = dict.fromkeys(str(getattr(run, source).get(field, "")) for run in runs)
-        return " or ".join(value.removesuffix(".0") for value in found if value)
-
-    parts = [values("model.name")]
-    for field, source, text in (
-        ("model.width", "config", "width {}"),
-        ("epochs", "summary", "{} epochs"),
-        ("batch_size", "config", "batch {}"),
-        ("data.limit", "config", "{} training images"),
-        ("eval.examples", "config", "{} test images"),
-        ("device", "summary", "on {}"),
-    ):
-        value = values(field, source)
-        if value not in ("", "0"):
-            parts.append(text.format(value))
-    return f"Set-up: {', '.join(part for part in parts if part)}."
-
-
-def _wall_seconds(measures: Measures) -> float | None:
-    value: Any = measures.run.summary.get("wall_seconds")
-    return value if isinstance(value, (int, float)) else None
-
-
-def _time_unit(board: Board) -> tuple[float, str]:
-    walls = [_wall_seconds(member) or 0.0 for group in board.groups for member in group.members]
-    longest = max(walls, default=0.0)
-    if longest < 180:
-        return 1.0, "s"
-    return (1 / 60, "min") if longest < 3 * 3600 else (1 / 3600, "h")
-
-
-def _attack(metric: str) -> str:
-    if metric == WORST_CASE:
-        return "Worst-case adv."
-    name = metric.removesuffix("_accuracy")
-    return re.sub(r"^(a?pgd)(\d+)", lambda m: f"{m[1].upper()}-{m[2]}", name).replace("_", " ")
