@@ -78,16 +78,6 @@ def test_refusals(call, message):
         call()
 
 
-def test_order_is_a_permutation_of_each_epoch_and_a_function_of_the_step():
-    plan = loop.make_plan(examples=10, batch_size=5, epochs=4, steps_per_call=3, eval_epochs=1)
-    whole = loop.data_order(plan, 3, 0, 8)
-    for epoch in range(4):
-        assert sorted(whole[2 * epoch : 2 * epoch + 2].ravel()) == list(range(10))
-    np.testing.assert_array_equal(whole[3:6], loop.data_order(plan, 3, 3, 6))
-    assert not np.array_equal(whole[:2], whole[2:4])
-    assert not np.array_equal(whole, loop.data_order(plan, 4, 0, 8))
-
-
 def toy_plan(steps, per_call, eval_every=None):
     return loop.Plan(toy.EXAMPLES, toy.BATCH, steps, per_call, eval_every or steps)
 

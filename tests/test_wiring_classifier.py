@@ -1,0 +1,195 @@
+"""One field of a classifier's configuration is changed: what should change does, and nothing else.
+
+The training itself is left out: what `fitted` would be given is compared, on a small network.
+"""
+
+import functools
+from types import SimpleNamespace
+from unittest import mock
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy import set_fields
+
+from varmixup_jax.config import base_config
+from varmixup_jax.data import Dataset
+from varmixup_jax.experiment import classifier
+from varmixup_jax.experiment.setup import augmentation
+from varmixup_jax.models.forward import as_apply
+from varmixup_jax.types import identity_tap
+
+CLASSES, SIZE = 3, 4
+RNG = np.random.default_rng(0)
+
+
+class Small(nn.Module):
+    """A linear layer, BatchNorm, a linear layer; two taps."""
+
+    num_stages = 1
+
+    @nn.compact
+    def __call__(self, image, *, train=False, tap=identity_tap):
+        hidden = nn.Dense(5)(tap(0, image).reshape(len(image), -1))
+        hidden = nn.BatchNorm(use_running_average=not train, momentum=0.5)(hidden)
+        return nn.Dense(CLASSES)(tap(1, nn.relu(hidden)))
+
+
+def part(count):
+    images = RNG.integers(0, 256, (count, SIZE, SIZE, 1), np.uint8)
+    return images, (np.arange(count) % CLASSES).astype(np.int32)
+
+
+DATA = Dataset("toy", *part(24), *part(9), *part(9), tuple("abc"))
+
+
+@pytest.fixture(autouse=True)
+def standard_promotion():
+    """optax's Adam and cosine schedule do not run under strict promotion."""
+    with jax.numpy_dtype_promotion("standard"), jax.debug_key_reuse(False):
+        yield
+
+
+def config_of(method="erm", **fields):
+    c = base_config()
+    c.method, c.batch_size, c.epochs, c.eval.every_epochs = method, 6, 5.0, 1.0
+    c.optim.schedule, c.optim.learning_rate = "piecewise", 0.5
+    if method == "at":
+        c.methods.at.steps = 1
+    return set_fields(c, **fields)
+
+
+def observed(config, seed=0, data=DATA):
+    """What `fitted` is given, as arrays and plain values."""
+    given = {}
+
+    def fitted(task, directory, mapping, preemption, **rest):
+        given.update(task=task, **rest)
+
+    module = Small()
+    setup = SimpleNamespace(
+        data=data,
+        module=module,
+        apply=as_apply(module),
+        augment=augmentation(config.data.pad, config.data.flip),
+        mapping=None,
+        preemption=None,
+        steps_per_call=7,
+    )
+    with mock.patch.object(classifier, "fitted", fitted):
+        classifier._train(config, setup, None, config.method, seed, None)
+    task, watch = given["task"], given["watch"]
+    fresh = task.fresh
+    stats = jax.tree.map(lambda leaf: leaf + 0.3, fresh.stats)  # not those of any batch
+    index = jnp.arange(6)
+    fixed = jax.tree.map(jnp.asarray, task.fixed)
+    value, (after, metrics) = task.loss(fresh.params, stats, jax.random.key(9), fixed, index)
+    steps, opt_state = [], fresh.opt_state
+    for scale in (100.0, 1.0, 1.0):
+        grads = jax.tree.map(lambda leaf, s=scale: s * jnp.ones_like(leaf), fresh.params)
+        update, opt_state = task.tx.update(grads, opt_state, fresh.params)
+        steps.append(update)
+    return {
+        "start": fresh.params,
+        "key": jax.random.key_data(task.key),
+        "order": task.data_seed,
+        "plan": task.plan,
+        "average": (task.ema_decay, bool(fresh.ema)),
+        "updates": steps,
+        "rates": [watch.each(step)["learning_rate"] for step in range(1, task.plan.total_steps)],
+        "loss": (value, after, metrics),
+        "images": (task.fixed["images"], task.fixed["labels"]),
+        "kept": given["keep"],
+        "chosen": (given["select"], given["best"]),
+        "quiet": given["quiet"],
+    }
+
+
+@functools.cache
+def usual(method="erm", given=()):
+    """What is observed before a field is changed."""
+    return observed(config_of(method, **dict(given)))
+
+
+def equal(one, other):
+    one, other = jax.tree.flatten(one), jax.tree.flatten(other)
+    same = [np.array_equal(a, b) for a, b in zip(one[0], other[0], strict=False)]
+    return one[1] == other[1] and all(same)
+
+
+def differing(one, other):
+    return {name for name in one if not equal(one[name], other[name])}
+
+
+# The field, its other value, and what changes with it; rates alone where only later steps than the
+# three of `updates` have another one.
+FIELDS = [
+    ("epochs", 2.0, "plan rates"),
+    ("attack_epochs", 2.0, ""),  # of methods that attack
+    ("batch_size", 8, "plan rates"),
+    ("eval__every_epochs", 2.0, "plan"),
+    ("ema_decay", 0.9, "average"),
+    ("data__pad", 1, "loss"),
+    ("data__flip", True, "loss"),
+    ("optim__name", "adam", "updates"),
+    ("optim__learning_rate", 0.25, "updates rates"),
+    ("optim__schedule", "cosine", "updates rates"),
+    ("optim__warmup", 0.2, "updates rates"),
+    ("optim__boundaries", (0.25,), "rates"),
+    ("optim__decay", 0.5, "rates"),
+    ("optim__momentum", 0.5, "updates"),
+    ("optim__nesterov", True, "updates"),
+    ("optim__weight_decay", 0.1, "updates"),
+    ("optim__clip_norm", 0.5, "updates"),
+    ("methods__mixup__alpha", 0.1, ""),  # of another method
+    ("eval__checkpoint", "best", "chosen"),
+    ("checkpoints__keep", 5, "kept"),
+    ("quiet", True, "quiet"),
+]
+ATTACK_FIELDS = [
+    ("attack_epochs", 2.0, "plan rates", {}),
+    ("attack_bn", "batch", "loss", {}),
+    ("methods__at__eps", 0.1, "loss", {"methods__at__step_size": 0.5}),
+    ("methods__at__step_size", 0.001, "loss", {}),
+    ("methods__at__steps", 2, "loss", {"methods__at__eps": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "changes"), FIELDS, ids=[f[0] for f in FIELDS])
+def test_a_field_changes_what_it_should(field, value, changes):
+    after = observed(config_of(**{field: value}))
+    assert differing(usual(), after) == set(changes.split())
+
+
+@pytest.mark.parametrize(("field", "value", "changes", "given"), ATTACK_FIELDS)
+def test_a_field_of_attacks_changes_what_it_should(field, value, changes, given):
+    after = observed(config_of("at", **given, **{field: value}))
+    assert differing(usual("at", tuple(given.items())), after) == set(changes.split())
+
+
+def test_a_seed_changes_the_start_the_order_and_every_draw():
+    other = observed(config_of(), seed=1)
+    # The loss is taken with one key: it differs by the parameters alone.
+    assert differing(usual(), other) == {"start", "key", "order", "updates", "loss"}
+    assert differing(usual(), observed(config_of(), seed=0)) == set()
+
+
+def test_methods_share_everything_but_the_loss():
+    """The same initial parameters, the same order of the data, the same keys."""
+    assert differing(usual(), observed(config_of("mixup"))) == {"loss"}
+
+
+def test_the_numbers_are_those_of_the_configuration():
+    seen = observed(config_of(optim__warmup=0.2, ema_decay=0.9))
+    assert seen["plan"] == (24, 6, 20, 7, 4)
+    # Warm-up over 4 of 20 steps to 0.5; a tenth from step 10, a hundredth from step 15.
+    np.testing.assert_allclose(seen["rates"][:5], [0, 0.125, 0.25, 0.375, 0.5])
+    np.testing.assert_allclose([seen["rates"][s] for s in (9, 11, 16)], [0.5, 0.05, 0.005])
+    assert seen["average"] == (0.9, True)
+    assert seen["chosen"] == (True, False)  # scored on the validation split; the last is taken
+    np.testing.assert_array_equal(seen["images"][0], DATA.train_images)
+    np.testing.assert_array_equal(seen["images"][1], DATA.train_labels)
+    without = DATA._replace(val_images=DATA.val_images[:0], val_labels=DATA.val_labels[:0])
+    assert observed(config_of(), data=without)["chosen"] == (False, False)
