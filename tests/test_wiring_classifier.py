@@ -18,8 +18,10 @@ from varmixup_jax.config import base_config
 from varmixup_jax.data import Dataset
 from varmixup_jax.experiment import classifier
 from varmixup_jax.experiment.setup import augmentation
+from varmixup_jax.experiment.training import Trained
 from varmixup_jax.models.forward import as_apply
-from varmixup_jax.types import identity_tap
+from varmixup_jax.training.checkpoints import digest
+from varmixup_jax.types import TrainState, identity_tap
 
 CLASSES, SIZE = 3, 4
 RNG = np.random.default_rng(0)
@@ -61,6 +63,20 @@ def config_of(method="erm", **fields):
     return set_fields(c, **fields)
 
 
+def setup_of(config, data=DATA):
+    module = Small()
+    return SimpleNamespace(
+        data=data,
+        module=module,
+        apply=as_apply(module),
+        logits=None,
+        augment=augmentation(config.data.pad, config.data.flip),
+        mapping=SimpleNamespace(shard_batch=None),
+        preemption=None,
+        steps_per_call=7,
+    )
+
+
 def observed(config, seed=0, data=DATA):
     """What `fitted` is given, as arrays and plain values."""
     given = {}
@@ -68,16 +84,7 @@ def observed(config, seed=0, data=DATA):
     def fitted(task, directory, mapping, preemption, **rest):
         given.update(task=task, **rest)
 
-    module = Small()
-    setup = SimpleNamespace(
-        data=data,
-        module=module,
-        apply=as_apply(module),
-        augment=augmentation(config.data.pad, config.data.flip),
-        mapping=None,
-        preemption=None,
-        steps_per_call=7,
-    )
+    setup = setup_of(config, data)
     with mock.patch.object(classifier, "fitted", fitted):
         classifier._train(config, setup, None, config.method, seed, None)
     task, watch = given["task"], given["watch"]
@@ -193,3 +200,53 @@ def test_the_numbers_are_those_of_the_configuration():
     np.testing.assert_array_equal(seen["images"][1], DATA.train_labels)
     without = DATA._replace(val_images=DATA.val_images[:0], val_labels=DATA.val_labels[:0])
     assert observed(config_of(), data=without)["chosen"] == (False, False)
+
+
+def test_selection_is_by_accuracy_on_the_validation_split():
+    """The averaged parameters are validated, on the validation split; the test split is not seen."""
+    watch = classifier._watch(base_config(), setup_of(base_config()), lambda step: 0.1)
+    state = TrainState(0, "raw", {}, (), ("averaged", "statistics"))
+    seen = []
+
+    def predict(logits, variables, images, **_):
+        seen.append((variables, images))
+        right = DATA.val_labels if images is DATA.val_images else DATA.train_labels
+        wrong = np.where(np.arange(len(right)) < 3, (right + 1) % CLASSES, right)  # three are
+        return np.eye(CLASSES, dtype=np.float32)[wrong]
+
+    with mock.patch.object(classifier, "predict", predict):
+        scores = watch.validate(state)
+    assert {variables for variables, _ in seen} == {("averaged", "statistics")}
+    assert [len(images) for _, images in seen] == [24, 9]
+    np.testing.assert_array_equal(seen[0][1], DATA.train_images)
+    np.testing.assert_array_equal(seen[1][1], DATA.val_images)
+    assert scores["val_accuracy"] == pytest.approx(6 / 9)
+    assert scores["clean_accuracy"] == pytest.approx(21 / 24)
+    partition = np.e + CLASSES - 1
+    nll = np.log(partition) - 6 / 9  # a logit of 1 for the right class of six, of 0 for three
+    assert scores["val_nll"] == pytest.approx(nll, rel=1e-5)
+
+
+def test_what_was_chosen_is_evaluated_and_what_was_last_has_the_digest(tmp_path):
+    def state(value, step):
+        leaf = {"w": np.full(2, value, np.float32)}
+        return TrainState(np.int32(step), leaf, {}, (), ())
+
+    trained = Trained(state(2.0, 8), state(1.0, 4), 4)
+    with (
+        mock.patch.object(classifier, "_train", return_value=trained),
+        mock.patch.object(classifier, "_keep") as keep,
+        mock.patch.object(classifier, "measured", return_value=([], {})) as measured,
+        mock.patch.object(classifier, "report"),
+    ):
+        config = config_of("erm")
+        summary = classifier.train_and_evaluate(
+            config, setup_of(config), None, "erm", 0, tmp_path / "run"
+        )
+    for call in (measured.call_args, keep.call_args):
+        (params, _), who = call.args[-2:]
+        np.testing.assert_array_equal(params["w"], [1.0, 1.0])
+        assert who["step"] == 4
+    assert (summary["steps"], summary["evaluated_step"]) == (8, 4)
+    assert summary["params_sha256"] == digest((trained.last.params, {}))
+    assert summary["parameters"] == 2

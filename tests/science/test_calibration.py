@@ -119,12 +119,15 @@ def test_the_measures_of_a_test_set_agree_with_loops():
     np.testing.assert_allclose(np.sum(bins.confidence), sum(top), rtol=1e-6)
 
 
-def test_agrees_with_torchmetrics_and_netcal(predictions):
-    confidence, correct = predictions
+def errors_of(predictions):
     bins = equal_width(*predictions, num_bins=M)
-    ours = [float(expected_calibration_error(bins)), float(maximum_calibration_error(bins))]
+    return [float(expected_calibration_error(bins)), float(maximum_calibration_error(bins))]
+
+
+def test_agrees_with_torchmetrics(predictions):
     torch = pytest.importorskip("torch", reason="torch is an optional oracle")
     functional = pytest.importorskip("torchmetrics.functional.classification")
+    confidence, correct = predictions
     # As a binary task: the "probability of 1" is the confidence, "is it 1" whether it came true.
     theirs = [
         float(
@@ -134,13 +137,13 @@ def test_agrees_with_torchmetrics_and_netcal(predictions):
         )
         for norm in ("l1", "max")
     ]
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    np.testing.assert_allclose(errors_of(predictions), theirs, rtol=1e-4)
+
+
+def test_agrees_with_netcal(predictions):
     netcal = pytest.importorskip("netcal.metrics", reason="netcal is an optional oracle")
-    np.testing.assert_allclose(
-        ours,
-        [kind(bins=M).measure(confidence, correct) for kind in (netcal.ECE, netcal.MCE)],
-        rtol=1e-4,
-    )
+    theirs = [kind(bins=M).measure(*predictions) for kind in (netcal.ECE, netcal.MCE)]
+    np.testing.assert_allclose(errors_of(predictions), theirs, rtol=1e-4)
 
 
 @pytest.mark.parametrize("confidence", [0.7, 0.55, 1.0])
