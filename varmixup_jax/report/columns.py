@@ -91,7 +91,7 @@ def _linearity(board: Board) -> Column:
     radii = {radius for found in errors for radius in found}
     radius = RADIUS if RADIUS in radii or not radii else max(radii)
     largest = max((found.get(radius, 0.0) for found in errors), default=0.0)
-    digits = 1 if largest >= 10 else 2 if largest >= 1 else 4
+    digits = 2 if largest >= 1 else 4
     title = f"Lin. error at {radius:g}/255"
     return Column("linearity", title, "nats", "low", digits, 1, lambda m: m.linearity().get(radius))
 
