@@ -53,6 +53,7 @@ def test_other_fields_give_new_rows_and_are_noted(sweep, published, tmp_path):  
     found = rows(tmp_path / "c" / "erm-s0")
     assert {r["corruption"] for r in found} >= {"none", "fog", "jpeg_compression"}
     assert not any("pgd" in r["metric"] for r in found)
+    assert summary["measured_in"] == "float32, highest"
     assert summary["evaluated_from"] == str(sweep / "erm-s0")
     config = json.loads((tmp_path / "c" / "erm-s0" / "config.json").read_text())
     assert (config["eval"]["bins"], config["epochs"]) == (5, 2.0)

@@ -74,7 +74,8 @@ def rows(place):
 
 def test_published_files_are_evaluated_and_named_in_every_row(npz, published, tmp_path):
     config = quick(npz, tmp_path, eval__corruptions=str(published))
-    experiment.run(config, tmp_path / "run")
+    (summary,) = experiment.run(config, tmp_path / "run")
+    assert summary["measured_in"] == "float32, highest"
     found = rows(tmp_path / "run")
     accuracy = {
         (r["corruption"], r["severity"]): r["value"] for r in found if r["metric"] == "accuracy"

@@ -25,7 +25,7 @@ from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.experiment.setup import Setup, chosen_devices, prepare, vae_module
 from varmixup_jax.experiment.sweep import close
 from varmixup_jax.experiment.vae import TrainedVAE
-from varmixup_jax.models.forward import as_vae
+from varmixup_jax.models.forward import MEASURED_IN, as_vae
 from varmixup_jax.models.saved import Model, load_model
 from varmixup_jax.report.rows import Run, flatten, read_runs
 from varmixup_jax.validation import check_fields, validate
@@ -151,6 +151,7 @@ def _evaluated(
         "dataset": data.name,
         "status": "running",
         "evaluated_from": str(run.path),
+        "measured_in": MEASURED_IN,
         **{name: run.summary[name] for name in COPIED if name in run.summary},
         **rundir.provenance("varmixup_jax.evaluate"),
     }

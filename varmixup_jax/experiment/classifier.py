@@ -22,6 +22,7 @@ from varmixup_jax.experiment.setup import Setup, vae_module
 from varmixup_jax.experiment.training import Task, Trained, Watch, fitted
 from varmixup_jax.experiment.vae import TrainedVAE
 from varmixup_jax.losses import cross_entropy
+from varmixup_jax.models.forward import MEASURED_IN
 from varmixup_jax.models.saved import FILE, as_arrays
 from varmixup_jax.training.checkpoints import SCORE, digest
 from varmixup_jax.training.classifier import classifier_loss
@@ -63,6 +64,7 @@ def train_and_evaluate(
         "dataset": setup.data.name,
         "status": "running",
         "checkpoint": config.eval.checkpoint,
+        "measured_in": MEASURED_IN,
         "vae": vae.info if vae else None,
         **rundir.provenance(),
     }
@@ -201,7 +203,7 @@ def _watch(config: ConfigDict, setup: Setup, schedule: optax.Schedule) -> Watch:
 
     def quick(variables: PyTree, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         size, put = config.eval.batch_size, setup.mapping.shard_batch
-        scores = predict(setup.logits, variables, images, batch_size=size, put=put)
+        scores = predict(setup.glance, variables, images, batch_size=size, put=put)
         nll = cross_entropy(jnp.asarray(scores), jnp.asarray(label_rows(labels, *scores.shape)))
         return float(np.mean(scores.argmax(axis=1) == labels)), float(jnp.mean(nll))
 

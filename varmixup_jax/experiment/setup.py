@@ -17,7 +17,7 @@ from varmixup_jax.data.corrupted import KINDS, open_published
 from varmixup_jax.data.published import Published
 from varmixup_jax.experiment.preemption import Preemption
 from varmixup_jax.models import build_classifier, build_vae
-from varmixup_jax.models.forward import as_apply
+from varmixup_jax.models.forward import as_apply, for_measures
 from varmixup_jax.training.parallel import Mapping, distribute
 from varmixup_jax.types import Array, Key, PyTree, identity_augment, identity_tap
 from varmixup_jax.vicinal.methods import METHODS
@@ -35,8 +35,9 @@ class Setup(NamedTuple):
       module: the classifier.
       apply: the classifier as a pure function.
       mapping: over the devices.
-      logits: `(variables, image) -> logits` in evaluation mode; one object, so that the compiled
-        measures serve all runs.
+      logits: `(variables, image) -> logits` in evaluation mode, in float32 whatever training
+        computes in: what is measured. One object, so that the compiled measures serve all runs.
+      glance: the same in the dtype of training, for validation while it trains.
       augment: `(key, image) -> image` of the training recipe.
       corrupt: `(name, key, images, severity) -> images` with the table for these images; one object,
         so that each corruption is compiled once for all runs.
@@ -52,6 +53,7 @@ class Setup(NamedTuple):
     apply: Callable[..., tuple[Array, PyTree]]
     mapping: Mapping
     logits: Callable[[PyTree, Array], Array]
+    glance: Callable[[PyTree, Array], Array]
     augment: Callable[[Key, Array], Array]
     corrupt: Callable[[str, Key, Array, int | Array], Array]
     steps_per_call: int
@@ -105,11 +107,7 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
         width=config.model.width or None,
         dtype=config.model.dtype,
     )
-    apply = as_apply(module)
-
-    def logits(variables: PyTree, image: Array) -> Array:
-        return apply(*variables, image, train=False, tap=identity_tap)[0]
-
+    logits = _in_evaluation(for_measures(module))
     mapping = distribute(config.parallel.via, chosen_devices(config))
     platform = jax.devices()[0].platform
     per_call = STEPS_PER_CALL.get(platform, STEPS_PER_CALL_ELSEWHERE)
@@ -118,9 +116,10 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
     return Setup(
         data=data,
         module=module,
-        apply=apply,
+        apply=as_apply(module),
         mapping=mapping,
         logits=logits,
+        glance=logits if config.model.dtype == "float32" else _in_evaluation(module),
         augment=augmentation(config.data.pad, config.data.flip),
         corrupt=partial(
             corruptions.corrupt, table=_table(data.image_shape[0]), frost_textures=textures
@@ -149,6 +148,15 @@ def vae_module(config: ConfigDict, image_shape: tuple[int, int, int]) -> nn.Modu
         downsample=c.downsample or None,
         dtype=c.dtype,
     )
+
+
+def _in_evaluation(module: nn.Module) -> Callable[[PyTree, Array], Array]:
+    apply = as_apply(module)
+
+    def logits(variables: PyTree, image: Array) -> Array:
+        return apply(*variables, image, train=False, tap=identity_tap)[0]
+
+    return logits
 
 
 def _check_fit(config: ConfigDict, data: Dataset) -> None:

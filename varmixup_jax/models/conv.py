@@ -40,6 +40,7 @@ def conv2d(
     strides: Pair = (1, 1),
     padding: Padding = ((0, 0), (0, 0)),
     gradients: Literal["auto", "xla", "loop_safe"] = "auto",
+    precision: str | None = None,
 ) -> Array:
     """Cross-correlates images with a kernel.
 
@@ -54,6 +55,8 @@ def conv2d(
       padding: zeros before and after, of rows and of columns, >= 0 and < the kernel's size.
       gradients: "xla" leaves the derivatives to JAX (the fast choice on GPU and TPU), "loop_safe"
         writes them as this module says (reverse mode only), "auto" chooses by the default backend.
+      precision: of the products, forward and backward, as JAX names it: "highest" is float32 also
+        where the hardware would round to fewer bits; None for JAX's default.
 
     Returns:
       `[B, H', W', O]` of the same dtype, H' = (H + p + p' - kh) // s + 1.
@@ -73,7 +76,7 @@ def conv2d(
     if gradients == "auto":
         gradients = "loop_safe" if jax.default_backend() == "cpu" else "xla"
     if gradients == "xla":
-        return _correlate(image, kernel, padding, strides=strides)
+        return _correlate(image, kernel, padding, precision, strides=strides)
     taps = kernel.shape[0] * kernel.shape[1]
     sizes = [
         (size + sum(pads) - k) // stride + 1
@@ -82,15 +85,17 @@ def conv2d(
         )
     ]
     if taps > image.shape[1] * image.shape[2] or taps > math.prod(sizes):
-        return _as_matrix_product(image, kernel, sizes, strides, padding)
+        return _as_matrix_product(image, kernel, sizes, strides, padding, precision)
     kernel = vary_like(kernel, image)
-    return _loop_safe(image, kernel, tuple(strides), tuple(tuple(p) for p in padding))
+    pads = tuple(tuple(p) for p in padding)
+    return _loop_safe(image, kernel, tuple(strides), pads, precision)
 
 
 def _correlate(
     image: Array,
     kernel: Array,
     padding: Padding,
+    precision: str | None,
     *,
     strides: Pair = (1, 1),
     spread: Pair = (1, 1),
@@ -105,11 +110,17 @@ def _correlate(
         lhs_dilation=spread,
         rhs_dilation=holes,
         dimension_numbers=_LAYOUT,
+        precision=precision,
     )
 
 
 def _as_matrix_product(
-    image: Array, kernel: Array, sizes: Sequence[int], strides: Pair, padding: Padding
+    image: Array,
+    kernel: Array,
+    sizes: Sequence[int],
+    strides: Pair,
+    padding: Padding,
+    precision: str | None,
 ) -> Array:
     """The same sum, for maps smaller than the kernel, as one product with a matrix.
 
@@ -122,25 +133,33 @@ def _as_matrix_product(
         taps = np.arange(kernel.shape[axis])
         reach = rows == strides[axis] * np.arange(sizes[axis])[:, None] + taps
         reaches.append(jnp.asarray(reach, kernel.dtype))
-    matrix = jnp.einsum("hyi,wxj,ijco->hwcyxo", *reaches, kernel)
-    return jnp.einsum("bhwc,hwcyxo->byxo", image, matrix)
+    matrix = jnp.einsum("hyi,wxj,ijco->hwcyxo", *reaches, kernel, precision=precision)
+    return jnp.einsum("bhwc,hwcyxo->byxo", image, matrix, precision=precision)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _loop_safe(image: Array, kernel: Array, strides: Pair, padding: Padding) -> Array:
-    return _correlate(image, kernel, padding, strides=strides)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _loop_safe(
+    image: Array, kernel: Array, strides: Pair, padding: Padding, precision: str | None
+) -> Array:
+    return _correlate(image, kernel, padding, precision, strides=strides)
 
 
-def _forward(image: Array, kernel: Array, strides: Pair, padding: Padding):
-    return _loop_safe(image, kernel, strides, padding), (image, kernel)
+def _forward(image: Array, kernel: Array, strides: Pair, padding: Padding, precision: str | None):
+    return _loop_safe(image, kernel, strides, padding, precision), (image, kernel)
 
 
-def _backward(strides: Pair, padding: Padding, saved: tuple[Array, Array], cotangent: Array):
+def _backward(
+    strides: Pair,
+    padding: Padding,
+    precision: str | None,
+    saved: tuple[Array, Array],
+    cotangent: Array,
+):
     # Two separate results: a caller that wants the image's gradient alone pays for it alone.
     image, kernel = saved
     return (
-        _image_gradient(cotangent, kernel, image.shape, strides, padding),
-        _kernel_gradient(image, cotangent, kernel.shape, strides, padding),
+        _image_gradient(cotangent, kernel, image.shape, strides, padding, precision),
+        _kernel_gradient(image, cotangent, kernel.shape, strides, padding, precision),
     )
 
 
@@ -148,7 +167,12 @@ _loop_safe.defvjp(_forward, _backward)
 
 
 def _image_gradient(
-    cotangent: Array, kernel: Array, shape: Sequence[int], strides: Pair, padding: Padding
+    cotangent: Array,
+    kernel: Array,
+    shape: Sequence[int],
+    strides: Pair,
+    padding: Padding,
+    precision: str | None,
 ) -> Array:
     """Correlates the cotangent, spread out by the stride, with the turned kernel."""
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
@@ -159,11 +183,16 @@ def _image_gradient(
         spread_size = (cotangent.shape[1 + axis] - 1) * stride + 1
         # Rows at the end that no window covered get zeros: their gradient.
         pads.append((before, size + taps - 1 - before - spread_size))
-    return _correlate(cotangent, turned, (pads[0], pads[1]), spread=strides)
+    return _correlate(cotangent, turned, (pads[0], pads[1]), precision, spread=strides)
 
 
 def _kernel_gradient(
-    image: Array, cotangent: Array, shape: Sequence[int], strides: Pair, padding: Padding
+    image: Array,
+    cotangent: Array,
+    shape: Sequence[int],
+    strides: Pair,
+    padding: Padding,
+    precision: str | None,
 ) -> Array:
     """Correlates the image with the cotangent: channels take the batch's place and vice versa."""
     pads = []
@@ -174,7 +203,7 @@ def _kernel_gradient(
 
     def part(images: Array, cotangents: Array) -> Array:
         images, cotangents = images.transpose(3, 1, 2, 0), cotangents.transpose(1, 2, 0, 3)
-        return _correlate(images, cotangents, (pads[0], pads[1]), holes=strides)
+        return _correlate(images, cotangents, (pads[0], pads[1]), precision, holes=strides)
 
     batch = image.shape[0]
     if batch <= _CHUNK:
@@ -206,6 +235,7 @@ class Conv(nn.Module):
       stride: of both axes.
       use_bias: whether to add a bias per output channel.
       dtype: of the computation; the parameters are float32.
+      precision: of the products, as in `conv2d`.
       kernel_init: initialiser of the kernel; biases start at 0.
     """
 
@@ -214,6 +244,7 @@ class Conv(nn.Module):
     stride: int = 1
     use_bias: bool = True
     dtype: str = "float32"
+    precision: str | None = None
     kernel_init: Initializer = scaled_normal(1.0, "fan_in")
 
     @nn.compact
@@ -227,6 +258,7 @@ class Conv(nn.Module):
             kernel.astype(self.dtype),
             strides=(self.stride, self.stride),
             padding=(rows, columns),
+            precision=self.precision,
         )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)

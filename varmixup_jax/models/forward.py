@@ -9,6 +9,18 @@ import flax.linen as nn
 
 from varmixup_jax.types import Array, PyTree, Tap, identity_tap
 
+MEASURED_IN = "float32, highest"
+"""Dtype and precision of `for_measures`, as runs record it."""
+
+
+def for_measures(module: nn.Module) -> nn.Module:
+    """The classifier as it is measured, whatever it was trained in.
+
+    It computes in float32, with products of the highest precision. In bfloat16 the local linearity
+    error of a ResNet-8 would be off by up to 20 %, with a floor of 3e-4 where it should vanish.
+    """
+    return module.clone(dtype="float32", precision="highest")
+
 
 def as_apply(module: nn.Module) -> Callable[..., tuple[Array, PyTree]]:
     """A classifier module as `apply(params, stats, image, *, train, tap) -> (logits, stats)`.

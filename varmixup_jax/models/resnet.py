@@ -41,6 +41,7 @@ class ResNet(nn.Module):
       final_norm: BatchNorm and ReLU after the last stage (for pre-activation networks).
       dtype: of the convolutions and activations. Parameters, BatchNorm statistics, the global mean
         and the head are float32 whatever it is.
+      precision: of the products in convolutions and head, as in `conv.conv2d`.
 
     References:
       He et al. 2016a, "Deep Residual Learning for Image Recognition", section 4.2.
@@ -57,6 +58,7 @@ class ResNet(nn.Module):
     preactivation: bool = False
     final_norm: bool = False
     dtype: str = "float32"
+    precision: str | None = None
 
     @property
     def num_stages(self) -> int:
@@ -85,7 +87,13 @@ class ResNet(nn.Module):
                 f"image: has {image.shape[-1]} channels, must have {len(self.mean)} (as mean has)"
             )
         norm = functools.partial(BatchNorm, use_running_average=not train, dtype=self.dtype)
-        conv = functools.partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=_HE_NORMAL)
+        conv = functools.partial(
+            Conv,
+            use_bias=False,
+            dtype=self.dtype,
+            precision=self.precision,
+            kernel_init=_HE_NORMAL,
+        )
         block = _PreActivation if self.preactivation else _PostActivation
 
         hidden = tap(0, image)
@@ -103,7 +111,10 @@ class ResNet(nn.Module):
         if self.final_norm:
             hidden = nn.relu(norm(name="final_norm")(hidden))
         pooled = jnp.mean(hidden, axis=(1, 2), dtype=jnp.float32)
-        return nn.Dense(self.num_classes, kernel_init=_LECUN_NORMAL, name="head")(pooled)
+        head = nn.Dense(
+            self.num_classes, precision=self.precision, kernel_init=_LECUN_NORMAL, name="head"
+        )
+        return head(pooled)
 
 
 class _PostActivation(nn.Module):

@@ -19,7 +19,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from varmixup_jax import checks
-from varmixup_jax.models.forward import as_apply, as_vae
+from varmixup_jax.models.forward import as_apply, as_vae, for_measures
 from varmixup_jax.models.resnet import ResNet
 from varmixup_jax.models.vae import VAE
 from varmixup_jax.types import Array, PyTree
@@ -35,7 +35,8 @@ class Model(NamedTuple):
     """A trained classifier as pure functions over its variables.
 
     Attributes:
-      logits: `image [B, H, W, C]` float32 in [0, 1] `-> [B, K]` float32, in evaluation mode.
+      logits: `image [B, H, W, C]` float32 in [0, 1] `-> [B, K]` float32, in evaluation mode, computed
+        in float32 also where training was not, as its measures were.
       encode: `image -> [B, *latent_shape]`, the mean of the VAE it was trained with; None without.
       decode: `latent -> image [B, H, W, C]` in [0, 1]; None without a VAE.
       params, stats: of the classifier, the ones that were evaluated.
@@ -106,7 +107,7 @@ def load_model(path: Path | str) -> Model:
         raise ValueError(f"{file}: {NO_MODEL} ({checks.one_line(error)})") from None
     trees = unflatten_dict(leaves, sep="/")
     params, stats = trees.get("params", {}), trees.get("stats", {})
-    logits = partial(_logits, as_apply(classifier), params, stats)
+    logits = partial(_logits, as_apply(for_measures(classifier)), params, stats)
     if vae is None:
         return Model(logits, None, None, params, stats, {}, about)
     functions, weights = as_vae(vae), trees["vae"]

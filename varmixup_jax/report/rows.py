@@ -31,6 +31,7 @@ OPTIONAL = {
     "command": str,
     "error": str,
     "evaluated_from": str,
+    "measured_in": str,
     "versions": Mapping,
     "vae": Mapping,
 }

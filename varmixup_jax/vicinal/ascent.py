@@ -34,7 +34,7 @@ class Attacked(NamedTuple):
 
 
 def frozen(loss: Loss, example: Array) -> Loss:
-    """`loss` in float32, with everything it closes over held constant.
+    """`loss` with its value in float32, and with everything it closes over held constant.
 
     Inside `jax.grad` of a training loss, the parameters that `loss` closes over are being
     differentiated; without this every step of the attack would be differentiated too, for nothing.

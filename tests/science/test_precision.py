@@ -1,0 +1,122 @@
+"""What is measured is computed in float32 with full products, whatever training computes in."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+import varmixup_jax as vj
+from varmixup_jax import losses, models
+from varmixup_jax.config import base_config
+from varmixup_jax.evaluation import programs
+from varmixup_jax.experiment.preemption import Preemption
+from varmixup_jax.experiment.setup import prepare
+from varmixup_jax.models.forward import as_apply, for_measures
+from varmixup_jax.models.saved import FILE, as_arrays
+
+SHAPE, CLASSES = (8, 8, 1), 3
+IMAGE = np.random.default_rng(0).uniform(size=(2, *SHAPE)).astype(np.float32)
+LABEL = np.eye(CLASSES, dtype=np.float32)[:2]
+HIGHEST = (jax.lax.Precision.HIGHEST,) * 2
+FULL = {(jnp.dtype(jnp.float32), HIGHEST)}
+
+
+def products(fn, *arguments):
+    """(dtype, precision) of every convolution and matrix product that `fn` performs."""
+    found = set()
+
+    def walk(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name in ("conv_general_dilated", "dot_general"):
+                dtypes = {v.aval.dtype for v in (*equation.invars, *equation.outvars)}
+                found.update((dtype, equation.params["precision"]) for dtype in dtypes)
+            for inner in jaxprs_in_params(equation.params):
+                walk(inner)
+
+    walk(jax.make_jaxpr(fn)(*arguments).jaxpr)
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A classifier that trains in bfloat16, and its variables."""
+    module = models.build_classifier(
+        "resnet8", num_classes=CLASSES, mean=(0.5,), std=(0.25,), width=4, dtype="bfloat16"
+    )
+    variables = models.init(module, jax.random.key(1), IMAGE, train=False)
+    return module, (variables["params"], variables["batch_stats"])
+
+
+def logits_of(module):
+    apply = as_apply(module)
+    return lambda variables, image: apply(*variables, image)[0]
+
+
+MEASURES = {
+    "logits": lambda logits, variables, key: logits(variables, IMAGE),
+    "pgd": lambda logits, variables, key: programs.pgd(
+        logits, 1, 1, variables, 0.1, 0.1, key, IMAGE, LABEL
+    ),
+    "apgd": lambda logits, variables, key: programs.apgd(
+        logits, 1, 1, ("ce",), variables, 0.1, key, IMAGE, LABEL
+    ),
+    "linearity": lambda logits, variables, key: programs.linearity(
+        logits, 1, 1, 0.5, variables, 0.1, key, IMAGE, LABEL
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("measure", "backend"),
+    [*((name, "cpu") for name in MEASURES), ("pgd", "gpu")],  # gradients are written differently
+)
+def test_every_product_of_a_measure_is_full(trained, measure, backend, key, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    module, variables = trained
+    found = partial(MEASURES[measure], logits_of(for_measures(module)))
+    assert products(found, variables, key) == FULL
+
+
+def test_an_attack_in_training_has_its_loss_and_gradient_in_float32(trained, key):
+    """The network in between stays what is trained."""
+    module, variables = trained
+    seen = []
+
+    def loss(image):
+        seen.append(image.dtype)
+        return losses.cross_entropy(logits_of(module)(variables, image), LABEL)
+
+    value, grad = jax.eval_shape(jax.value_and_grad(lambda image: loss(image).sum()), IMAGE)
+    attack = partial(vj.pgd, image=IMAGE, loss=loss, ball=vj.linf(0.1), steps=1, step_size=0.1)
+    found = jax.eval_shape(attack, key)
+    assert {value.dtype, grad.dtype, found.image.dtype, found.loss.dtype, *seen} == {
+        jnp.dtype(jnp.float32)
+    }
+
+
+def test_a_loaded_model_computes_as_it_was_measured(trained, tmp_path):
+    module, variables = trained
+    np.savez(tmp_path / FILE, **as_arrays(module, *variables))
+    model = vj.load_model(tmp_path)
+    assert model.about["classifier"]["dtype"] == "bfloat16"
+    assert products(model.logits, IMAGE) == FULL
+
+
+def test_a_run_in_bfloat16_trains_in_it_and_is_measured_in_float32(tmp_path):
+    config = base_config()
+    config.data.source = f"npz:{tmp_path / 'toy.npz'}"
+    config.model.name, config.model.width, config.model.dtype = "resnet8", 4, "bfloat16"
+    config.method, config.batch_size, config.data.val_fraction = "erm", 8, 0.0
+    labels = (np.arange(16) % CLASSES).astype(np.int32)
+    images = np.random.default_rng(1).integers(0, 256, (16, *SHAPE), np.uint8)
+    np.savez(tmp_path / "toy.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    setup = prepare(config, Preemption())
+    variables = models.init(setup.module, jax.random.key(1), IMAGE, train=False)
+    pair = variables["params"], variables["batch_stats"]
+    assert products(setup.logits, pair, IMAGE) == FULL
+    for trains in (setup.glance, lambda pair, image: setup.apply(*pair, image, train=True)[0]):
+        assert jnp.dtype(jnp.bfloat16) in {dtype for dtype, _ in products(trains, pair, IMAGE)}
