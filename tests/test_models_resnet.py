@@ -152,6 +152,49 @@ def test_batch_norm_is_flax_batch_norm_and_so_is_its_gradient(train, offset):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("ratio", [0.0, 10.0, 100.0, 1000.0])
+def test_batch_statistics_survive_a_mean_far_above_the_deviation(ratio):
+    """After a hundred batches; float64 is the truth. About zero, the variance loses 1e-3 at 100."""
+    rng = np.random.default_rng(3)
+    deviation = np.array([0.5, 1.0, 2.0])
+    far = ratio * np.array([1, -1, 1])
+    hidden = ((rng.normal(size=(40, 8, 8, 3)) + far) * deviation).astype(np.float32)
+    scale = np.float32([1.5, 1.0, -0.5])
+    exact = hidden.astype(np.float64)
+    mean, var = exact.mean(axis=(0, 1, 2)), exact.var(axis=(0, 1, 2))
+    cotangent = rng.normal(size=hidden.shape)
+    module = BatchNorm(use_running_average=False)
+
+    @jax.jit
+    def step(stats, hidden):
+        def out(params, hidden):
+            return module.apply(
+                {"params": params, "batch_stats": stats}, hidden, mutable=["batch_stats"]
+            )
+
+        params = {"scale": jnp.asarray(scale), "bias": jnp.ones(3)}
+        value, pullback, new = jax.vjp(out, params, hidden, has_aux=True)
+        return value, new["batch_stats"], pullback(jnp.asarray(cotangent, jnp.float32))
+
+    stats = {"mean": jnp.zeros(3), "var": jnp.ones(3)}
+    for _ in range(100):
+        value, stats, (params_gradient, gradient) = step(stats, hidden)
+    n = (exact - mean) / np.sqrt(var + 1e-5)
+    count = n.size // 3
+    bias_gradient = cotangent.sum(axis=(0, 1, 2))
+    scale_gradient = (cotangent * n).sum(axis=(0, 1, 2))
+    expected = (scale / np.sqrt(var + 1e-5)) * (
+        cotangent - bias_gradient / count - n * scale_gradient / count
+    )
+    rounding = 1e-6 * max(1.0, ratio)  # of x itself, in deviations
+    np.testing.assert_allclose(stats["mean"], mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(stats["var"], var + (1 - var) * 0.9**100, rtol=2e-5)
+    np.testing.assert_allclose(value, scale * n + 1, atol=5e-6 + rounding)
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 + 3 * rounding)
+    np.testing.assert_allclose(params_gradient["scale"], scale_gradient, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(params_gradient["bias"], bias_gradient, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -53,7 +53,8 @@ class BatchNorm(nn.Module):
             return out.astype(self.dtype)
         wide = hidden.astype(jnp.float32)
         scale, bias = vary_like(scale, wide), vary_like(bias, wide)
-        out, mean, var = _normalise(hidden, scale, bias, self.epsilon)
+        about = vary_like(lax.stop_gradient(running_mean.value), wide)
+        out, mean, var = _normalise(hidden, scale, bias, about, self.epsilon)
         if not self.is_initializing():
             keep, take = self.momentum, 1.0 - self.momentum
             running_mean.value = keep * running_mean.value + take * mean
@@ -61,20 +62,23 @@ class BatchNorm(nn.Module):
         return out.astype(self.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _normalise(
-    hidden: Array, scale: Array, bias: Array, epsilon: float
+    hidden: Array, scale: Array, bias: Array, about: Array, epsilon: float
 ) -> tuple[Array, Array, Array]:
     """Returns the normalised `hidden`, and the mean and variance, which take no gradient."""
-    return _forward(hidden, scale, bias, epsilon)[0]
+    return _forward(hidden, scale, bias, about, epsilon)[0]
 
 
-def _forward(hidden: Array, scale: Array, bias: Array, epsilon: float):
+def _forward(hidden: Array, scale: Array, bias: Array, about: Array, epsilon: float):
     wide = hidden.astype(jnp.float32)
-    mean = jnp.mean(wide, axis=(0, 1, 2))
-    # E[x^2] - E[x]^2 needs one pass over `hidden`; rounding may make it negative.
-    square = jnp.mean(jnp.square(wide), axis=(0, 1, 2))
-    var = jnp.maximum(square - jnp.square(mean), 0.0)
+    # v = E[(x - a)^2] - E[x - a]^2 for any a: both in one pass over `hidden`. The nearer a is to the
+    # mean, the less cancels; a = 0 loses (mean / std)^2 roundings, the running mean next to none.
+    shifted = wide - _maps(about)
+    offset = jnp.mean(shifted, axis=(0, 1, 2))
+    square = jnp.mean(jnp.square(shifted), axis=(0, 1, 2))
+    mean = about + offset
+    var = jnp.maximum(square - jnp.square(offset), 0.0)  # rounding may make it negative
     inverse = lax.rsqrt(var + epsilon)
     factor = scale * inverse
     out = wide * _maps(factor) + _maps(bias - mean * factor)
@@ -97,7 +101,7 @@ def _backward(epsilon: float, saved: tuple[Array, ...], cotangents: tuple[Array,
     gradient = cotangent * _maps(factor)
     gradient -= centred * _maps(factor * inverse * scale_gradient / count)
     gradient -= _maps(factor * bias_gradient / count)
-    return gradient.astype(hidden.dtype), scale_gradient, bias_gradient
+    return gradient.astype(hidden.dtype), scale_gradient, bias_gradient, None
 
 
 _normalise.defvjp(_forward, _backward)
