@@ -1,4 +1,4 @@
-"""An attack as a vicinity, and PGD against an independent library."""
+"""An attack as a vicinity."""
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,6 @@ from varmixup_jax.vicinal.attacks import (
     attack,
     gaussian_start,
     linf,
-    pgd,
-    zero_start,
 )
 
 
@@ -52,33 +50,3 @@ def test_a_vicinity_prints_its_names_and_numbers():
     text = repr(attack(losses.ce, ball=linf(0.25), steps=7, step_size=0.125))
     for word in ("ce", "Linf(radius=0.25)", "steps=7", "step_size=0.125", "uniform_start"):
         assert word in text
-
-
-def test_agrees_with_foolbox(key, image):
-    foolbox = pytest.importorskip("foolbox", reason="foolbox is an optional oracle")
-    eagerpy = pytest.importorskip("eagerpy")
-    weight = jax.random.normal(key, (48, 3))
-
-    def logits(image):
-        return jnp.tanh(3.0 * jnp.reshape(image, (image.shape[0], -1)) @ weight)
-
-    index = jnp.arange(SHAPE[0]) % 3
-    label = jax.nn.one_hot(index, 3)
-    settings = {"steps": 6, "step_size": 0.02}
-    ours = pgd(
-        key,
-        image,
-        lambda image: losses.cross_entropy(logits(image), label),
-        ball=linf(0.06),
-        start=zero_start,
-        **settings,
-    )
-    theirs = foolbox.attacks.LinfProjectedGradientDescentAttack(
-        abs_stepsize=settings["step_size"], steps=settings["steps"], random_start=False
-    ).run(
-        foolbox.models.JAXModel(logits, bounds=(0, 1)),
-        eagerpy.astensor(image),
-        foolbox.criteria.Misclassification(eagerpy.astensor(index)),
-        epsilon=0.06,
-    )
-    np.testing.assert_allclose(ours.image, theirs.raw, atol=1e-6)
