@@ -6,14 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import toy
 
+from varmixup_jax.config import base_config
+from varmixup_jax.experiment.classifier import epochs_of
 from varmixup_jax.losses import ce
 from varmixup_jax.report.names import METHODS as METHODS_OF_THE_REPORT
 from varmixup_jax.types import Draw, Env, Term
+from varmixup_jax.validation import validate
 from varmixup_jax.vicinal import methods
-from varmixup_jax.vicinal.mixing import dirac, latents, mix, pixels
-from varmixup_jax.vicinal.objective import Frozen, empirical_risk
+from varmixup_jax.vicinal.mixing import dirac
 
 WEIGHTS = jax.random.normal(jax.random.key(5), (64, 4))
 
@@ -129,71 +130,6 @@ def test_a_method_prints_as_names_and_numbers():
     assert "lambda" not in text
 
 
-def test_trades_without_beta_is_erm(draw):
-    apply = toy.parts()[1]
-    variables = toy.parts()[2]
-    values = []
-    for terms in (methods.build("trades", beta=0.0, steps=1), methods.build("erm")):
-        risk = empirical_risk(terms, apply)
-        out = risk(variables["params"], variables["batch_stats"], jax.random.key(0), draw, Frozen())
-        values.append(float(out.loss))
-    assert values[0] == pytest.approx(values[1], rel=1e-6)
-
-
-def test_clean_weight_one_is_erm_and_interpolates(draw):
-    apply, variables = toy.parts()[1], toy.parts()[2]
-    frozen = Frozen(encode, decode)
-
-    def loss(**settings):
-        risk = empirical_risk(methods.build("varmixup", **settings), apply)
-        args = variables["params"], variables["batch_stats"], jax.random.key(0), draw, frozen
-        return float(risk(*args).loss)
-
-    erm = empirical_risk(methods.build("erm"), apply)
-    clean = erm(variables["params"], variables["batch_stats"], jax.random.key(0), draw, frozen)
-    assert loss(clean_weight=1.0) == pytest.approx(float(clean.loss), rel=1e-5)
-    halfway = 0.5 * loss() + 0.5 * float(clean.loss)
-    assert loss(clean_weight=0.5) == pytest.approx(halfway, rel=1e-4)
-
-
-def test_consistency_needs_its_clean_term_even_where_that_weighs_nothing(draw):
-    apply, variables = toy.parts()[1:3]
-    args = variables["params"], variables["batch_stats"], jax.random.key(0), draw
-    frozen = Frozen(encode, decode)
-    # With views that change nothing every divergence is 0, and what is left is VarMixup's loss.
-    settings = {"clean_weight": 0.0, "severity": 0.0}
-    terms = methods.build("varmixup_augmix", **settings)
-    assert [term.weight for term in terms] == [1.0, 0.0, 6.0, 6.0]
-    consistent = empirical_risk(terms, apply)(*args, frozen)
-    alone = empirical_risk(methods.build("varmixup"), apply)(*args, frozen)
-    assert float(consistent.loss) == pytest.approx(float(alone.loss), abs=1e-5)
-
-
-def test_consistency_is_the_mean_over_the_views(draw):
-    apply, variables = toy.parts()[1:3]
-    args = variables["params"], variables["batch_stats"], jax.random.key(0), draw, Frozen()
-
-    def loss(**settings):
-        return float(empirical_risk(methods.build("augmix", **settings), apply)(*args).loss)
-
-    clean = loss(consistency=0.0, views=1)
-    assert clean == pytest.approx(float(empirical_risk(methods.build("erm"), apply)(*args).loss))
-    one, two = loss(views=1) - clean, loss(views=2) - clean
-    assert one > 0
-    assert loss(views=1, consistency=3.0) - clean == pytest.approx(one / 4, rel=1e-3)
-    # The first of two views is the only one of one, at half its weight.
-    assert two > one / 2
-
-
-def test_varmixup_then_mixup_mixes_the_decoded_images(draw):
-    (term,) = methods.build("varmixup", then_mixup=True, partners=2)
-    assert "partners=2" in repr(term)
-    out = term.vicinity(jax.random.key(0), ENV, draw)
-    first, second = (jax.random.fold_in(jax.random.key(0), i) for i in range(2))
-    decoded = mix(latents, partners=2)(first, ENV, draw)
-    np.testing.assert_allclose(out.image, mix(pixels)(second, ENV, decoded).image, atol=1e-6)
-
-
 def test_noise_stays_off_the_input_unless_asked_for(draw):
     def stages(**settings):
         noise = methods.build("noisymix", **settings)[2].vicinity.keywords["vicinities"][1]
@@ -223,6 +159,31 @@ def test_a_tenth_method_in_a_few_lines(draw):
         del methods.METHODS["noisy"]
 
 
+def test_a_method_says_itself_that_it_attacks():
+    """Not the names of its settings: neither `steps` nor `eps` makes an attack."""
+
+    @methods.register("patient", summary="has steps, and attacks nobody")
+    def patient(*, steps: int = 0, eps: float = 0.0):
+        return (Term(1.0, dirac, ce),)
+
+    @methods.register("quick", attacks=True, summary="attacks in a way of its own")
+    def quick(*, radius: float = 0.1):
+        return (Term(1.0, dirac, ce),)
+
+    try:
+        config = base_config()
+        config.epochs, config.attack_epochs, config.method = 30.0, 7.0, "patient,quick"
+        config.vae.epochs = 0.0
+        validate(config, devices=1)  # where nothing attacks, steps and eps may be 0
+        epochs = {name: epochs_of(config, name) for name in methods.METHODS}
+        assert {name for name in epochs if epochs[name] == 7.0} == {"at", "trades", "iat", "quick"}
+        assert set(epochs.values()) == {7.0, 30.0}
+        config.attack_epochs = 0.0
+        assert epochs_of(config, "quick") == 30.0
+    finally:
+        del methods.METHODS["patient"], methods.METHODS["quick"]
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -241,11 +202,3 @@ def test_a_tenth_method_in_a_few_lines(draw):
 def test_refusals(name, settings, message):
     with pytest.raises(ValueError, match=message):
         methods.build(name, **settings)
-
-
-def test_kl_needs_a_clean_term(draw):
-    terms = methods.build("trades", steps=1)[1:]
-    apply, variables = toy.parts()[1], toy.parts()[2]
-    risk = empirical_risk(terms, apply)
-    with pytest.raises(ValueError, match="clean"):
-        risk(variables["params"], variables["batch_stats"], jax.random.key(0), draw, Frozen())

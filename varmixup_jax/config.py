@@ -40,7 +40,7 @@ def base_config() -> ConfigDict:
     c.model.dtype = "float32"  # of the computation, "float32" | "bfloat16"; parameters are float32
 
     c.epochs = 30.0  # length of training
-    c.attack_epochs = 0.0  # the same for methods that attack while they train; 0 for `epochs`
+    c.attack_epochs = 0.0  # the same for methods registered with attacks=True; 0 for `epochs`
     c.batch_size = 128  # examples a step, over all devices
     c.ema_decay = 0.0  # average of parameters and statistics that is evaluated; 0 for none
     c.attack_bn = "running"  # BatchNorm of the model under attack, "running" | "batch" statistics

@@ -203,7 +203,7 @@ def js_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Arra
 
 def _need_clean(clean_logits: Array | None, distance: str) -> Array:
     if clean_logits is None:
-        text = f"{distance} needs an earlier term on the clean batch"
+        text = f"{distance} needs an earlier term on the clean batch (dirac)"
         raise ValueError(f"clean_logits = None: {text}")
     return clean_logits
 

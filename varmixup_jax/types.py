@@ -85,8 +85,8 @@ class Vicinity(Protocol):
 class Distance(Protocol):
     """How far a prediction is from what it should be: `-> [B]`, float32, per example.
 
-    `clean_logits` are the training-mode logits of the un-attacked batch when an earlier term of the
-    same objective computed them, else None.
+    `clean_logits` are the training-mode logits of the batch as it is, where this term or an earlier
+    one of the same objective computed them, else None; see `vicinal.objective.empirical_risk`.
     """
 
     def __call__(self, logits: Array, label: Array, clean_logits: Array | None) -> Array: ...
@@ -109,7 +109,8 @@ class TrainState(NamedTuple):
       params: float32 leaves.
       stats: BatchNorm running statistics (an empty dict for a model without any).
       opt_state: of the optax transformation.
-      ema: exponential moving average of `params`, same structure.
+      ema: exponential moving averages `(params, stats)`, each of the structure of its namesake; ()
+        where none is kept.
     """
 
     step: Array

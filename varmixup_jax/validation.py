@@ -169,11 +169,12 @@ def _validate_evaluation(config: ConfigDict) -> None:
 def _validate_method(config: ConfigDict, name: str) -> None:
     section = f"config.methods.{name}"
     settings = config.methods[name].to_dict()
-    for field in ("eps", "step_size"):
-        if field in settings:
-            checks.positive(**{f"{section}.{field}": settings[field]})
-    if "steps" in settings:
-        checks.whole(1, **{f"{section}.steps": settings["steps"]})
+    if METHODS[name].attacks:
+        for field in ("eps", "step_size"):
+            if field in settings:
+                checks.positive(**{f"{section}.{field}": settings[field]})
+        if "steps" in settings:
+            checks.whole(1, **{f"{section}.steps": settings["steps"]})
     try:
         build(name, **settings)
     except (TypeError, ValueError) as error:

@@ -132,7 +132,7 @@ def _keep(
 
 def epochs_of(config: ConfigDict, method: str) -> float:
     """The length of training of a method: `attack_epochs`, where set, for those that attack."""
-    attacks = "steps" in METHODS[method].settings
+    attacks = METHODS[method].attacks
     return config.attack_epochs if attacks and config.attack_epochs else config.epochs
 
 

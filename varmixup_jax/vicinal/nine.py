@@ -71,14 +71,16 @@ def manifold_mixup(
     return (Term(1.0, mix_hidden(stages, alpha=alpha, lam=lam), distance),)
 
 
-@register("at", paper=True, summary="adversarial training with PGD")
+@register("at", paper=True, attacks=True, summary="adversarial training with PGD")
 def at(*, eps: float = 8 / 255, step_size: float = 2 / 255, steps: int = 10) -> tuple[Term, ...]:
     """Adversarial training (Madry et al. 2018, eq. 2.1): CE on PGD examples only, l-infinity."""
     inner = attack(ce, ball=linf(eps), steps=steps, step_size=step_size, start=uniform_start)
     return (Term(1.0, inner, ce),)
 
 
-@register("trades", paper=True, summary="clean cross-entropy plus KL to the worst neighbour")
+@register(
+    "trades", paper=True, attacks=True, summary="clean cross-entropy plus KL to the worst neighbour"
+)
 def trades(
     *,
     beta: float = 6.0,
@@ -94,7 +96,7 @@ def trades(
     return Term(1.0, dirac, ce), Term(beta, inner, kl_to_clean)
 
 
-@register("iat", paper=True, summary="interpolated adversarial training")
+@register("iat", paper=True, attacks=True, summary="interpolated adversarial training")
 def iat(
     *,
     alpha: float = 1.0,

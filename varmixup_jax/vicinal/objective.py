@@ -29,7 +29,6 @@ from varmixup_jax.types import (
     identity_augment,
     identity_tap,
 )
-from varmixup_jax.vicinal.mixing import dirac
 
 ATTACK_BN = ("running", "batch")
 
@@ -80,7 +79,10 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
     The batch is augmented once; every term samples its vicinity around the same augmented view, with
     a key of its own (`fold_in(key, index)`, so that the first term of every method draws the same
     partners and weights). Gradients flow through the model, never through a sample. Each term's
-    training pass updates the running statistics in turn.
+    training pass updates the running statistics in turn, and the next term's vicinity sees them.
+
+    The first term whose sample shows the model the view itself (`dirac`, `chain(dirac)`, a vicinity
+    that changes labels alone) leaves its logits to the distances of that term and later ones.
 
     Args:
       terms: at least one.
@@ -92,7 +94,8 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
       `risk(params, stats, key, draw, frozen) -> RiskOutput`.
 
     Raises:
-      ValueError: no term, a negative weight, or an unknown `attack_bn`.
+      ValueError: no term, a negative weight, or an unknown `attack_bn`; when called or traced, a
+        distance to the clean prediction without an earlier term that shows the view itself.
     """
     terms = tuple(terms)
     if not terms:
@@ -117,7 +120,7 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
             sample = term.vicinity(jax.random.fold_in(term_keys, index), env, view)
             image, label = jax.lax.stop_gradient((sample.image, sample.label))
             logits, stats = apply(params, stats, image, train=True, tap=sample.tap)
-            if term.vicinity is dirac and clean_logits is None:
+            if clean_logits is None and _shows(sample, view):
                 clean_logits = logits
             distance = term.distance(logits, label, clean_logits)
             loss = loss + term.weight * jnp.mean(distance)
@@ -127,3 +130,11 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
         return RiskOutput(loss, stats, accuracy)
 
     return risk
+
+
+def _shows(sample: Draw, view: Draw) -> bool:
+    """Whether a sample shows the model the view itself: the same arrays, not just equal ones.
+
+    Asked of what a vicinity returned, so that it does not matter how the vicinity is written.
+    """
+    return sample.image is view.image and sample.tap is view.tap

@@ -30,12 +30,15 @@ class Method(NamedTuple):
       vae: which VAE its terms need: "none", "standard" or "adversarial".
       summary: one line for listings.
       paper: whether it is one of the nine of the source paper's table.
+      attacks: whether its terms attack the model they train, which costs several times a plain step:
+        such methods train for `attack_epochs`.
     """
 
     build: Callable[..., tuple[Term, ...]]
     vae: str
     summary: str
     paper: bool = False
+    attacks: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -47,12 +50,12 @@ METHODS: dict[str, Method] = {}
 
 
 def register(
-    name: str, *, summary: str, vae: str = "none", paper: bool = False
+    name: str, *, summary: str, vae: str = "none", paper: bool = False, attacks: bool = False
 ) -> Callable[[Callable], Callable]:
     """Decorator that adds a function from settings to terms to `METHODS`.
 
     Args:
-      name, summary, vae, paper: see `Method`.
+      name, summary, vae, paper, attacks: see `Method`.
 
     Raises:
       ValueError: the name is taken, the kind of VAE is unknown, or a setting has no default.
@@ -65,7 +68,7 @@ def register(
         for parameter in inspect.signature(build).parameters.values():
             if parameter.default is parameter.empty:
                 raise ValueError(f"method {name!r}: setting {parameter.name!r} needs a default")
-        METHODS[name] = Method(build, vae, summary, paper)
+        METHODS[name] = Method(build, vae, summary, paper, attacks)
         return build
 
     return add
