@@ -28,52 +28,6 @@ def draw():
     return Draw(image, label)
 
 
-def pairing(key, alpha=1.0, lam="batch"):
-    return mixing.draw_pairing(jax.random.split(key, 3)[0], BATCH, alpha, lam)
-
-
-@pytest.mark.parametrize("lam", mixing.LAM_KINDS)
-def test_mixup_against_numpy(draw, lam):
-    partners, weights = map(np.asarray, pairing(jax.random.key(0), lam=lam))
-    out = mixing.mix(mixing.pixels, lam=lam)(jax.random.key(0), ENV, draw)
-    x, y = np.asarray(draw.image), np.asarray(draw.label)
-    w = weights[:, None, None, None]
-    np.testing.assert_allclose(out.image, w * x + (1 - w) * x[partners], rtol=1e-5, atol=1e-6)
-    w = weights[:, None]
-    np.testing.assert_allclose(out.label, w * y + (1 - w) * y[partners], rtol=1e-5, atol=1e-6)
-    assert (len(np.unique(weights)) == 1) == (lam == "batch")
-    assert sorted(partners) == list(range(BATCH))
-
-
-def test_varmixup_decodes_the_interpolated_means(draw):
-    partners, weights = pairing(jax.random.key(0))
-    out = mixing.mix(mixing.latents)(jax.random.key(0), ENV, draw)
-    z = encode(draw.image)
-    w = weights[:, None]
-    np.testing.assert_allclose(out.image, decode(w * z + (1 - w) * z[partners]), rtol=1e-5)
-
-
-def test_mixup_r_readings(draw):
-    partners, weights = pairing(jax.random.key(0))
-    w = weights[:, None, None, None]
-    r = decode(encode(draw.image))
-    first = mixing.mix(mixing.reconstructions)(jax.random.key(0), ENV, draw).image
-    np.testing.assert_allclose(first, w * r + (1 - w) * r[partners], rtol=1e-5)
-    x = draw.image
-    other = mixing.mix(mixing.reconstructed_mix)(jax.random.key(0), ENV, draw).image
-    np.testing.assert_allclose(other, decode(encode(w * x + (1 - w) * x[partners])), rtol=1e-4)
-
-
-def test_cached_latents_are_used_and_their_decodings_augmented(draw):
-    cached = draw._replace(latent=encode(draw.image) + 1.0)
-    env = ENV._replace(augment=lambda key, image: image[:, ::-1])
-    out = mixing.mix(mixing.latents, alpha=0.0)(jax.random.key(0), env, cached)
-    np.testing.assert_allclose(out.image, decode(cached.latent)[:, ::-1], rtol=1e-6)
-    assert out.latent is None
-    plain = mixing.mix(mixing.latents, alpha=0.0)(jax.random.key(0), env, draw)
-    np.testing.assert_allclose(plain.image, decode(encode(draw.image)), rtol=1e-6)
-
-
 def test_all_spaces_share_partners_and_weights(draw):
     labels = [
         mixing.mix(space)(jax.random.key(3), ENV, draw).label
@@ -118,17 +72,6 @@ def test_two_partners_are_the_mix_with_one_and_a_further_one(draw):
     further, lam = mixing.draw_pairing(key, BATCH, 1.0, "batch", 2)
     w = lam[:, None, None, None]
     np.testing.assert_allclose(two.image, w * one.image + (1 - w) * draw.image[further], atol=1e-6)
-
-
-def test_chain_applies_in_order(draw):
-    def add(key, env, draw):
-        return draw._replace(image=draw.image + 1.0)
-
-    def double(key, env, draw):
-        return draw._replace(image=draw.image * 2.0)
-
-    out = mixing.chain(add, double)(jax.random.key(0), ENV, draw)
-    np.testing.assert_allclose(out.image, (draw.image + 1) * 2)
 
 
 @pytest.mark.parametrize(
