@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from field_changes import differing
 from toy import set_fields
 
 from varmixup_jax.config import base_config
@@ -69,7 +70,7 @@ def setup_of(config, data=DATA):
         data=data,
         module=module,
         apply=as_apply(module),
-        logits=None,
+        glance=None,
         augment=augmentation(config.data.pad, config.data.flip),
         mapping=SimpleNamespace(shard_batch=None),
         preemption=None,
@@ -118,16 +119,6 @@ def observed(config, seed=0, data=DATA):
 def usual(method="erm", given=()):
     """What is observed before a field is changed."""
     return observed(config_of(method, **dict(given)))
-
-
-def equal(one, other):
-    one, other = jax.tree.flatten(one), jax.tree.flatten(other)
-    same = [np.array_equal(a, b) for a, b in zip(one[0], other[0], strict=False)]
-    return one[1] == other[1] and all(same)
-
-
-def differing(one, other):
-    return {name for name in one if not equal(one[name], other[name])}
 
 
 # The field, its other value, and what changes with it; rates alone where only later steps than the
