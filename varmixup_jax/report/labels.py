@@ -19,9 +19,8 @@ from varmixup_jax.report.words import SHARED, field_words, method_words
 
 SEPARATOR = " · "
 MOST_SHARED = 3  # fields named of those that are the same for every method; the rest are counted
-ALWAYS = frozenset(
-    {"views"}
-)  # named at its default too: a step's cost, which nobody knows by heart
+# Named at their defaults too: a step's cost, which nobody knows by heart.
+ALWAYS = frozenset({"views"})
 
 
 def changed_settings(run: Run) -> list[str]:
