@@ -1,4 +1,4 @@
-"""Schedules, the order of the data, chunks, resumption, mappings."""
+"""Refusals, chunks, resumption, mappings, checkpoints."""
 
 import chex
 import jax
@@ -21,36 +21,6 @@ def quiet_hooks(seen=None):
         lambda step, means, images: seen.setdefault("steps", []).append((step, means["loss"])),
         lambda step, state: seen.setdefault("evals", []).append(step),
     )
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "expected"),
-    [
-        ("constant", {}, {0: 1.0, 99: 1.0}),
-        ("cosine", {}, {0: 1.0, 50: 0.5, 100: 0.0}),
-        ("cosine", {"warmup": 0.1}, {0: 0.0, 5: 0.5, 10: 1.0, 55: 0.5, 100: 0.0}),
-        ("onecycle", {"warmup": 0.2}, {0: 0.0, 10: 0.5, 20: 1.0, 60: 0.5, 100: 0.0}),
-        ("piecewise", {}, {0: 1.0, 49: 1.0, 51: 0.1, 76: 0.01}),
-    ],
-)
-def test_schedules(name, settings, expected):
-    schedule = optim.make_schedule(name, learning_rate=1.0, total_steps=100, **settings)
-    for step, value in expected.items():
-        assert float(schedule(step)) == pytest.approx(value, abs=1e-6)
-
-
-def test_sgd_weight_decay_is_coupled_as_in_pytorch():
-    tx = optim.make_optimizer("sgd", lambda step: 0.1, momentum=0.9, weight_decay=0.01)
-    p, v = np.array([1.0, -2.0], np.float32), np.zeros(2, np.float32)
-    params = {"bias": jnp.asarray(p)}
-    state = tx.init(params)
-    for _ in range(3):
-        grads = {"bias": jnp.ones(2)}
-        updates, state = tx.update(grads, state, params)
-        params = optax.apply_updates(params, updates)
-        v = 0.9 * v + (1.0 + 0.01 * p)
-        p = p - 0.1 * v
-    np.testing.assert_allclose(params["bias"], p, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""What makes a run what it is: keys, average, order of the data, steps, and what one step sees."""
+"""Steps, their average and their keys by hand, and what one step of a classifier sees.
+
+The order of the data and the rhythm of a run are in `tests/test_loop.py`, several devices in
+`tests/test_training_parallel.py`, optimisers and schedules in `test_optimizers.py`.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +11,8 @@ import optax
 import pytest
 
 from varmixup_jax.models.forward import VAE
-from varmixup_jax.training import loop
 from varmixup_jax.training.classifier import classifier_loss
 from varmixup_jax.training.optim import ema_decay_at
-from varmixup_jax.training.parallel import distribute
 from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
 from varmixup_jax.types import identity_augment
 from varmixup_jax.vicinal.objective import RiskOutput
@@ -95,61 +97,6 @@ def test_keys_differ_by_step_and_runs_by_seed_and_a_resumed_run_repeats(trained)
     np.testing.assert_array_equal(np.r_[some["noise"][:2], more["noise"][:4]], seen["noise"])
     assert (np.asarray(some["noise"][2:]) == 0).all()  # steps beyond the count are not taken
     jax.tree.map(np.testing.assert_array_equal, straight, resumed)
-
-
-def test_devices_draw_for_themselves_and_share_the_mean_gradient():
-    mapping = distribute("pmap", jax.devices()[:2])
-    tx = optax.sgd(RATE)
-
-    def loss(params, stats, key, fixed, index):
-        value, (stats, _) = drawn_loss(params, stats, key, fixed, index)
-        device = jax.lax.axis_index(mapping.axis_name)
-        noise = jax.random.uniform(jax.random.clone(key))
-        return value, (stats, {f"noise{d}": jnp.where(device == d, 2 * noise, 0) for d in range(2)})
-
-    step = make_step(loss, tx, axis_name=mapping.axis_name)
-    run, state = mapping.compile(make_run(step)), mapping.replicate(start(tx, 0.0))
-    fixed = mapping.replicate({"x": EXAMPLES})
-    state, seen = run(state, fixed, mapping.shard_order(ORDER[:1]), np.int32(1), jax.random.key(0))
-    noise = np.array([seen["noise0"][0], seen["noise1"][0]], np.float64)
-    assert abs(noise[0] - noise[1]) > 1e-3
-    target = (EXAMPLES[ORDER[0]] + noise).mean()
-    out = mapping.collect(state)
-    w = np.array([1.0, -1.0])
-    np.testing.assert_allclose(out.params["w"], w - RATE * (w - target) / 2, rtol=1e-5)
-    np.testing.assert_allclose(out.stats["mean"], 0.5 * 4.0 + 0.5 * target, rtol=1e-5)
-
-
-def test_durations_in_epochs_become_steps():
-    plan = loop.make_plan(
-        examples=103, batch_size=10, epochs=2.5, steps_per_call=4, eval_epochs=0.5
-    )
-    assert (plan.steps_per_epoch, plan.total_steps, plan.eval_every) == (10, 25, 5)
-    # Calls of at most four steps, none across an evaluation.
-    ends, step = [], 0
-    while step < plan.total_steps:
-        step = plan.chunk_end(step)
-        ends.append(step)
-    assert ends == [4, 5, 9, 10, 14, 15, 19, 20, 24, 25]
-    tiny = loop.make_plan(examples=9, batch_size=9, epochs=0.1, steps_per_call=1, eval_epochs=9)
-    assert (tiny.total_steps, tiny.eval_every) == (1, 1)
-
-
-def test_every_epoch_is_a_new_permutation_of_the_examples():
-    plan = loop.make_plan(examples=23, batch_size=5, epochs=40, steps_per_call=3, eval_epochs=1)
-    order = loop.data_order(plan, 3, 0, plan.total_steps)
-    assert order.shape == (160, 5)
-    epochs = order.reshape(40, 20)
-    for epoch in epochs:
-        assert len(set(epoch)) == 20  # each example once, three left out
-        assert set(epoch) <= set(range(23))
-    assert len({tuple(epoch) for epoch in epochs}) == 40
-    left_out = np.array([sorted(set(range(23)) - set(epoch)) for epoch in epochs])
-    # Every example is left out as often as any other: 40 * 3 / 23 = 5.2 times.
-    assert np.bincount(left_out.ravel(), minlength=23).min() > 0
-    assert np.bincount(left_out.ravel(), minlength=23).max() < 16
-    np.testing.assert_array_equal(loop.data_order(plan, 3, 7, 31), order[7:31])
-    assert not np.array_equal(loop.data_order(plan, 4, 0, 4), order[:4])
 
 
 def test_what_a_step_sees():
