@@ -1,6 +1,7 @@
 """The mutants of `tests/mutants.toml`: small faults, each with the tests that must notice it."""
 
 import ast
+import functools
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -64,7 +65,7 @@ def faults(mutant: Mutant, root: Path) -> list[str]:
     except (ValueError, OSError, SyntaxError) as error:
         return [f"{mutant.name}: {error}"]
     found = []
-    if ast.dump(tree) == ast.dump(ast.parse((root / mutant.file).read_text(encoding="utf-8"))):
+    if ast.dump(tree) == ast.dump(_program(root / mutant.file)):
         found.append(f"{mutant.name}: the replacement is the same program")
     if not mutant.breaks:
         found.append(f"{mutant.name}: does not say what it breaks")
@@ -78,10 +79,19 @@ def _exists(test: str, root: Path) -> bool:
     path, *names = test.split("[")[0].split("::")
     if not (root / path).is_file():
         return False
-    inside = ast.parse((root / path).read_text(encoding="utf-8")).body
+    inside = _program(root / path).body
     for name in names:
         found = [node for node in inside if getattr(node, "name", None) == name]
         if not found:
             return False
         inside = found[0].body
     return True
+
+
+def _program(path: Path) -> ast.Module:
+    return _parsed(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)

@@ -161,7 +161,9 @@ def test_a_field_changes_what_it_should(field, value, changes):
     assert differing(usual(), after) == set(changes.split())
 
 
-@pytest.mark.parametrize(("field", "value", "changes", "given"), ATTACK_FIELDS)
+@pytest.mark.parametrize(
+    ("field", "value", "changes", "given"), ATTACK_FIELDS, ids=[f[0] for f in ATTACK_FIELDS]
+)
 def test_a_field_of_attacks_changes_what_it_should(field, value, changes, given):
     after = observed(config_of("at", **given, **{field: value}))
     assert differing(usual("at", tuple(given.items())), after) == set(changes.split())

@@ -69,7 +69,7 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "changes"), FIELDS)
+@pytest.mark.parametrize(("field", "value", "changes"), FIELDS, ids=[f[0] for f in FIELDS])
 def test_a_field_changes_what_it_should(field, value, changes):
     before, after = measure(), measure(**{field: value})
     assert differing(before, after) == set(changes.split())

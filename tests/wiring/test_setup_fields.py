@@ -92,7 +92,7 @@ FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "changes"), FIELDS)
+@pytest.mark.parametrize(("field", "value", "changes"), FIELDS, ids=[f[0] for f in FIELDS])
 def test_a_field_changes_what_it_should(source, field, value, changes):
     after = prepared(config_of(source, **{field: value}))
     assert differing(usual(source), after) == set(changes.split())

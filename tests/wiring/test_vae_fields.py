@@ -144,13 +144,13 @@ ADVERSARY = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "changes"), FIELDS)
+@pytest.mark.parametrize(("field", "value", "changes"), FIELDS, ids=[f[0] for f in FIELDS])
 def test_a_field_changes_what_it_should(field, value, changes):
     after = observed(config_of(**{field: value}), "standard")
     assert differing(usual("standard"), after) == set(changes.split())
 
 
-@pytest.mark.parametrize(("field", "value"), ADVERSARY)
+@pytest.mark.parametrize(("field", "value"), ADVERSARY, ids=[f[0] for f in ADVERSARY])
 @pytest.mark.parametrize("kind", ["standard", "adversarial"])
 def test_the_adversary_is_that_of_the_adversarial_vae(kind, field, value):
     after = observed(config_of(**{field: value}), kind)
