@@ -106,17 +106,32 @@ def test_a_loaded_model_computes_as_it_was_measured(trained, tmp_path):
     assert products(model.logits, IMAGE) == FULL
 
 
-def test_a_run_in_bfloat16_trains_in_it_and_is_measured_in_float32(tmp_path):
-    config = base_config()
-    config.data.source = f"npz:{tmp_path / 'toy.npz'}"
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory):
+    """What a run in bfloat16 is made of."""
+    config, file = base_config(), tmp_path_factory.mktemp("data") / "toy.npz"
+    config.data.source = f"npz:{file}"
     config.model.name, config.model.width, config.model.dtype = "resnet8", 4, "bfloat16"
     config.method, config.batch_size, config.data.val_fraction = "erm", 8, 0.0
     labels = (np.arange(16) % CLASSES).astype(np.int32)
     images = np.random.default_rng(1).integers(0, 256, (16, *SHAPE), np.uint8)
-    np.savez(tmp_path / "toy.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    setup = prepare(config, Preemption())
-    variables = models.init(setup.module, jax.random.key(1), IMAGE, train=False)
-    pair = variables["params"], variables["batch_stats"]
-    assert products(setup.logits, pair, IMAGE) == FULL
+    np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return prepare(config, Preemption())
+
+
+def test_a_run_in_bfloat16_trains_in_it_and_is_measured_in_float32(setup, trained):
+    _, variables = trained
+    assert products(setup.logits, variables, IMAGE) == FULL
     for trains in (setup.glance, lambda pair, image: setup.apply(*pair, image, train=True)[0]):
-        assert jnp.dtype(jnp.bfloat16) in {dtype for dtype, _ in products(trains, pair, IMAGE)}
+        assert jnp.dtype(jnp.bfloat16) in {dtype for dtype, _ in products(trains, variables, IMAGE)}
+
+
+def test_measures_are_in_evaluation_mode(setup, trained):
+    """An example does not see its batch; the running statistics count."""
+    _, (params, stats) = trained
+    logits = jax.jit(setup.logits)
+    found = logits((params, stats), IMAGE)
+    mates = logits((params, stats), np.stack([IMAGE[0], 1 - IMAGE[1]]))
+    np.testing.assert_allclose(mates[0], found[0], rtol=1e-5, atol=1e-6)
+    other = logits((params, jax.tree.map(lambda s: s + 0.5, stats)), IMAGE)
+    assert np.abs(other - found).min() > 1e-4
