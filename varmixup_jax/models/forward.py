@@ -17,7 +17,7 @@ def for_measures(module: nn.Module) -> nn.Module:
     """The classifier as it is measured, whatever it was trained in.
 
     It computes in float32, with products of the highest precision. In bfloat16 the local linearity
-    error of a ResNet-8 would be off by up to 20 %, with a floor of 3e-4 where it should vanish.
+    error of a ResNet-8 on digits is 13 % too large at 2/255, with a floor of 6e-4 for small radii.
     """
     return module.clone(dtype="float32", precision="highest")
 
