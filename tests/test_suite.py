@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.suite import Row, evaluate, label_rows, rows, spread
 from varmixup_jax.evaluation.views import View, computed_views
 from varmixup_jax.training.parallel import distribute
@@ -110,6 +111,24 @@ def test_robustness_and_linearity_names_counts_and_order(key):
     clean = (IMAGES[chosen].reshape(20, -1) @ WEIGHT).argmax(axis=1) == LABELS[chosen]
     assert 0 < got["adversarial_accuracy"] < clean.mean()
     assert 0 < got["local_linearity_error_0.5/255"] < got["local_linearity_error_2/255"]
+
+
+def test_adversarial_accuracy_is_the_worst_case_of_each_image(key, monkeypatch):
+    """PGD fools every second image, Auto-PGD every third."""
+    number = np.arange(N)
+    for name, every in (("pgd", 2), ("apgd", 3)):
+        images = {image.tobytes(): bool(i % every) for i, image in zip(number, IMAGES, strict=True)}
+
+        def withstands(*arguments, images=images):
+            return jnp.array([images[np.asarray(image).tobytes()] for image in arguments[-2]])
+
+        monkeypatch.setattr(programs, name, withstands)
+    got = values(run(key, pgd_steps=1, apgd_steps=1, attack_images=48))
+    chosen = spread(N, 48)
+    by_pgd, by_apgd = chosen % 2 > 0, chosen % 3 > 0
+    assert got["pgd1_accuracy"] == by_pgd.mean()
+    assert got["apgd1_accuracy"] == by_apgd.mean()
+    assert got["adversarial_accuracy"] == (by_pgd & by_apgd).mean()
 
 
 def test_views_are_compiled_once_per_transform_and_once_per_architecture(key):
