@@ -182,7 +182,7 @@ class Seen(NamedTuple):
     stats: dict
     accuracy: float
     samples: list  # one `Draw` a term
-    keys: list  # of the terms
+    keys: list  # of terms and augmentations, as they were handed out
     flips: list  # of each augmentation, in order
     codes: list  # what was decoded
 
@@ -191,15 +191,19 @@ def observe(terms, *, seed=0, vae="standard", cached=False, attack_bn="running")
     """One evaluation of the package's risk of `terms`, with everything random written down."""
     samples, keys, flips, codes = [], [], [], []
 
+    def note(key):
+        keys.append(jax.random.key_data(jax.random.clone(key)))
+
     def spied(vicinity):
         def spy(key, env, draw):
-            keys.append(jax.random.key_data(jax.random.clone(key)))
+            note(key)
             samples.append(vicinity(key, env, draw))
             return samples[-1]
 
         return spy
 
     def augment(key, image):
+        note(key)
         flips.append(np.asarray(jax.random.bernoulli(key, 0.5, (BATCH,))))
         return jnp.where(jnp.asarray(flips[-1])[:, None, None, None], image[:, :, ::-1], image)
 

@@ -15,10 +15,11 @@ from varmixup_jax.vicinal.methods import build
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-def test_terms_have_keys_of_their_own_and_share_none_with_the_augmentation():
+def test_terms_and_augmentations_have_keys_of_their_own_and_runs_by_seed():
+    # The view, a term, the augmentation of what it decoded, the other term; and all that once more.
     terms = build("varmixup", clean_weight=0.5)
-    keys = np.stack([*observe(terms).keys, *observe(terms, seed=1).keys])
-    assert len(np.unique(keys, axis=0)) == 4
+    keys = [key for seed in (0, 1) for key in observe(terms, cached=True, seed=seed).keys]
+    assert len(np.unique(np.stack(keys), axis=0)) == len(keys) == 8
 
 
 @pytest.mark.parametrize("attack_bn", ["running", "batch"])
