@@ -63,6 +63,7 @@ PASSING = {
     "disk": eio(),
     "memory": MemoryError(),
     "device": full(),
+    "device, lost": JaxRuntimeError("INTERNAL: no such stream"),
     "device, in words": ValueError("RESOURCE_EXHAUSTED: out of memory"),
     "disk, wrapped": wrapped(eio()),
 }

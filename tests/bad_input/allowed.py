@@ -15,59 +15,33 @@ INT_MAX = 2**31 - 1
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
-def number(value):
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return fits and abs(value) <= FLOAT_MAX and not (isinstance(value, float) and math.isnan(value))
+def number(least=-math.inf, most=math.inf, *, above=-math.inf):
+    def rule(value):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        fits = fits and abs(value) <= FLOAT_MAX and not math.isnan(value)
+        return fits and least <= value <= most and value > above
+
+    return rule
 
 
-def whole(value):
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= INT_MAX
-
-
-def text(value):
-    return isinstance(value, str) and value.isprintable()
-
-
-def is_there(value):
-    return value != "" and len(value) < 200 and Path(value).exists()
-
-
-def flag(value):
-    return isinstance(value, bool)
-
-
-def at_least(least):
-    return lambda value: whole(value) and value >= least
-
-
-def positive(value):
-    return number(value) and value > 0
-
-
-def non_negative(value):
-    return number(value) and value >= 0
-
-
-def epochs(value):
-    return number(value) and 0 <= value <= 1e6
-
-
-def fraction(value):
-    return number(value) and 0 <= value <= 0.999999
-
-
-def unit(value):
-    return number(value) and 0 <= value <= 1
+def whole(least, most=INT_MAX):
+    return lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most
 
 
 def word(*words):
     return lambda value: isinstance(value, str) and value in words
 
 
+def text(value):
+    return isinstance(value, str) and value.isprintable()
+
+
+def flag(value):
+    return isinstance(value, bool)
+
+
 def entries(rule, least=0):
-    return lambda value: (
-        isinstance(value, (tuple, list)) and len(value) >= least and all(map(rule, value))
-    )
+    return lambda v: isinstance(v, (tuple, list)) and len(v) >= least and all(map(rule, v))
 
 
 def distinct(rule):
@@ -75,121 +49,74 @@ def distinct(rule):
 
 
 def increasing(value):
-    inside = entries(lambda v: number(v) and 0 < v < 1)(value)
+    inside = entries(lambda v: number(above=0)(v) and v < 1)(value)
     return inside and list(value) == sorted(set(value))
 
 
 def methods(value):
-    if not text(value):
-        return False
-    names = [name.strip() for name in value.split(",")]
+    names = [name.strip() for name in value.split(",")] if text(value) else [None]
     return names == ["all"] or all(name in METHODS for name in names)
 
 
-def lam(value):
-    return word("batch", "example")(value)
+def corruptions(value):
+    if not text(value):
+        return False
+    there = value != "" and len(value) < 200 and Path(value).exists()
+    return value in ("none", "computed") or there
 
 
-ALLOWED = {
-    "method": methods,
-    "seeds": distinct(at_least(0)),
-    "quiet": flag,
-    "data.source": text,
-    "data.dir": text,
-    "data.val_fraction": fraction,
-    "data.split_seed": at_least(0),
-    "data.limit": at_least(0),
-    "data.resize": at_least(0),
-    "data.pad": at_least(0),
-    "data.flip": flag,
-    "model.name": word(*CLASSIFIERS),
-    "model.width": at_least(0),
-    "model.dtype": word("float32", "bfloat16"),
-    "epochs": lambda v: epochs(v) and v > 0,
-    "attack_epochs": epochs,
-    "batch_size": at_least(1),
-    "ema_decay": fraction,
-    "attack_bn": word("running", "batch"),
-    "optim.name": word("sgd", "adam", "adamw"),
-    "optim.learning_rate": positive,
-    "optim.schedule": word("constant", "cosine", "onecycle", "piecewise"),
-    "optim.warmup": fraction,
-    "optim.boundaries": increasing,
-    "optim.decay": positive,
-    "optim.momentum": fraction,
-    "optim.nesterov": flag,
-    "optim.weight_decay": non_negative,
-    "optim.clip_norm": non_negative,
-    "vae.latent": word("spatial", "vector"),
-    "vae.latent_size": at_least(1),
-    "vae.downsample": lambda v: whole(v) and v in (0, 2, 4, 8, 16),
-    "vae.width": at_least(1),
-    "vae.blocks": at_least(0),
-    "vae.dtype": word("float32", "bfloat16"),
-    "vae.gamma": non_negative,
-    "vae.kernel": word("rbf", "zhao", "imq"),
-    "vae.bandwidth": non_negative,
-    "vae.estimator": word("unbiased", "biased"),
-    "vae.epochs": lambda v: epochs(v) and v > 0,  # "varmixup" needs a VAE
-    "vae.batch_size": at_least(1),
-    "vae.learning_rate": positive,
-    "vae.weight_decay": non_negative,
-    "vae.ema_decay": fraction,
-    "vae.seed": at_least(0),
-    "vae.store": text,
-    "vae.adversary.objective": word("recon", "latent"),
-    "vae.adversary.eps": positive,
-    "vae.adversary.step_size": positive,
-    "vae.adversary.steps": at_least(1),
-    "eval.every_epochs": positive,
-    "eval.checkpoint": word("last", "best"),
-    "eval.batch_size": at_least(1),
-    "eval.bins": lambda v: whole(v) and 1 <= v <= 1000,
-    "eval.examples": at_least(0),
-    "eval.corruptions": lambda v: text(v) and (v in ("none", "computed") or is_there(v)),
-    "eval.corruptions_md5": flag,
-    "eval.frost_dir": text,
-    "eval.baseline": word("", *METHODS),
-    "eval.attack_examples": at_least(0),
-    "eval.attack_eps": positive,
-    "eval.attack_step_size": positive,
-    "eval.attack_steps": at_least(1),
-    "eval.attack_restarts": at_least(1),
-    "eval.apgd_steps": at_least(0),
-    "eval.linearity_examples": at_least(0),
-    "eval.linearity_eps": entries(positive),
-    "eval.linearity_steps": at_least(1),
-    "eval.linearity_restarts": at_least(1),
-    "eval.linearity_relative_step": positive,
-    "checkpoints.keep": at_least(1),
-    "parallel.via": word("jit", "pmap"),
-    "parallel.devices": at_least(0),
-    "parallel.steps_per_call": at_least(0),
-    "parallel.deterministic": flag,
-    "methods.mixup_r.order": word("reconstruct_first", "mix_first"),
-    "methods.manifold_mixup.loss": word("ce", "bce_softmax"),
-    "methods.noisymix.stages": distinct(lambda v: whole(v) and 0 <= v <= 4),
-    "methods.manifold_mixup.stages": distinct(lambda v: whole(v) and 0 <= v <= 4),
-    "methods.trades.beta": non_negative,
-    "methods.trades.start_sigma": non_negative,
-}
+POSITIVE, NON_NEGATIVE, FRACTION = number(above=0), number(0), number(0, 0.999999)
+DTYPE, FEW = word("float32", "bfloat16"), whole(1, 100)
+RULES = [
+    (methods, "method"),
+    (distinct(whole(0)), "seeds"),
+    (flag, "quiet data.flip optim.nesterov eval.corruptions_md5 parallel.deterministic"),
+    (text, "data.source data.dir vae.store eval.frost_dir"),
+    (FRACTION, "data.val_fraction ema_decay optim.warmup optim.momentum vae.ema_decay"),
+    (whole(0), "data.split_seed data.limit data.resize data.pad model.width vae.blocks vae.seed"),
+    (whole(0), "eval.examples eval.attack_examples eval.apgd_steps eval.linearity_examples"),
+    (whole(0), "parallel.devices parallel.steps_per_call"),
+    (whole(1), "batch_size vae.latent_size vae.width vae.batch_size vae.adversary.steps"),
+    (whole(1), "eval.batch_size eval.attack_steps eval.attack_restarts eval.linearity_steps"),
+    (whole(1), "eval.linearity_restarts checkpoints.keep"),
+    (whole(1, 1000), "eval.bins"),
+    (lambda v: whole(0)(v) and v in (0, 2, 4, 8, 16), "vae.downsample"),
+    (POSITIVE, "optim.learning_rate optim.decay vae.learning_rate vae.adversary.eps"),
+    (POSITIVE, "vae.adversary.step_size eval.every_epochs eval.attack_eps eval.attack_step_size"),
+    (POSITIVE, "eval.linearity_relative_step"),
+    (NON_NEGATIVE, "optim.weight_decay optim.clip_norm vae.gamma vae.bandwidth vae.weight_decay"),
+    (NON_NEGATIVE, "methods.trades.beta methods.trades.start_sigma"),
+    (number(0, 1e6), "attack_epochs"),
+    (number(0, 1e6, above=0), "epochs vae.epochs"),  # "varmixup" needs a VAE
+    (DTYPE, "model.dtype vae.dtype"),
+    (word(*CLASSIFIERS), "model.name"),
+    (word("running", "batch"), "attack_bn"),
+    (word("sgd", "adam", "adamw"), "optim.name"),
+    (word("constant", "cosine", "onecycle", "piecewise"), "optim.schedule"),
+    (increasing, "optim.boundaries"),
+    (word("spatial", "vector"), "vae.latent"),
+    (word("rbf", "zhao", "imq"), "vae.kernel"),
+    (word("unbiased", "biased"), "vae.estimator"),
+    (word("recon", "latent"), "vae.adversary.objective"),
+    (word("last", "best"), "eval.checkpoint"),
+    (corruptions, "eval.corruptions"),
+    (word("", *METHODS), "eval.baseline"),
+    (entries(POSITIVE), "eval.linearity_eps"),
+    (word("jit", "pmap"), "parallel.via"),
+    (word("reconstruct_first", "mix_first"), "methods.mixup_r.order"),
+    (word("ce", "bce_softmax"), "methods.manifold_mixup.loss"),
+    (distinct(whole(0, 4)), "methods.noisymix.stages methods.manifold_mixup.stages"),
+]
 BY_SETTING = {
-    "alpha": non_negative,
-    "lam": lam,
-    "clean_weight": unit,
-    "eps": positive,
-    "step_size": positive,
-    "steps": at_least(1),
-    "consistency": non_negative,
-    "views": lambda v: whole(v) and 1 <= v <= 100,
-    "partners": lambda v: whole(v) and 1 <= v <= 100,
-    "severity": lambda v: number(v) and (v == 0 or 0.1 <= v <= 10),
-    "sigma_add": non_negative,
-    "sigma_mult": non_negative,
-    "then_mixup": flag,
-    "input_noise": flag,
+    "alpha": NON_NEGATIVE, "lam": word("batch", "example"), "clean_weight": number(0, 1),
+    "eps": POSITIVE, "step_size": POSITIVE, "steps": whole(1), "consistency": NON_NEGATIVE,
+    "views": FEW, "partners": FEW, "sigma_add": NON_NEGATIVE, "sigma_mult": NON_NEGATIVE,
+    "then_mixup": flag, "input_noise": flag,
+    "severity": lambda v: number()(v) and (v == 0 or 0.1 <= v <= 10),
+}  # fmt: skip
+ALLOWED = {field: rule for rule, fields in RULES for field in fields.split()} | {
+    f"methods.{method}.{setting}": BY_SETTING[setting]
+    for method, entry in METHODS.items()
+    for setting in entry.settings
+    if setting in BY_SETTING
 }
-for method, entry in METHODS.items():
-    for setting in entry.settings:
-        if setting in BY_SETTING:
-            ALLOWED[f"methods.{method}.{setting}"] = BY_SETTING[setting]

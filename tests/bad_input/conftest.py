@@ -8,6 +8,7 @@ from absl.testing import flagsaver
 from hypothesis import HealthCheck, settings
 
 from varmixup_jax import main as command
+from varmixup_jax.report import markup
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +27,13 @@ def own_places(tmp_path_factory, monkeypatch):
     """A cache of its own; no prepared data sets from outside."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports without their figures: drawing takes seconds, and shows no text anew."""
+    monkeypatch.setattr(markup, "svg", lambda figure, title: f"<svg>{title}</svg>")
+    monkeypatch.setattr(markup, "key", lambda style: "")
 
 
 @pytest.fixture

@@ -15,13 +15,10 @@ from varmixup_jax.data import prepare
 from varmixup_jax.data.originals import ORIGINALS
 
 FOLDER = "cifar-10-batches-bin"
-BINS = [*(f"data_batch_{n}.bin" for n in range(1, 6)), "test_batch.bin"]
+TEST, META = f"{FOLDER}/test_batch.bin", f"{FOLDER}/batches.meta.txt"
 RECORDS = b"".join(bytes([label]) + bytes(3072) for label in range(10))
-
-
-def members():
-    contents = {f"{FOLDER}/{name}": RECORDS for name in BINS}
-    return {f"{FOLDER}/batches.meta.txt": b"".join(b"%d\n" % n for n in range(10)), **contents}
+MEMBERS = {META: b"".join(b"%d\n" % n for n in range(10)), TEST: RECORDS}
+MEMBERS |= {f"{FOLDER}/data_batch_{n}.bin": RECORDS for n in range(1, 6)}
 
 
 def tar(contents, kind="w:gz", extra=()):
@@ -36,76 +33,70 @@ def tar(contents, kind="w:gz", extra=()):
     return buffer.getvalue()
 
 
-def special(name, kind, target="/etc/passwd"):
+def special(name, kind):
     info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
+    info.type, info.linkname = kind, "/etc/passwd"
     return info
 
 
-WHOLE = tar(members())
-TEST, META = f"{FOLDER}/test_batch.bin", f"{FOLDER}/batches.meta.txt"
-
-
-def changed(**changes):
-    names = {"test": TEST, "meta": META}
-    new = members() | {names[key]: content for key, content in changes.items()}
-    return tar({name: content for name, content in new.items() if content is not None})
+def with_test(content):
+    """The archive with these bytes for the test batch; None leaves it out."""
+    return tar({n: c for n, c in (MEMBERS | {TEST: content}).items() if c is not None})
 
 
 def replaced(kind):
     """The test batch is a link or a device instead of a file."""
-    contents = {name: content for name, content in members().items() if name != TEST}
-    return tar(contents, extra=[special(TEST, kind)])
+    return tar({n: c for n, c in MEMBERS.items() if n != TEST}, extra=[special(TEST, kind)])
 
 
-ARCHIVES = {
+WHOLE = tar(MEMBERS)
+SPECIAL = {
+    "symbolic_link": tarfile.SYMTYPE, "hard_link": tarfile.LNKTYPE, "fifo": tarfile.FIFOTYPE,
+    "character_device": tarfile.CHRTYPE, "block_device": tarfile.BLKTYPE, "directory": tarfile.DIRTYPE,
+}  # fmt: skip
+ARCHIVES = {kind: replaced(number) for kind, number in SPECIAL.items()} | {
     "empty": b"",
     "text": b"no archive",
     "empty_gzip": gzip.compress(b""),
     "gzip_of_text": gzip.compress(b"text" * 1000),
-    "plain_tar": tar(members(), "w"),
+    "plain_tar": tar(MEMBERS, "w"),
     "half": WHOLE[: len(WHOLE) // 2],
     "without_its_end": WHOLE[:-100],
     "pickle": bomb_bytes("exploded"),
     "gzip_of_a_pickle": gzip.compress(bomb_bytes("exploded")),
     "no_members": tar({}),
-    "no_test": changed(test=None),
-    "no_names": changed(meta=None),
-    "other_folder": tar({name.replace(FOLDER, "x"): c for name, c in members().items()}),
-    "absolute_names": tar({f"/{name}": content for name, content in members().items()}),
-    "names_with_dots": tar({f"../{name}": content for name, content in members().items()}),
-    "test_empty": changed(test=b""),
-    "test_short": changed(test=RECORDS[:-1]),
-    "test_long": changed(test=RECORDS + b"a"),
-    "label_beyond": changed(test=bytes([10]) + bytes(3072)),
-    "label_255": changed(test=bytes([255]) + bytes(3072)),
-    "names_empty": changed(meta=b""),
-    "names_too_few": changed(meta=b"a\nb\n"),
-    "names_bytes": changed(meta=b"\xff\xfe\n" * 10),
-    "symbolic_link": replaced(tarfile.SYMTYPE),
-    "hard_link": replaced(tarfile.LNKTYPE),
-    "character_device": replaced(tarfile.CHRTYPE),
-    "block_device": replaced(tarfile.BLKTYPE),
-    "fifo": replaced(tarfile.FIFOTYPE),
-    "directory": replaced(tarfile.DIRTYPE),
+    "no_names": tar({name: c for name, c in MEMBERS.items() if name != META}),
+    "other_folder": tar({name.replace(FOLDER, "x"): c for name, c in MEMBERS.items()}),
+    "absolute_names": tar({f"/{name}": content for name, content in MEMBERS.items()}),
+    "names_with_dots": tar({f"../{name}": content for name, content in MEMBERS.items()}),
+    "no_test": with_test(None),
+    "test_empty": with_test(b""),
+    "test_short": with_test(RECORDS[:-1]),
+    "test_long": with_test(RECORDS + b"a"),
+    "label_beyond": with_test(bytes([10]) + bytes(3072)),
+    "label_255": with_test(bytes([255]) + bytes(3072)),
+    "names_empty": tar(MEMBERS | {META: b""}),
+    "names_too_few": tar(MEMBERS | {META: b"a\nb\n"}),
+    "names_bytes": tar(MEMBERS | {META: b"\xff\xfe\n" * 10}),
 }
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def refuses(tmp_path, monkeypatch, capsys):
+    """`prepare` is refused with these names."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
 
+    def check(*names, words=("cifar10", "--from", "cifar.tar.gz", "--no-checksum")):
+        line = [*words, "--data-dir", "sets"]
+        command_refused(prepare.main, line, capsys, *names, untouched=[tmp_path])
 
-def words(place, name="cifar10", archive="cifar.tar.gz", *more):
-    origin = place / archive
-    return [name, "--data-dir", place / "sets", "--from", origin, "--no-checksum", *more]
+    return check
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
-def test_archives(kind, place, capsys):
-    (place / "cifar.tar.gz").write_bytes(ARCHIVES[kind])
-    command_refused(prepare.main, words(place), capsys, "cifar.tar.gz", untouched=[place])
+def test_archives(kind, tmp_path, refuses):
+    (tmp_path / "cifar.tar.gz").write_bytes(ARCHIVES[kind])
+    refuses("cifar.tar.gz")
 
 
 HOSTILE = {
@@ -116,15 +107,16 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_members_beside_those_that_are_wanted_are_not_written(kind, place):
-    deep = place / "a" / "b"
+def test_members_beside_those_that_are_wanted_are_not_written(kind, tmp_path, monkeypatch):
+    deep = tmp_path / "a" / "b"
     deep.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     extra = [special("link", tarfile.SYMTYPE), special(f"{FOLDER}/link", tarfile.LNKTYPE)]
-    (deep / "cifar.tar.gz").write_bytes(tar(HOSTILE[kind] | members(), extra=extra))
-    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    (deep / "cifar.tar.gz").write_bytes(tar(HOSTILE[kind] | MEMBERS, extra=extra))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     contents = ORIGINALS["cifar10"].read([deep / "cifar.tar.gz"])
     assert len(contents.splits["test"].images) == 10
-    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 @settings(max_examples=100)
@@ -136,12 +128,6 @@ def test_damaged_bytes_are_read_or_refused(data, tmp_path_factory):
     path = tmp_path_factory.mktemp("archive") / "cifar.tar.gz"
     path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
     accepted_or_refused(lambda: ORIGINALS["cifar10"].read([path]), path)
-
-
-def test_checksums(place, capsys):
-    (place / "cifar.tar.gz").write_bytes(WHOLE)
-    line = [word for word in words(place) if word != "--no-checksum"]
-    command_refused(prepare.main, line, capsys, "cifar.tar.gz", "170052171", untouched=[place])
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 10), np.uint8)
@@ -164,99 +150,76 @@ MATRICES = {
 
 
 @pytest.mark.parametrize("kind", MATRICES)
-def test_svhn(kind, place, capsys):
-    for split in ("train", "test"):
-        scipy.io.savemat(place / f"{split}_32x32.mat", {"X": IMAGES, "y": DIGITS})
-    file, content = place / "test_32x32.mat", MATRICES[kind]
-    if isinstance(content, bytes):
-        file.write_bytes(content)
-    else:
-        scipy.io.savemat(file, content)
-    line = words(place, "svhn_cropped", "")
-    command_refused(prepare.main, line, capsys, "test_32x32.mat", untouched=[place])
+def test_svhn(kind, tmp_path, refuses):
+    test, content = tmp_path / "test_32x32.mat", MATRICES[kind]
+    scipy.io.savemat(tmp_path / "train_32x32.mat", {"X": IMAGES, "y": DIGITS})
+    test.write_bytes(content) if isinstance(content, bytes) else scipy.io.savemat(test, content)
+    refuses("test_32x32.mat", words=["svhn_cropped", "--from", ".", "--no-checksum"])
 
 
-def idx(values, code=8, axes=None):
+def idx(values, code=8):
     sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return bytes([0, 0, code, axes or values.ndim]) + sizes + values.tobytes()
+    return bytes([0, 0, code, values.ndim]) + sizes + values.tobytes()
 
 
 PIXELS, CLASSES = np.zeros((10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8)
-FILES = {
-    "images": "t10k-images-idx3-ubyte.gz",
-    "labels": "t10k-labels-idx1-ubyte.gz",
-}
+FILES = {"images": ("images-idx3-ubyte.gz", PIXELS), "labels": ("labels-idx1-ubyte.gz", CLASSES)}
 IDX = {
-    "images_empty": ("images", b""),
-    "images_plain": ("images", idx(PIXELS)),
-    "images_gzip_empty": ("images", gzip.compress(b"")),
-    "images_truncated": ("images", gzip.compress(idx(PIXELS))[:-20]),
-    "images_short": ("images", gzip.compress(idx(PIXELS)[:-1])),
-    "images_long": ("images", gzip.compress(idx(PIXELS) + b"a")),
-    "images_floats": ("images", gzip.compress(idx(PIXELS, code=13))),
-    "images_of_two_axes": ("images", gzip.compress(idx(PIXELS[0]))),
-    "images_claim_more": (
-        "images",
-        gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12 + b"abc"),
-    ),
-    "labels_fewer": ("labels", gzip.compress(idx(CLASSES[:-1]))),
-    "labels_beyond": ("labels", gzip.compress(idx(CLASSES + 1))),
-    "labels_are_images": ("labels", gzip.compress(idx(PIXELS))),
-    "labels_text": ("labels", b"0 1 2"),
+    "images_empty": b"",
+    "images_plain": idx(PIXELS),
+    "images_gzip_empty": gzip.compress(b""),
+    "images_truncated": gzip.compress(idx(PIXELS))[:-20],
+    "images_short": gzip.compress(idx(PIXELS)[:-1]),
+    "images_long": gzip.compress(idx(PIXELS) + b"a"),
+    "images_floats": gzip.compress(idx(PIXELS, code=13)),
+    "images_of_two_axes": gzip.compress(idx(PIXELS[0])),
+    "images_claim_more": gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12 + b"abc"),
+    "labels_fewer": gzip.compress(idx(CLASSES[:-1])),
+    "labels_beyond": gzip.compress(idx(CLASSES + 1)),
+    "labels_are_images": gzip.compress(idx(PIXELS)),
+    "labels_text": b"0 1 2",
 }
 
 
 @pytest.mark.parametrize("kind", IDX)
-def test_fashion_mnist(kind, place, capsys):
-    for prefix in ("train", "t10k"):
-        (place / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(PIXELS)))
-        (place / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(CLASSES)))
-    which, content = IDX[kind]
-    (place / FILES[which]).write_bytes(content)
-    line = words(place, "fashion_mnist", "")
-    command_refused(prepare.main, line, capsys, "t10k", untouched=[place])
+def test_fashion_mnist(kind, tmp_path, refuses):
+    for name, array in FILES.values():
+        for prefix in ("train", "t10k"):
+            (tmp_path / f"{prefix}-{name}").write_bytes(gzip.compress(idx(array)))
+    (tmp_path / f"t10k-{FILES[kind.split('_')[0]][0]}").write_bytes(IDX[kind])
+    refuses("t10k", words=["fashion_mnist", "--from", ".", "--no-checksum"])
 
 
-REQUESTS = [
-    (["digits"], "needs no preparation"),
-    (["npz:x.npz"], "needs no preparation"),
-    (["tiny_imagenet"], "tiny-imagenet-200.zip"),
-    (["../cifar10"], "source = 'tfds:../cifar10'"),
-    (["/etc"], "source = 'tfds:/etc'"),
-    ([""], "source = 'tfds:'"),
-    (["cifar10:x"], "source = 'tfds:cifar10:x'"),
-    (["cifar10:9.9.9", "--from", "x"], "--from"),
-    (["mnist", "--from", "x"], "--from"),
-    (["cifar10", "--from", "none"], "none"),
-    (["svhn_cropped", "--from", "."], "train_32x32.mat"),
-    (["cifar10", "--from", "~nobody-here/x"], "nobody-here"),
-]
+REQUESTS = {
+    "digits": "needs no preparation", "npz:x.npz": "needs no preparation",
+    "/etc": "source = 'tfds:/etc'", "../cifar10": "source = 'tfds:../cifar10'",
+    "tiny_imagenet": "tiny-imagenet-200.zip",
+    "": "source = 'tfds:'", "cifar10:x": "source = 'tfds:cifar10:x'", "cifar10:9.9.9 --from x": "--from",
+    "mnist --from x": "--from", "cifar10 --from none": "none",
+    "svhn_cropped --from .": "train_32x32.mat", "cifar10 --from ~nobody-here/x": "nobody-here",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("request_", "message"), REQUESTS, ids=str)
-def test_requests(request_, message, place, capsys):
-    line = [*request_, "--data-dir", place / "sets"]
-    command_refused(prepare.main, line, capsys, message, untouched=[place])
+@pytest.mark.parametrize("words", REQUESTS)
+def test_requests(words, refuses):
+    refuses(REQUESTS[words], words=words.split(" "))
 
 
-def test_the_place_of_the_sets_is_a_file(place, capsys):
-    (place / "cifar.tar.gz").write_bytes(WHOLE)
-    (place / "sets").write_text("mine")
-    command_refused(prepare.main, words(place), capsys, "sets", untouched=[place])
+def test_places_and_sums(tmp_path, refuses):
+    (tmp_path / "cifar.tar.gz").write_bytes(WHOLE)
+    refuses("cifar.tar.gz", "170052171", words=["cifar10", "--from", "cifar.tar.gz"])
+    (tmp_path / "sets").write_text("mine")
+    refuses("sets")
+    (tmp_path / "sets").unlink()
+    (tmp_path / "sets" / "cifar10" / "3.0.2").mkdir(parents=True)  # left half-written
+    refuses("cifar10")
 
 
-def test_a_set_that_was_left_half_written_is_not_taken_for_whole(place, capsys):
-    (place / "cifar.tar.gz").write_bytes(WHOLE)
-    (place / "sets" / "cifar10" / "3.0.2").mkdir(parents=True)
-    command_refused(prepare.main, words(place), capsys, "cifar10", untouched=[place])
-
-
-def test_an_unknown_set_downloads_nothing(place, capsys, monkeypatch):
+def test_an_unknown_set_downloads_nothing(refuses, monkeypatch):
     monkeypatch.setattr(prepare.importlib.util, "find_spec", lambda name: None)
-    line = ["no_such_set", "--data-dir", place / "sets"]
-    command_refused(prepare.main, line, capsys, "no_such_set", "TensorFlow", untouched=[place])
+    refuses("no_such_set", "TensorFlow", words=["no_such_set"])
 
 
-def test_a_name_that_is_a_path_is_refused_by_the_function_too(place):
+def test_a_name_that_is_a_path_is_refused_by_the_function_too(tmp_path):
     with refused("source"):
-        prepare.prepare("../../x", data_dir=str(place))
+        prepare.prepare("../../x", data_dir=str(tmp_path))

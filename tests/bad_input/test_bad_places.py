@@ -1,11 +1,10 @@
 """Places where a run cannot be: files, other runs, somebody else's; nothing in them changes."""
 
-import fcntl
 import json
 import os
 
 import pytest
-from refusing import refusal
+from refusing import refusal, write
 
 from varmixup_jax.config import base_config
 from varmixup_jax.experiment import rundir
@@ -13,25 +12,20 @@ from varmixup_jax.experiment import rundir
 # ml_collections loads recipes by a method that importlib will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
-DIGITS = "configs/digits.py"
-ERM = f"{DIGITS}:erm"
+ERM = ["--config=configs/digits.py:erm"]
 
 
 def test_the_place_of_the_run_is_a_file(run, tmp_path):
     place = tmp_path / "run"
     place.write_text("mine")
     for workdir in (place, place / "inside", place / "far" / "inside"):
-        refusal(run, [f"--config={ERM}"], f"workdir {workdir}", workdir=workdir, place=tmp_path)
+        refusal(run, ERM, f"workdir {workdir}", workdir=workdir, place=tmp_path)
 
 
 def test_the_place_of_the_run_cannot_be_written(run, tmp_path, monkeypatch):
+    refusal(run, ERM, "xxx", workdir=tmp_path / ("x" * 300), place=tmp_path)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    refusal(run, [f"--config={ERM}"], "workdir", "written", place=tmp_path)
-
-
-def test_the_place_of_the_run_is_too_long(run, tmp_path):
-    place = tmp_path / ("x" * 300)
-    refusal(run, [f"--config={ERM}"], "xxx", workdir=place, place=tmp_path)
+    refusal(run, ERM, "workdir", "written", place=tmp_path)
 
 
 def fields(**changes):
@@ -51,34 +45,24 @@ THERE = {
     "sections_that_are_numbers": ('{"data": 3, "vae": null}', "another configuration"),
     "another": (json.dumps(fields(epochs=7.0)), "config.epochs"),
     "much_text": (json.dumps(fields() | {"x": "y" * 10_000}), "another configuration"),
+    "bytes": (b"\xff\xfe{}", "config.json"),
 }
 
 
 @pytest.mark.parametrize("kind", THERE)
-@pytest.mark.parametrize("method", ["erm", "erm,mixup"])
-def test_the_place_holds_something_else(kind, method, run, tmp_path):
+@pytest.mark.parametrize(("method", "place"), [("erm", "run"), ("erm,mixup", "run/mixup-s0")])
+def test_the_place_holds_something_else(kind, method, place, run, tmp_path):
     content, *names = THERE[kind]
-    place = tmp_path / "run" if method == "erm" else tmp_path / "run" / "mixup-s0"
-    place.mkdir(parents=True)
-    (place / "config.json").write_text(content)
-    (place / "notes.txt").write_text("mine")
-    refusal(run, [f"--config={DIGITS}:{method}"], *names, place=tmp_path)
-
-
-def test_the_place_holds_bytes(run, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_bytes(b"\xff\xfe{}")
-    refusal(run, [f"--config={ERM}"], "config.json", place=tmp_path)
+    write(f"{place}/config.json", content)(tmp_path)
+    write(f"{place}/notes.txt", "mine")(tmp_path)
+    refusal(run, [f"--config=configs/digits.py:{method}"], *names, place=tmp_path)
 
 
 def test_the_configuration_is_a_directory(run, tmp_path):
     (tmp_path / "run" / "config.json").mkdir(parents=True)
-    refusal(run, [f"--config={ERM}"], "config.json", place=tmp_path)
+    refusal(run, ERM, "config.json", place=tmp_path)
 
 
-def test_the_place_is_in_use(run, tmp_path, monkeypatch):
-    place = tmp_path / "run"
-    place.mkdir()
-    with (place / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        refusal(run, [f"--config={ERM}"], str(place), "another run", place=tmp_path)
+def test_the_place_is_in_use(run, tmp_path):
+    with rundir.claimed(tmp_path / "run"):
+        refusal(run, ERM, str(tmp_path / "run"), "another run", place=tmp_path)

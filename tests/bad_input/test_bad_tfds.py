@@ -1,19 +1,15 @@
 """Prepared TFDS directories: missing, half-written, damaged, of the wrong kind."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from refusing import refused
+from refusing import cut, damaged, edit, flip, refused, remove, write
 
 from varmixup_jax.data import load
 from varmixup_jax.data.archives import Contents, Examples
 from varmixup_jax.data.writer import write_prepared
-
-INFO, FEATURES = "dataset_info.json", "features.json"
-TRAIN, TEST = "toy-train.array_record-00000-of-00001", "toy-test.array_record-00000-of-00001"
 
 
 @pytest.fixture(scope="module")
@@ -39,94 +35,54 @@ def read(root, name="toy"):
     return load(f"tfds:{name}", data_dir=str(root), val_fraction=0.0, split_seed=0)
 
 
-def remove(name):
-    return lambda folder: (folder / name).unlink()
+TOY = "toy/1.0.0"
+INFO, FEATURES, LABELS = (
+    f"{TOY}/{name}" for name in ("dataset_info.json", "features.json", "label.labels.txt")
+)
+TRAIN, TEST = (f"{TOY}/toy-{split}.array_record-00000-of-00001" for split in ("train", "test"))
 
 
-def write(name, content):
-    data = content if isinstance(content, bytes) else content.encode()
-    return lambda folder: (folder / name).write_bytes(data)
+def info(**fields):
+    return edit(INFO, lambda value: value.update(fields))
 
 
-def cut(name, share):
-    def change(folder):
-        content = (folder / name).read_bytes()
-        (folder / name).write_bytes(content[: int(share * len(content))])
-
-    return change
+def split(of, **fields):
+    """Fields of what the metadata says of a split."""
+    one = lambda value: next(s for s in value["splits"] if s["name"] == of)  # noqa: E731
+    return edit(INFO, lambda value: one(value).update(fields))
 
 
-def flip(name, every):
-    def change(folder):
-        content = bytearray((folder / name).read_bytes())
-        for index in range(0, len(content), every):
-            content[index] ^= 0xFF
-        (folder / name).write_bytes(bytes(content))
-
-    return change
+def without(feature):
+    return edit(FEATURES, lambda value: value["featuresDict"]["features"].pop(feature))
 
 
-def edit(name, alter):
-    def change(folder):
-        value = json.loads((folder / name).read_text())
-        alter(value)
-        (folder / name).write_text(json.dumps(value))
-
-    return change
-
-
-def split_of(value, name):
-    return next(split for split in value["splits"] if split["name"] == name)
-
-
-def renamed(old, new):
-    return edit(INFO, lambda v: split_of(v, old).update(name=new))
-
-
-def counted(name, lengths):
-    return edit(INFO, lambda v: split_of(v, name).update(shardLengths=lengths))
-
-
+PREPARE, SPLITS = ("not prepared", "varmixup_jax.data.prepare toy"), ("splits", "train and test")
 DAMAGES = {
-    "no_info": (remove(INFO), "not prepared", "varmixup_jax.data.prepare toy"),
-    "no_features": (remove(FEATURES), "not prepared", "varmixup_jax.data.prepare toy"),
-    "info_empty": (write(INFO, ""), INFO, "truncated"),
-    "info_half": (cut(INFO, 0.5), INFO, "truncated"),
-    "info_list": (write(INFO, "[1]"), INFO),
-    "info_number": (write(INFO, "5"), INFO),
-    "info_null": (write(INFO, "null"), INFO),
-    "info_deep": (write(INFO, "[" * 50_000), INFO),
-    "info_bytes": (write(INFO, b"\xff\xfe{}"), INFO),
-    "info_nothing": (write(INFO, "{}"), INFO, "fileFormat"),
-    "info_other_format": (edit(INFO, lambda v: v.update(fileFormat="tfrecord")), "tfrecord"),
-    "info_format_number": (edit(INFO, lambda v: v.update(fileFormat=5)), "array_record"),
-    "info_formats_number": (edit(INFO, lambda v: v.update(alternativeFileFormats=7)), INFO),
-    "info_unknown_field": (edit(INFO, lambda v: v.update(zzz=1)), "tfds:toy"),
-    "info_splits_text": (edit(INFO, lambda v: v.update(splits="none")), "tfds:toy"),
-    "info_no_splits": (edit(INFO, lambda v: v.update(splits=[])), "splits", "train and test"),
-    "no_train_split": (renamed("train", "extra"), "splits", "train and test"),
-    "no_test_split": (renamed("test", "extra"), "splits", "train and test"),
-    "train_empty": (counted("train", ["0"]), "train", "0 images"),
-    "test_empty": (counted("test", ["0"]), "test", "0 images"),
-    "train_longer": (counted("train", ["9"]), TRAIN),
-    "train_negative": (counted("train", ["-3"]), "t"),
-    "two_shards_said": (counted("train", ["4", "4"]), "toy-train"),
+    "no_info": (remove(INFO), *PREPARE),
+    "no_features": (remove(FEATURES), *PREPARE),
+    "info_empty": (write(INFO, ""), "dataset_info.json", "truncated"),
+    "info_half": (cut(INFO, 0.5), "dataset_info.json", "truncated"),
+    "info_nothing": (write(INFO, "{}"), "dataset_info.json", "fileFormat"),
+    "info_formats_number": (info(alternativeFileFormats=7), "dataset_info.json"),
+    "info_other_format": (info(fileFormat="tfrecord"), "tfrecord"),
+    "info_format_number": (info(fileFormat=5), "array_record"),
+    "info_unknown_field": (info(zzz=1), "tfds:toy"),
+    "info_splits_text": (info(splits="none"), "tfds:toy"),
+    "info_no_splits": (info(splits=[]), *SPLITS),
+    "no_train_split": (split("train", name="extra"), *SPLITS),
+    "no_test_split": (split("test", name="extra"), *SPLITS),
+    "train_empty": (split("train", shardLengths=["0"]), "train", "0 images"),
+    "test_empty": (split("test", shardLengths=["0"]), "test", "0 images"),
+    "train_longer": (split("train", shardLengths=["9"]), TRAIN.split("/")[-1]),
+    "train_negative": (split("train", shardLengths=["-3"]), "t"),
+    "two_shards_said": (split("train", shardLengths=["4", "4"]), "toy-train"),
     "features_empty": (write(FEATURES, ""), "tfds:toy", "metadata"),
     "features_list": (write(FEATURES, "[]"), "tfds:toy"),
     "features_nothing": (write(FEATURES, "{}"), "tfds:toy"),
     "features_half": (cut(FEATURES, 0.6), "tfds:toy", "metadata"),
-    "features_of_nowhere": (
-        write(FEATURES, '{"pythonClassName": "os.system", "text": {}}'),
-        "tfds:toy",
-    ),
-    "no_image": (
-        edit(FEATURES, lambda v: v["featuresDict"]["features"].pop("image")),
-        "image",
-    ),
-    "no_label": (
-        edit(FEATURES, lambda v: v["featuresDict"]["features"].pop("label")),
-        "label",
-    ),
+    "features_of_nowhere": (write(FEATURES, '{"pythonClassName": "os.system", "text": {}}'), "tfds:toy"),
+    "no_image": (without("image"), "image"),
+    "no_label": (without("label"), "label"),
     "no_train_file": (remove(TRAIN), "toy-train"),
     "no_test_file": (remove(TEST), "toy-test"),
     "train_file_empty": (write(TRAIN, b""), "toy-train"),
@@ -136,50 +92,29 @@ DAMAGES = {
     "train_file_zeros": (write(TRAIN, bytes(200_000)), "toy-train"),
     "train_file_damaged": (flip(TRAIN, 40), "toy-train"),
     "test_file_damaged": (flip(TEST, 30), "toy-test"),
-    "train_file_is_the_test_file": (
-        lambda folder: shutil.copy(folder / TEST, folder / TRAIN),
-        "toy-train",
-    ),
-    "more_names_than_labels": (
-        lambda folder: (folder / "label.labels.txt").write_text("ant\nbee\ncow\n"),
-        "cow",
-    ),
-    "fewer_names": (
-        lambda folder: (folder / "label.labels.txt").write_text("ant\n"),
-        "tfds:toy",
-    ),
+    "train_file_is_the_test_file": (lambda r: shutil.copy(r / TEST, r / TRAIN), "toy-train"),
+    "more_names_than_labels": (write(LABELS, "ant\nbee\ncow\n"), "cow"),
+    "fewer_names": (write(LABELS, "ant\n"), "tfds:toy"),
+}  # fmt: skip
+NO_INFO = {
+    "list": "[1]",
+    "number": "5",
+    "null": "null",
+    "deep": "[" * 50_000,
+    "bytes": b"\xff\xfe{}",
 }
-
-
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_a_damaged_set(kind, root):
-    change, *names = DAMAGES[kind]
-    change(root / "toy" / "1.0.0")
-    with refused(*names, untouched=[root]):
-        read(root)
+DAMAGES |= {f"info_{kind}": (write(INFO, c), "dataset_info.json") for kind, c in NO_INFO.items()}
+test_a_damaged_set = damaged(DAMAGES, read)
 
 
 def test_the_undamaged_set_is_read(root):
     assert read(root).label_names == ("ant", "bee")
 
 
-NAMES = {
-    "none": "not prepared",
-    "toy:2.0.0": "not prepared",
-    "toy/other": "not prepared",
-    "cifar10": "varmixup_jax.data.prepare cifar10",
-    "": "source",
-    "..": "source",
-    "../toy": "source",
-    "/etc": "source",
-    "toy/../..": "source",
-    "toy:latest": "source",
-    "toy:1.0": "source",
-    "toy 1": "source",
-    "töy": "source",
-    "toy\n": "source",
-    "<script>": "source",
-}
+NAMES = {"cifar10": "varmixup_jax.data.prepare cifar10"}
+NAMES |= dict.fromkeys(["none", "toy:2.0.0", "toy/other"], "not prepared")
+ODD = ["", "..", "../toy", "/etc", "toy/../..", "toy:latest", "toy:1.0", "toy 1", "töy", "toy\n"]
+NAMES |= dict.fromkeys([*ODD, "<script>"], "source")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -190,7 +125,7 @@ def test_names(name, root):
 
 def test_a_set_that_was_left_half_written(root):
     """TFDS writes into `<version>.incomplete...` and renames at the end."""
-    (root / "toy" / "1.0.0").rename(root / "toy" / "1.0.0.incompleteABC123")
+    (root / TOY).rename(root / "toy" / "1.0.0.incompleteABC123")
     with refused("not prepared", str(root), untouched=[root]):
         read(root)
 
@@ -203,7 +138,7 @@ def test_a_root_that_is_not_there(tmp_path):
 
 
 def test_the_version_is_a_file(root):
-    shutil.rmtree(root / "toy" / "1.0.0")
-    (root / "toy" / "1.0.0").write_text("")
+    shutil.rmtree(root / TOY)
+    (root / TOY).write_text("")
     with refused("not prepared", untouched=[root]):
         read(root)

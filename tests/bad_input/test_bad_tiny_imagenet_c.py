@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 from PIL import Image
-from refusing import bomb_bytes, refused
+from refusing import bomb_bytes, both, refused, write
 
 from varmixup_jax.data.corrupted import open_published
 
@@ -18,29 +18,26 @@ def jpeg(side=8):
     return buffer.getvalue()
 
 
-JPEG = jpeg()
+def member(name, severity, wnid):
+    return f"Tiny-ImageNet-C/{name}/{severity}/{wnid}/test_0.JPEG"
 
 
-def members():
-    return {
-        f"Tiny-ImageNet-C/{name}/{severity}/{wnid}/test_0.JPEG": JPEG
-        for name in NAMES
-        for severity in range(1, 6)
-        for wnid in ("n01", "n02")
-    }
+WNIDS, JPEG, FIRST = ("n01", "n02"), jpeg(), member("fog", 1, "n01")
+WHOLE = {member(n, s, w): JPEG for n in NAMES for s in range(1, 6) for w in WNIDS}
 
 
-def folder(tmp_path, contents):
-    for name, content in contents.items():
-        path = tmp_path / "set" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    (tmp_path / "set").mkdir(exist_ok=True)
-    return tmp_path / "set"
+def open_set(root, **options):
+    return open_published(root, "tiny_imagenet", NAMES, **options)
 
 
-def archive(tmp_path, contents, kind="w", extra=()):
-    path = tmp_path / "set.tar"
+def folder(place, contents):
+    (place / "set").mkdir()
+    both(*(write(f"set/{name}", content) for name, content in contents.items()))(place)
+    return place / "set"
+
+
+def archive(place, contents, kind="w", extra=()):
+    path = place / "set.tar"
     with tarfile.open(path, kind) as tar:
         for name, content in contents.items():
             info = tarfile.TarInfo(name)
@@ -51,12 +48,12 @@ def archive(tmp_path, contents, kind="w", extra=()):
     return path
 
 
-PLACES = {"folder": folder, "tar": archive}
-FIRST = "Tiny-ImageNet-C/fog/1/n01/test_0.JPEG"
-
-
 def without(*parts):
-    return {n: c for n, c in members().items() if not all(f"/{p}/" in n for p in parts)}
+    return {n: c for n, c in WHOLE.items() if not all(f"/{p}/" in n for p in parts)}
+
+
+def renamed(old, new):
+    return {name.replace(old, new): content for name, content in WHOLE.items()}
 
 
 INCOMPLETE = {
@@ -64,63 +61,60 @@ INCOMPLETE = {
     "no_corruption": (without("fog"), "fog"),
     "no_severity": (without("fog", "3"), "fog/3"),
     "no_class": (without("fog", "3", "n01"), "fog/3", "1 classes"),
-    "one_image_more": (members() | {FIRST.replace("_0", "_1"): JPEG}, "2 to 3 images"),
-    "other_names": ({n.replace("fog", "Fog"): c for n, c in members().items()}, "fog"),
-    "severity_zero": ({n.replace("/1/", "/0/"): c for n, c in members().items()}, "fog/1"),
-    "severity_words": ({n.replace("/1/", "/²/"): c for n, c in members().items()}, "fog/1"),
-    "other_suffix": ({n.replace("JPEG", "png"): c for n, c in members().items()}, "fog/1"),
-    "flat": ({n.replace("/n01/", "/"): c for n, c in members().items() if "n01" in n}, "fog/1"),
+    "one_image_more": (WHOLE | {FIRST.replace("_0", "_1"): JPEG}, "2 to 3 images"),
+    "other_names": (renamed("fog", "Fog"), "fog"),
+    "severity_zero": (renamed("/1/", "/0/"), "fog/1"),
+    "severity_words": (renamed("/1/", "/²/"), "fog/1"),
+    "other_suffix": (renamed("JPEG", "png"), "fog/1"),
+    "flat": ({n.replace("/n01/", "/"): c for n, c in WHOLE.items() if "n01" in n}, "fog/1"),
 }
+both_places = pytest.mark.parametrize("place", [folder, archive], ids=["folder", "tar"])
 
 
-@pytest.mark.parametrize("place", PLACES)
+@both_places
 @pytest.mark.parametrize("kind", INCOMPLETE)
 def test_an_incomplete_tiny_imagenet_c(kind, place, tmp_path):
     contents, *names = INCOMPLETE[kind]
-    root = PLACES[place](tmp_path, contents)
+    root = place(tmp_path, contents)
     with refused(root, *names, untouched=[tmp_path]):
-        open_published(root, "tiny_imagenet", NAMES)
+        open_set(root)
 
 
-IMAGES_IN_IT = {
-    "empty": b"",
-    "text": b"no image",
-    "truncated": JPEG[:-200],
-    "another_format": b"GIF89a" + bytes(50),
-}
+NO_IMAGES = {
+    "empty": b"", "text": b"no image", "truncated": JPEG[:-200], "another_format": b"GIF89a" + bytes(50),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kind", IMAGES_IN_IT)
+@both_places
+@pytest.mark.parametrize("kind", NO_IMAGES)
 def test_a_damaged_image(kind, place, tmp_path):
-    root = PLACES[place](tmp_path, members() | {FIRST: IMAGES_IN_IT[kind]})
-    opened = open_published(root, "tiny_imagenet", NAMES)
+    root = place(tmp_path, WHOLE | {FIRST: NO_IMAGES[kind]})
     with refused(root, "n01/test_0.JPEG", "damaged image", untouched=[tmp_path]):
-        opened.read("fog", 1, 0, 2)
+        open_set(root).read("fog", 1, 0, 2)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@both_places
 def test_images_of_mixed_sizes(place, tmp_path):
-    root = PLACES[place](tmp_path, members() | {FIRST: jpeg(16)})
-    opened = open_published(root, "tiny_imagenet", NAMES)
+    root = place(tmp_path, WHOLE | {FIRST: jpeg(16)})
     with refused(root, "(8, 8, 3)", "(16, 16, 3)"):
-        opened.read("fog", 1, 0, 2)
+        open_set(root).read("fog", 1, 0, 2)
 
 
-def links(name, target="../../../outside"):
-    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
-        info = tarfile.TarInfo(name)
-        info.type, info.linkname = kind, target
-        yield info
+def special(name, kind, target="../../../outside"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_links_and_devices_are_no_images(number, tmp_path):
-    info = list(links(FIRST))[number]
-    contents = {n: c for n, c in members().items() if n != FIRST}
-    path = archive(tmp_path, contents, extra=[info])
+SPECIAL = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_links_and_devices_are_no_images(kind, tmp_path):
+    contents = {n: c for n, c in WHOLE.items() if n != FIRST}
+    path = archive(tmp_path, contents, extra=[special(FIRST, kind)])
     with refused("fog/1", "1 classes", untouched=[tmp_path]):
-        open_published(path, "tiny_imagenet", NAMES)
+        open_set(path)
 
 
 HOSTILE = ["../../outside.JPEG", "/tmp/a/b/c/outside.JPEG", "a/../../../b/c/outside.JPEG"]
@@ -130,14 +124,13 @@ HOSTILE = ["../../outside.JPEG", "/tmp/a/b/c/outside.JPEG", "a/../../../b/c/outs
 def test_nothing_is_ever_written_beside_the_archive(name, tmp_path):
     place = tmp_path / "deep" / "deeper"
     place.mkdir(parents=True)
-    path = archive(place, members() | {name: b"evil"}, extra=list(links("a/b/c/l.JPEG", "/etc")))
+    extra = [special("a/b/c/l.JPEG", kind, "/etc") for kind in SPECIAL]
+    path = archive(place, WHOLE | {name: b"evil"}, extra=extra)
     before = sorted(tmp_path.rglob("*"))
-    opened = open_published(path, "tiny_imagenet", NAMES)
-    assert opened.read("fog", 1, 0, 2)[0].shape == (2, 8, 8, 3)
+    assert open_set(path).read("fog", 1, 0, 2)[0].shape == (2, 8, 8, 3)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-WHOLE = members()
 TARS = {
     "empty": lambda content: b"",
     "text": lambda content: b"no archive" * 100,
@@ -155,16 +148,13 @@ def test_a_damaged_archive(kind, tmp_path, monkeypatch):
     path = archive(tmp_path, WHOLE)
     path.write_bytes(TARS[kind](path.read_bytes()))
     with refused(path, untouched=[tmp_path]):
-        open_published(path, "tiny_imagenet", NAMES)
+        open_set(path)
 
 
-def test_a_compressed_archive(tmp_path):
+def test_an_archive_that_is_compressed_or_another_one(tmp_path):
     path = archive(tmp_path, WHOLE, "w:gz")
     with refused(path, "uncompressed tar", untouched=[tmp_path]):
-        open_published(path, "tiny_imagenet", NAMES)
-
-
-def test_wrong_md5_of_an_archive(tmp_path):
-    path = archive(tmp_path, WHOLE)
+        open_set(path)
+    archive(tmp_path, WHOLE)
     with refused(path, "found md5", untouched=[tmp_path]):
-        open_published(path, "tiny_imagenet", NAMES, md5=True)
+        open_set(path, md5=True)
