@@ -18,6 +18,12 @@ from varmixup_jax.types import Array, Key
 ZOOM_STEP = 0.01
 """Distance between the zoom factors of `zoom_blur`."""
 
+COARSE = 4096.0
+"""Grid of the larger part of a tap of `defocus_blur`: 255 x 4096 fits in float32's 24 bits."""
+
+REST_SLACK = 5e-6
+"""Grey levels: more than the taps' own rounding moves a flat area, less than the alias does."""
+
 
 def gaussian_blur(key: Key, images: Array, severity: Array, table: Table) -> Array:
     """Gaussian blur, kernel cut at 4 sigma, edge pixels repeated.
@@ -39,24 +45,37 @@ def gaussian_blur(key: Key, images: Array, severity: Array, table: Table) -> Arr
 def defocus_blur(key: Key, images: Array, severity: Array, table: Table) -> Array:
     """Correlation with a disk that is itself blurred a little; borders mirrored about the edge pixel.
 
-    Args and Returns as `gaussian_blur`; columns (radius, alias sigma) in pixels.
+    A disk of five equal taps gives whole grey levels but for what the alias moves, 1e-6 of a level:
+    whether that lies above or below decides what truncation gives. So the taps are split into a part
+    on a grid of 2^-12, whose sum float32 holds exactly, and a small rest.
+
+    Args: as `gaussian_blur`, images on the 8-bit grid; columns (radius, alias sigma) in pixels.
+
+    Returns:
+      float32 `[B, S, S, C]`, truncated to the 8-bit grid.
     """
     del key
     radius, alias = (column(table, "defocus_blur", i) for i in range(2))
     half = math.floor(radius.max()) + 1
-    kernels = [disk(r, s, half) for r, s in zip(radius, alias, strict=True)]
-    kernel = grid.pick(np.stack(kernels), severity)
+    kernels = np.stack([disk(r, s, half) for r, s in zip(radius, alias, strict=True)])
+    coarse = np.round(kernels * COARSE) / COARSE
+    major = grid.pick(coarse.astype(np.float32), severity)
+    minor = grid.pick((kernels - coarse).astype(np.float32), severity)
     size = images.shape[1]
-    padded = jnp.pad(images, ((0, 0), (half, half), (half, half), (0, 0)), mode="reflect")
-    out = jnp.zeros_like(images)
+    levels = jnp.round(images * grid.LEVELS)
+    padded = jnp.pad(levels, ((0, 0), (half, half), (half, half), (0, 0)), mode="reflect")
+    exact = rest = jnp.zeros_like(images)
     for dy in range(2 * half + 1):
         for dx in range(2 * half + 1):
-            out = out + kernel[dy, dx] * padded[:, dy : dy + size, dx : dx + size]
-    return out
+            window = padded[:, dy : dy + size, dx : dx + size]
+            exact = exact + major[dy, dx] * window
+            rest = rest + minor[dy, dx] * window
+    whole = jnp.floor(exact)
+    return (whole + jnp.floor((exact - whole) + (rest + REST_SLACK))) / grid.LEVELS
 
 
 def disk(radius: float, alias: float, half: int) -> np.ndarray:
-    """A normalised disk blurred by the 3 x 3 Gaussian of `alias`, float32 `[2 half + 1] * 2`."""
+    """A normalised disk blurred by the 3 x 3 Gaussian of `alias`, float64 `[2 half + 1] * 2`."""
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     flat = (x**2 + y**2 <= radius**2).astype(np.float64)
     flat /= flat.sum()
@@ -66,7 +85,7 @@ def disk(radius: float, alias: float, half: int) -> np.ndarray:
         flat = sum(
             t * np.roll(flat, shift, axis) for t, shift in zip(taps, (-1, 0, 1), strict=True)
         )
-    return flat.astype(np.float32)
+    return flat
 
 
 def zoom_blur(key: Key, images: Array, severity: Array, table: Table) -> Array:

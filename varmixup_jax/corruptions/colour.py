@@ -18,10 +18,12 @@ def brightness(key: Key, images: Array, severity: Array, table: Table) -> Array:
     """Adds c to the value V of HSV and clips V to [0, 1]; hue and saturation are kept.
 
     With V = max of the channels, keeping hue and saturation means x -> x V'/V; black becomes grey.
+    V + c is a whole number of grey levels where 255 c is one (severity 4: 51), and the recipe's
+    float64 is just below it for some V: those levels are tabulated in float64.
 
     Args:
       key: unused, deterministic.
-      images: float32 `[B, H, W, C]` in [0, 1].
+      images: float32 `[B, H, W, C]` on the 8-bit grid.
       severity: int32 scalar, 1 to 5.
       table: columns (c,).
 
@@ -29,11 +31,14 @@ def brightness(key: Key, images: Array, severity: Array, table: Table) -> Array:
       float32 `[B, H, W, C]`.
     """
     del key
-    shift = _column(table, "brightness", 0, severity)
+    shift = column(table, "brightness", 0)
     value = jnp.max(images, axis=-1, keepdims=True)
-    lifted = jnp.minimum(value + shift, 1.0)
+    lifted = jnp.minimum(value + grid.pick(shift.astype(np.float32), severity), 1.0)
     ratio = jnp.where(value > 0.0, images / jnp.maximum(value, 1e-6), 1.0)
-    return ratio * lifted
+    values = np.minimum(np.arange(grid.LEVELS + 1) / grid.LEVELS + shift[:, None], 1.0)
+    levels = np.floor(values * grid.LEVELS).astype(np.float32)
+    brightest = grid.pick(levels, severity)[grid.integers(value)] / grid.LEVELS
+    return jnp.where(images == value, brightest, ratio * lifted)
 
 
 def contrast(key: Key, images: Array, severity: Array, table: Table) -> Array:

@@ -10,9 +10,10 @@ from varmixup_jax.types import Array
 LEVELS = 255
 """Grey levels above black."""
 
-SLACK = 1e-3
+SLACK = 2e-4
 """Grey levels added before truncation, so that float32 arithmetic which should give the integer k
-and gives k - 1e-5 is not truncated to k - 1, on whichever device it ran."""
+and gives k - 1e-4 is not truncated to k - 1, on whichever device it ran. No more than that: what the
+recipe has just below an integer, it truncates."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the grey value (ITU-R BT.601)."""

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from severities import CIFAR
 
 from varmixup_jax import corruptions
 from varmixup_jax.corruptions import motion
-from varmixup_jax.corruptions.tables import CIFAR, column
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "corruption_fidelity.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "corruption_fidelity.py"
 ALL = [*corruptions.NAMES, *corruptions.EXTRA]
 KEYS = 4
 
@@ -51,7 +51,7 @@ def test_a_neighbouring_severity_is_out_of_bounds(name, fidelity, reference):
 
 def test_motion_blur_reproduces_the_references_pixels_at_some_angle(reference):
     """The angles are the reference's own: each image must be explained by one of them."""
-    radius, sigma = (column(CIFAR, "motion_blur", i) for i in range(2))
+    radius, sigma = np.array(CIFAR["motion_blur"], float).T
     clean = jnp.asarray(reference["clean"][:3], jnp.float32) / 255
     angles = np.arange(-45, 45.5, 0.5, dtype=np.float32)
     images = jnp.repeat(clean, len(angles), axis=0)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage as ndimage
+from severities import TABLES
 
 from varmixup_jax import corruptions
 from varmixup_jax.corruptions import blur, edges, elastic, motion, spatter
-from varmixup_jax.corruptions.tables import CIFAR, TINY_IMAGENET, column
 
 
 def noise(*shape, seed=0):
@@ -45,9 +45,9 @@ def test_glass_blur_moves_pixels_by_at_most_one_per_shuffle():
 
 
 @pytest.mark.parametrize("severity", [1, 5])
-@pytest.mark.parametrize("table", [CIFAR, TINY_IMAGENET])
+@pytest.mark.parametrize("table", ["cifar", "tiny_imagenet"])
 def test_streak_is_the_sum_over_offsets(table, severity):
-    radius, sigma = (column(table, "motion_blur", i) for i in range(2))
+    radius, sigma = np.array(TABLES[table]["motion_blur"], float).T
     degrees = np.array([-40.0, 0.0, 30.0, -100.0], np.float32)
     x = noise(4, 16, 16, 1)
     run = jax.jit(lambda x, a: motion.streak(x, a, radius, sigma, jnp.int32(severity)))

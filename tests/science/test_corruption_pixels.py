@@ -9,10 +9,10 @@ import pytest
 import scipy.ndimage as ndimage
 from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 from PIL import Image
+from severities import TABLES
 
 from varmixup_jax import corruptions
 from varmixup_jax.corruptions import blur, jpeg, linear
-from varmixup_jax.corruptions.tables import column
 
 SEVERITIES = (1, 3, 5)
 
@@ -71,7 +71,7 @@ def test_centre_zoom_is_scipys_zoom_of_the_crop(size, factor):
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_gaussian_blur(table, size, channels, severity):
     x = levels(size, channels)
-    sigma = column(corruptions.TABLES[table], "gaussian_blur", 0)[severity - 1]
+    sigma = TABLES[table]["gaussian_blur"][severity - 1][0]
     want = ndimage.gaussian_filter(x / 255.0, (0, sigma, sigma, 0), mode="nearest", truncate=4)
     assert_matches(ours("gaussian_blur", x, severity, table), as_file(want))
 
@@ -80,7 +80,7 @@ def test_gaussian_blur(table, size, channels, severity):
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_defocus_blur(table, size, severity):
     x = levels(size, 3)
-    radius, alias = corruptions.TABLES[table]["defocus_blur"][severity - 1]
+    radius, alias = TABLES[table]["defocus_blur"][severity - 1]
     y, grid = np.mgrid[-8:9, -8:9]
     disk = (grid**2 + y**2 <= radius**2).astype(float)
     taps = np.exp(-0.5 * (np.arange(-1, 2) / alias) ** 2)
@@ -122,7 +122,7 @@ def test_hsv(name, severity):
     x[0, 2:4] = 77
     x[0, 4:6] = 255
     hsv = rgb_to_hsv(x / 255.0)
-    row = corruptions.TABLES["cifar"][name][severity - 1]
+    row = TABLES["cifar"][name][severity - 1]
     if name == "brightness":
         hsv[..., 2] = np.clip(hsv[..., 2] + row[0], 0, 1)
     else:
@@ -147,7 +147,7 @@ def pillow(picture):
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_pixelate_is_pillows_box_resize(size, channels, table, severity):
     x = levels(size, channels)
-    small = int(size * corruptions.TABLES[table]["pixelate"][severity - 1][0])
+    small = int(size * TABLES[table]["pixelate"][severity - 1][0])
     want = []
     for picture in x:
         image = pillow(picture).resize((small, small), Image.Resampling.BOX)
@@ -163,7 +163,7 @@ def test_pixelate_is_pillows_box_resize(size, channels, table, severity):
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_jpeg_is_pillows_to_the_grey_level(size, channels, table, severity):
     x = levels(size, channels)
-    quality = corruptions.TABLES[table]["jpeg_compression"][severity - 1][0]
+    quality = TABLES[table]["jpeg_compression"][severity - 1][0]
     want = []
     for picture in x:
         file = io.BytesIO()
