@@ -92,7 +92,9 @@ def base_config() -> ConfigDict:
     c.eval.examples = 0  # so many test images, evenly spread; 0 for all
     c.eval.corruptions = "none"  # "none" | "computed" from the test set | a directory of files
     c.eval.corruptions_md5 = False  # compare those files with the published sums (6 s per GB)
-    c.eval.frost_dir = ""  # of the frost photographs, or "imagecorruptions"; "" synthesises frost
+    # Frost: "imagecorruptions" (the photographs in that package) | a directory of them | "synthetic" |
+    # "": the package's where it is installed, else synthetic. The rows of a run say which it was.
+    c.eval.frost_dir = ""
     c.eval.baseline = "erm"  # method that mCE is relative to, where it was run; "" leaves mCE out
     c.eval.attack_examples = 1000  # so many test images, evenly spread; 0 skips the attack
     c.eval.attack_eps = 8 / 255  # l-infinity radius, pixels in [0, 1]

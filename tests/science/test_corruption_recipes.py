@@ -36,9 +36,11 @@ def ours(name, x, severity, table):
 
 
 def assert_same(got, want, share=0.99):
-    """Equal after clipping and truncation, but for values within float32's error of a level."""
-    exact = np.clip(want, 0, 1) * 255
-    off = np.abs(got - np.floor(exact))
+    """Equal after clipping and truncation, but for values next to a whole level.
+
+    What is a whole level in exact arithmetic is a little below it in float64 as often as not.
+    """
+    off = np.abs(got - np.floor(np.clip(want, 0, 1) * 255 + 1e-4))
     assert off.max() <= 1
     assert (off == 0).mean() >= share, (off == 0).mean()
 

@@ -7,7 +7,7 @@ import pytest
 from severities import TABLES
 
 from varmixup_jax import corruptions
-from varmixup_jax.corruptions import frost, grid, motion, weather
+from varmixup_jax.corruptions import grid, motion, photographs, weather
 
 FIFTEEN = (
     *("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -48,11 +48,11 @@ def test_zoom_factors_are_those_of_the_floating_point_range():
 
 
 def test_constants_of_the_procedures():
-    assert frost.FROST_SCALE == {"cifar": 0.2, "tiny_imagenet": 0.3}
+    assert photographs.FROST_SCALE == {"cifar": 0.2, "tiny_imagenet": 0.3}
     assert (
         *("frost1.png", "frost2.png", "frost3.png"),
         *("frost4.jpg", "frost5.jpg"),
-    ) == frost.PHOTOGRAPHS
+    ) == photographs.PHOTOGRAPHS
     assert motion.ANGLES == (-45, 45)
     assert weather.STREAK_ANGLES == (-135, -45)
 

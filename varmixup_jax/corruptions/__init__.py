@@ -7,7 +7,7 @@
 (2, 32, 32, 3)
 """
 
-from varmixup_jax.corruptions.frost import FrostTextures, load_textures
+from varmixup_jax.corruptions.photographs import FrostTextures, load_textures
 from varmixup_jax.corruptions.registry import (
     DETERMINISTIC,
     EXTRA,

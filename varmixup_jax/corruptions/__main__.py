@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from varmixup_jax.checks import reason
-from varmixup_jax.corruptions.frost import load_textures
 from varmixup_jax.corruptions.make import make
+from varmixup_jax.corruptions.photographs import load_textures
 from varmixup_jax.corruptions.registry import EXTRA, FUNCTIONS, NAMES
 from varmixup_jax.corruptions.tables import TABLES
 
@@ -122,8 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--batch_size", type=int, default=1000, help="images per step")
     command.add_argument(
         "--frost_dir",
-        type=Path,
-        help="holds frost1.png ...; default: in the imagecorruptions package, else procedural",
+        default="",
+        help="holds frost1.png ..., or imagecorruptions, or synthetic; default: the photographs of "
+        "the imagecorruptions package where it is installed, else synthetic",
     )
     args = parser.parse_args(arguments)
     try:

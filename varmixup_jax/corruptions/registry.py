@@ -22,7 +22,7 @@ from varmixup_jax.corruptions import (
     weather,
 )
 from varmixup_jax.corruptions import spatter as spatter_file
-from varmixup_jax.corruptions.frost import FrostTextures
+from varmixup_jax.corruptions.photographs import FrostTextures
 from varmixup_jax.corruptions.tables import SEVERITIES, TABLES, Table
 from varmixup_jax.types import Array, Key
 

@@ -10,7 +10,7 @@ import jax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from varmixup_jax import corruptions
+from varmixup_jax import cluster, corruptions
 from varmixup_jax.config import selected_methods
 from varmixup_jax.data import Dataset, crop_and_flip, load
 from varmixup_jax.data.corrupted import KINDS, open_published
@@ -24,7 +24,6 @@ from varmixup_jax.vicinal.methods import METHODS
 
 STEPS_PER_CALL = {"cpu": 8}
 STEPS_PER_CALL_ELSEWHERE = 100
-FROST_PACKAGE = "imagecorruptions"  # has the original photographs inside
 
 
 class Setup(NamedTuple):
@@ -111,7 +110,7 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
     mapping = distribute(config.parallel.via, chosen_devices(config))
     platform = jax.devices()[0].platform
     per_call = STEPS_PER_CALL.get(platform, STEPS_PER_CALL_ELSEWHERE)
-    textures = _frost_textures(config.eval.frost_dir, data.image_shape[0])
+    textures = _frost_textures(config, data.image_shape[0])
     published, source = _corruption_files(config, data)
     return Setup(
         data=data,
@@ -186,14 +185,16 @@ def _table(size: int) -> str:
     return "cifar" if size <= 32 else "tiny_imagenet"
 
 
-def _frost_textures(where: str, size: int) -> corruptions.FrostTextures | None:
-    if not where:
-        return None
-    folder = None if where == FROST_PACKAGE else where
-    textures = corruptions.load_textures(folder, table=_table(size), size=size)
-    if textures is None:
-        text = f"no photographs, is the package {FROST_PACKAGE} installed?"
-        raise ValueError(f"config.eval.frost_dir = {where}: {text}")
+def _frost_textures(config: ConfigDict, size: int) -> corruptions.FrostTextures | None:
+    where = config.eval.frost_dir
+    if not where and config.eval.corruptions == "none":
+        return None  # nothing asks for them
+    try:
+        textures = corruptions.load_textures(where, table=_table(size), size=size)
+    except ValueError as error:
+        raise ValueError(f"config.eval.{error}") from None
+    # What is installed may differ from host to host, and the frost with it.
+    cluster.check_same_everywhere({"frost source": corruptions.frost_source(textures)})
     return textures
 
 
