@@ -141,6 +141,7 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
         attack_epochs=1.0,
         methods__at__steps=1,
         eval__corruptions="computed",
+        eval__frost_dir="synthetic",
         eval__examples=12,
     )
     summaries = experiment.run(config, tmp_path / "sweep")
@@ -148,6 +149,9 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
     assert steps == {"erm": 8, "at": 4, "varmixup": 8}
     table = (tmp_path / "sweep" / "report.md").read_text()
     assert "mCE" in table
+    sources = {r["corruption"]: r.get("frost_source") for r in rows(tmp_path / "sweep" / "at-s0")}
+    assert sources.pop("frost") == "procedural"
+    assert set(sources.values()) == {None}
     kept = {r["metric"] for r in rows(tmp_path / "sweep" / "varmixup-s0")}
     assert "reconstruction_accuracy" in kept
     assert "reconstruction_accuracy" not in {r["metric"] for r in rows(tmp_path / "sweep/erm-s0")}

@@ -14,6 +14,7 @@ from severities import TABLES
 
 from varmixup_jax import corruptions
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SIZE = 16
 
 
@@ -63,7 +64,7 @@ def streak(layer, degrees, radius, sigma):
         dy, dx = np.ceil(k * np.sin(angle) - 0.5), np.ceil(k * np.cos(angle) - 0.5)
         y, x = (np.clip(p + d, 0, len(layer) - 1).astype(int) for p, d in ((row, dy), (col, dx)))
         total += weight * layer[y, x]
-    return np.floor(total * 255 + 1e-3) / 255
+    return np.floor(total * 255 + 1e-4) / 255
 
 
 def centre_zoom(layer, factor):
@@ -86,7 +87,7 @@ def test_snow(table, severity):
     for image, field, angle in zip(x / 255, noise, degrees, strict=True):
         layer = centre_zoom(field, zoom)
         layer[layer < threshold] = 0
-        layer = np.floor(np.clip(layer, 0, 1) * 255 + 1e-3) / 255
+        layer = np.floor(np.clip(layer, 0, 1) * 255 + 1e-4) / 255
         layer = streak(layer, angle, radius, sigma)
         grey = image @ [0.299, 0.587, 0.114]
         pale = np.maximum(image, (1.5 * grey + 0.5)[..., None])
@@ -163,7 +164,7 @@ def test_glass_blur(table, severity):
     sigma, reach, passes = TABLES[table]["glass_blur"][severity - 1]
     x = pictures()
     x_blurred = ndimage.gaussian_filter(x / 255, (0, sigma, sigma, 0), mode="nearest", truncate=4)
-    want = np.floor(x_blurred * 255 + 1e-3)
+    want = np.floor(x_blurred * 255 + 1e-4)
     for index in range(passes):
         draw = uniform(jax.random.fold_in(key(), index), (2, 2, SIZE, SIZE))
         down, right = np.floor(draw * 2 * reach).astype(int) - reach

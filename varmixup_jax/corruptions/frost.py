@@ -18,6 +18,7 @@ from varmixup_jax.corruptions.photographs import FrostTextures
 from varmixup_jax.corruptions.tables import Table, column
 from varmixup_jax.types import Array, Key
 
+
 def frost(
     key: Key,
     images: Array,

@@ -55,7 +55,76 @@ class Photograph(NamedTuple):
     hue: float
 
 
-MEASURED = ()
+_FIRST = Photograph(
+    colour=(0.305, 0.582, 0.646),
+    main=(0.815, 0.467, 0.344),
+    second=(-0.543, 0.409, 0.733),
+    level=0.078,
+    coarse=0.073,
+    coarse_slope=2.76,
+    fine=0.064,
+    fine_slope=0.0,
+    tails=0.268,
+    tracks=0.413,
+    skew=0.045,
+    contrast=0.138,
+    contrast_tracks=0.154,
+    hue_level=0.023,
+    hue=0.043,
+)
+_SECOND = Photograph(
+    colour=(0.777, 0.794, 0.830),
+    main=(0.556, 0.577, 0.599),
+    second=(0.706, 0.052, -0.706),
+    level=0.053,
+    coarse=0.054,
+    coarse_slope=2.85,
+    fine=0.104,
+    fine_slope=0.65,
+    tails=0.252,
+    tracks=-0.938,
+    skew=-0.116,
+    contrast=0.059,
+    contrast_tracks=0.141,
+    hue_level=0.002,
+    hue=0.007,
+)
+_FOURTH = Photograph(
+    colour=(0.560, 0.618, 0.668),
+    main=(0.568, 0.570, 0.594),
+    second=(0.510, 0.323, -0.798),
+    level=0.068,
+    coarse=0.059,
+    coarse_slope=3.22,
+    fine=0.155,
+    fine_slope=0.39,
+    tails=0.352,
+    tracks=-0.143,
+    skew=-0.003,
+    contrast=0.100,
+    contrast_tracks=0.634,
+    hue_level=0.002,
+    hue=0.011,
+)
+_FIFTH = Photograph(
+    colour=(0.409, 0.453, 0.499),
+    main=(0.589, 0.579, 0.563),
+    second=(-0.654, -0.067, 0.753),
+    level=0.105,
+    coarse=0.140,
+    coarse_slope=1.73,
+    fine=0.184,
+    fine_slope=0.7,
+    tails=0.200,
+    tracks=-0.100,
+    skew=0.070,
+    contrast=0.160,
+    contrast_tracks=0.322,
+    hue_level=0.003,
+    hue=0.006,
+)
+
+MEASURED = (_FIRST, _SECOND, _SECOND, _FOURTH, _FIFTH)
 """Of frost1 to frost5. Two of the photographs are the same picture."""
 
 AMPLITUDE_SLOPE = 2.0
@@ -87,37 +156,30 @@ def synthesise(key: Key, count: int, size: int) -> Array:
     """
     kind_key, noise_key, number_key = jax.random.split(key, 3)
     kind = jax.random.randint(kind_key, (count,), 0, len(MEASURED))
-    columns = Photograph(*(np.asarray(column, np.float32) for column in zip(*MEASURED, strict=True)))
-    of = Photograph(*(jnp.asarray(column)[kind][..., None, None] for column in columns))
-    slopes = np.stack(
-        [
-            columns.coarse_slope,
-            columns.fine_slope,
-            np.full(len(MEASURED), AMPLITUDE_SLOPE),
-            np.full(len(MEASURED), HUE_SLOPE),
-        ],
-        axis=1,
-    )
-    shape = jnp.asarray(_amplitude(slopes, size))[kind]
+
+    def of(field: str) -> Array:
+        column = np.asarray([getattr(photograph, field) for photograph in MEASURED], np.float32)
+        chosen = jnp.asarray(column)[kind]
+        return chosen.reshape(count, 1, 1, *column.shape[1:])
+
+    slopes = [(p.coarse_slope, p.fine_slope, AMPLITUDE_SLOPE, HUE_SLOPE) for p in MEASURED]
+    shape = jnp.asarray(_amplitude(np.asarray(slopes), size))[kind]
     noise = jnp.fft.rfft2(jax.random.normal(noise_key, (count, 4, size, size)))
     fields = jnp.fft.irfft2(noise * shape.astype(noise.dtype), s=(size, size))
     smooth, grain, loudness, hue = (fields[:, i] for i in range(4))
     numbers = jax.random.normal(number_key, (count, 3, 1, 1))
     level, louder, hue_level = (numbers[:, i] for i in range(3))
 
-    ground = of.level * level + of.coarse * smooth
-    ground = ground / jnp.hypot(of.level, of.coarse)
-    local = _mixed(of.tracks, ground, loudness)
-    grain = grain * jnp.exp(of.tails * local - 0.5 * of.tails**2)
-    grain = grain + of.skew * (grain**2 - 1.0)
-    whole = _mixed(of.contrast_tracks, level, louder)
-    contrast = jnp.exp(of.contrast * whole - 0.5 * of.contrast**2)
-    a = of.level * level + contrast * (of.coarse * smooth + of.fine * grain)
-    b = of.hue_level * hue_level + of.hue * hue
-    colour, main, second = (
-        column.reshape(count, 1, 1, 3) for column in (of.colour, of.main, of.second)
-    )
-    return jnp.clip(colour + a[..., None] * main + b[..., None] * second, 0.0, 1.0)
+    ground = of("level") * level + of("coarse") * smooth
+    local = _mixed(of("tracks"), ground / jnp.hypot(of("level"), of("coarse")), loudness)
+    grain = grain * jnp.exp(of("tails") * local - 0.5 * of("tails") ** 2)
+    grain = grain + of("skew") * (grain**2 - 1.0)
+    whole = _mixed(of("contrast_tracks"), level, louder)
+    contrast = jnp.exp(of("contrast") * whole - 0.5 * of("contrast") ** 2)
+    a = of("level") * level + contrast * (of("coarse") * smooth + of("fine") * grain)
+    b = of("hue_level") * hue_level + of("hue") * hue
+    colour = of("colour") + a[..., None] * of("main") + b[..., None] * of("second")
+    return jnp.clip(colour, 0.0, 1.0)
 
 
 def _mixed(correlation: Array, first: Array, second: Array) -> Array:
