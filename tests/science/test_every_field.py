@@ -19,7 +19,7 @@ from toy import set_fields
 
 from varmixup_jax import corruptions
 from varmixup_jax.config import base_config
-from varmixup_jax.corruptions.frost import PHOTOGRAPHS
+from varmixup_jax.corruptions.photographs import PHOTOGRAPHS
 from varmixup_jax.report.rows import flatten
 from varmixup_jax.vicinal.methods import METHODS
 
