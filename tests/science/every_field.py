@@ -80,7 +80,9 @@ def _stand_in(seen, steps):
         seen.update(
             place=directory.parent,
             plan=task.plan,
-            seeds=(task.data_seed, jax.random.key_data(task.key)),
+            start=task.fresh.params,
+            order=task.data_seed,
+            draws=jax.random.key_data(task.key),
             loss=losses,
             weights=(state.params, state.stats),
             average=state.ema,

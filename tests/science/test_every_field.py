@@ -91,7 +91,7 @@ FIELDS = {
     "vae.learning_rate": Change(0.1, see.vae_trained, NEW_RECIPE, VAE),
     "vae.weight_decay": Change(1.0, see.vae_trained, NEW_RECIPE, VAE),
     "vae.ema_decay": Change(0.5, see.vae_trained, "key place average", VAE),
-    "vae.seed": Change(1, see.vae_trained, NEW_RECIPE + " seeds", VAE),
+    "vae.seed": Change(1, see.vae_trained, NEW_RECIPE + " start order draws", VAE),
     "vae.store": Change("OTHER", see.vae_planned, "place", VAE),
     "vae.adversary.objective": Change("latent", see.vae_attacked, NEW_RECIPE, ADVERSARIAL),
     "vae.adversary.eps": Change(0.2, see.vae_attacked, NEW_RECIPE, ADVERSARIAL),
@@ -247,6 +247,11 @@ def test_a_field_changes_what_it_says_and_nothing_else(name, observed):
     before = observed(change.observer, change.context)
     after = observed(change.observer, {**change.context, name: change.value})
     assert differing(before, after) == set(change.parts.split())
+
+
+def test_a_seed_is_of_the_first_weights_the_order_of_the_data_and_the_draws(observed):
+    before, after = observed(see.trained, {}), observed(see.trained, {"seeds": (1,)})
+    assert differing(before, after) == {"start", "order", "draws", "loss", "weights"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,239 @@
+"""The VAE of an experiment: the key it is kept under, how it was trained, and what is kept of it."""
+
+from typing import Any
+from unittest import mock
+
+import every_field as see
+import field_toys
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy import set_fields
+
+from varmixup_jax import models
+from varmixup_jax.config import base_config
+from varmixup_jax.experiment import training, vae
+from varmixup_jax.experiment.vae import vae_key
+from varmixup_jax.report.rows import flatten
+from varmixup_jax.training.parallel import distribute
+
+NOT_IN_THE_KEY = {"store": "where it is kept"}
+ANOTHER: dict[str, Any] = {  # where twice the default is no other value, or not of the field
+    "latent": "vector",
+    "downsample": 4,
+    "dtype": "bfloat16",
+    "kernel": "imq",
+    "bandwidth": 0.5,
+    "estimator": "biased",
+    "ema_decay": 0.7,
+    "seed": 1,
+    "store": "elsewhere",
+    "adversary.objective": "latent",
+}
+FIELDS = flatten(base_config().vae.to_dict())
+
+
+def small(folder, name="set", changed=None, **fields):
+    """A recipe for a data set of 24 training and 12 test images, one of them changed in a pixel."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(24) % 3).astype(np.int32)
+    images = rng.integers(0, 250, (36, *field_toys.SHAPE)).astype(np.uint8)
+    if changed is not None:
+        images[changed, 2, 3, 1] += 1
+    parts = {"x_train": images[:24], "x_test": images[24:]}
+    np.savez(folder / f"{name}.npz", **parts, y_train=labels, y_test=labels[:12])
+    c = base_config()
+    c.quiet = True
+    c.data.source = f"npz:{folder / name}.npz"
+    c.data.val_fraction = 0.0
+    c.model.name, c.batch_size, c.parallel.devices = "resnet8", 8, 1
+    c.vae.batch_size, c.vae.epochs, c.vae.ema_decay = 8, 2.0, 0.5
+    c.vae.store = str(folder / "store")
+    c.eval.batch_size = 7  # no divisor of either split
+    return set_fields(c, **fields)
+
+
+def with_fields(config, **fields):
+    return set_fields(config.copy_and_resolve_references(), **fields)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    config = small(tmp_path_factory.mktemp("data"))
+    return config, see.prepared(config)
+
+
+@pytest.mark.parametrize("kind", ["standard", "adversarial"])
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_of_the_vae_is_in_its_key(field, kind, shared):
+    config, setup = shared
+    value = ANOTHER[field] if field in ANOTHER else 2 * FIELDS[field]
+    other = with_fields(config, **{f"vae__{field}".replace(".", "__"): value})
+    same = vae_key(config, setup, kind) == vae_key(other, setup, kind)
+    needless = field in NOT_IN_THE_KEY or (kind == "standard" and field.startswith("adversary."))
+    assert same == needless
+
+
+def test_the_key_is_of_the_training_images_and_not_of_their_name(tmp_path):
+    def ending(*args):
+        config = small(tmp_path, *args)
+        return vae_key(config, see.prepared(config), "standard").rpartition("-")[2]
+
+    key = ending("set")
+    assert ending("other") == key
+    assert ending("set", 5) != key
+    assert ending("set", 30) == key  # a test image
+
+
+def test_the_key_is_of_kind_flip_and_what_each_device_sees(shared):
+    config, setup = shared
+    key = vae_key(config, setup, "standard")
+    assert vae_key(config, setup, "adversarial") != key
+    flipped = with_fields(config, data__flip=True)
+    assert vae_key(flipped, setup, "standard") != key
+
+    def spread(via, devices):
+        mapping = distribute(via, jax.devices()[:devices])
+        return vae_key(config, setup._replace(mapping=mapping), "standard")
+
+    assert spread("jit", 2) == key  # one program on several devices: the same up to rounding
+    assert len({key, spread("pmap", 1), spread("pmap", 2)}) == 3
+
+
+def test_the_key_is_of_nothing_that_only_the_classifier_needs(shared):
+    config, setup = shared
+    other = with_fields(
+        config,
+        method="mixup_r",
+        epochs=7.0,
+        batch_size=4,
+        seeds=(3,),
+        data__pad=2,  # means are of whole images, which are cropped after they are decoded
+        optim__learning_rate=1.0,
+        eval__batch_size=5,
+    )
+    assert vae_key(other, setup, "standard") == vae_key(config, setup, "standard")
+
+
+@pytest.fixture(scope="module")
+def obtained(tmp_path_factory):
+    """Toy matrices through the real training loop: the result, what was trained, and how it ended."""
+    config = small(tmp_path_factory.mktemp("data"), data__flip=True, method="varmixup")
+    setup, seen, fitted = see.prepared(config), {}, vae.fitted
+
+    def watched(task, *args, **kwargs):
+        seen["task"], seen["ended"] = task, fitted(task, *args, **kwargs)
+        return seen["ended"]
+
+    with (
+        # optax's Adam and cosine schedule do not run under strict promotion.
+        jax.numpy_dtype_promotion("standard"),
+        jax.default_prng_impl("rbg"),
+        mock.patch.object(models, "init", field_toys.toy_init),
+        mock.patch.multiple(vae, fitted=watched, as_vae=lambda module: field_toys.TOY_VAE),
+    ):
+        first = vae.obtain(config, setup, "standard")
+        with mock.patch.object(training, "fit", side_effect=AssertionError("is trained again")):
+            second = vae.obtain(config, setup, "standard")
+    return first, second, seen, setup.data
+
+
+def flat64(images):
+    return 8 * (np.asarray(images, np.float64).reshape(len(images), -1) / 255 - 0.4)
+
+
+def means64(params, images):
+    """mu(x) of the toy."""
+    weights = np.asarray(params["encode"], np.float64)[:, : field_toys.LATENT]
+    return np.tanh(flat64(images) @ weights)
+
+
+def decoded64(params, latent):
+    weights = np.asarray(params["decode"], np.float64)
+    return 1 / (1 + np.exp(-3 * latent @ weights))
+
+
+def test_the_average_of_the_weights_is_frozen(obtained):
+    found, _, seen, _ = obtained
+    ended = seen["ended"].last
+    for name, value in found.params.items():
+        np.testing.assert_array_equal(value, ended.ema[0][name])
+    assert np.abs(found.params["decode"] - ended.params["decode"]).max() > 1e-5
+    assert int(ended.step) == 6
+
+
+def test_the_cached_latents_are_the_means_of_the_images_as_they_are(obtained):
+    """Neither samples of q(z|x) nor means of mirrored images, though training mirrored them."""
+    found, _, _, data = obtained
+    expected = means64(found.params, data.train_images)
+    assert found.latents.dtype == np.float32
+    np.testing.assert_allclose(found.latents, expected, atol=1e-5)
+
+
+def test_reconstructions_decode_the_mean_and_psnr_is_theirs(obtained):
+    found, _, _, data = obtained
+    expected = decoded64(found.params, means64(found.params, data.test_images))
+    restored = found.reconstruct(data.test_images, 5)
+    assert restored.shape == data.test_images.shape
+    np.testing.assert_allclose(restored.reshape(len(restored), -1), expected, atol=1e-5)
+    error = np.mean((expected - data.test_images.reshape(len(restored), -1) / 255) ** 2)
+    assert found.info["psnr"] == pytest.approx(10 * np.log10(1 / error), abs=1e-3)
+
+
+def test_what_is_in_the_store_is_not_made_again(obtained):
+    first, second, _, _ = obtained
+    np.testing.assert_array_equal(first.latents, second.latents)
+    for name, value in first.params.items():
+        np.testing.assert_array_equal(second.params[name], value)
+    assert second.info == first.info
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_the_vae_is_trained_on_mirrored_images_where_the_recipe_mirrors(flip, tmp_path):
+    seen = []
+
+    def encode(params, image):
+        seen.append(np.asarray(image))
+        return field_toys.encode(params, image)
+
+    def fitted(task, *args, **kwargs):
+        fixed, index = jax.tree.map(jnp.asarray, task.fixed), jnp.arange(16)
+        task.loss(task.fresh.params, {}, task.key, fixed, index)
+        raise StopIteration
+
+    config = small(tmp_path, data__flip=flip, data__pad=2)
+    setup = see.prepared(config)
+    recording = field_toys.TOY_VAE._replace(encode=encode)
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.default_prng_impl("rbg"),
+        mock.patch.object(models, "init", field_toys.toy_init),
+        mock.patch.multiple(vae, fitted=fitted, as_vae=lambda module: recording),
+        pytest.raises(StopIteration),
+    ):
+        vae.obtain(config, setup, "standard")
+    (image,), plain = seen, setup.data.train_images[:16] / np.float32(255)
+
+    def same(one, other):
+        return np.abs(one - other).max(axis=(1, 2, 3)) < 1e-6
+
+    as_they_are, mirrored = same(image, plain), same(image, plain[:, :, ::-1])
+    assert np.all(as_they_are ^ mirrored)  # whole images: crops come after decoding
+    assert mirrored.any() == flip
+    assert as_they_are.any()
+
+
+def test_weights_decay_apart_from_the_gradient_along_a_cosine(obtained):
+    """AdamW (Loshchilov and Hutter 2019): with no gradient w <- (1 - lr_t wd) w."""
+    tx = obtained[2]["task"].tx
+    weights = {"w": jnp.asarray([2.0, -3.0])}
+    state = tx.init(weights)
+    with jax.numpy_dtype_promotion("standard"):
+        for step in range(6):
+            rate = 1e-3 * (1 + np.cos(np.pi * step / 6)) / 2
+            update, state = tx.update({"w": jnp.zeros(2)}, state, weights)
+            np.testing.assert_allclose(
+                update["w"], -rate * 1e-4 * np.asarray(weights["w"]), rtol=1e-3, atol=1e-12
+            )
+            weights = {"w": weights["w"] + update["w"]}
