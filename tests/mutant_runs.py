@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,13 +35,16 @@ class Runner:
     """Judges mutants in copies of a tree; several threads may ask at a time.
 
     Args:
+      mutants: those that will be asked for.
       root: of the tree, in a git repository.
       work: an empty directory for the copies and for compiled programs.
       copies: how many mutants can be judged at a time.
       limit: seconds that the tests of one mutant may take.
     """
 
-    def __init__(self, root: Path, work: Path, copies: int, limit: float):
+    def __init__(
+        self, mutants: Sequence[Mutant], root: Path, work: Path, *, copies: int, limit: float
+    ):
         self.limit = limit
         self._free: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for number in range(copies):
@@ -48,17 +52,15 @@ class Runner:
             self._free.put(work / f"tree{number}")
         self._compiled = work / "xla"
         self._running: set[subprocess.Popen] = set()
-        self._locks: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
-        self._without: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._named = sorted({test for mutant in mutants for test in mutant.tests})
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._without: dict[str, tuple[str, list[tuple[str, str]]]] = {}
         self._serial = 0
 
     def judge(self, mutant: Mutant) -> Verdict:
         """Runs the mutant's tests without it, if nobody did yet, and with it."""
         began = time.monotonic()
-        with self._locks[mutant.tests]:
-            if mutant.tests not in self._without:
-                self._without[mutant.tests] = self._sound(mutant.tests)
-        outcome, detail = self._without[mutant.tests]
+        outcome, detail = self._sound(mutant.tests)
         if not outcome:
             outcome, detail = self._faulty(mutant)
         return Verdict(mutant, outcome, detail, time.monotonic() - began)
@@ -78,15 +80,27 @@ class Runner:
 
     def _sound(self, tests: tuple[str, ...]) -> tuple[str, str]:
         """What follows for mutants if these tests do not pass on the tree as it is; else nothing."""
+        passed = False
+        for test in tests:
+            file = test.split("::")[0]
+            with self._locks[file]:  # all that any mutant names of a file run at once
+                if file not in self._without:
+                    self._without[file] = self._outcomes(file)
+            output, outcomes = self._without[file]
+            found = {
+                how for name, how in outcomes if f"{name}[".startswith((f"{test}[", f"{test}::"))
+            }
+            if not found or found & {"FAILED", "ERROR"}:
+                return INVALID, f"without it, {test} does not pass:\n{output[-2000:]}"
+            passed = passed or "PASSED" in found
+        return ("", "") if passed else (SKIPPED, "all of its tests are skipped here")
+
+    def _outcomes(self, file: str) -> tuple[str, list[tuple[str, str]]]:
+        """The output, and the outcome of each named test of a file on the tree as it is."""
+        wanted = [test for test in self._named if test.split("::")[0] == file]
         with self._tree() as tree:
-            code, output = self._pytest(tree, tests)
-        if code is None:
-            return INVALID, f"without it, its tests take more than {self.limit:g} s"
-        if code != PASSED:
-            return INVALID, f"without it, its tests do not pass:\n{output[-2000:]}"
-        if not re.search(r"\b\d+ passed", output):
-            return SKIPPED, "all of its tests are skipped here"
-        return "", ""
+            _, output = self._pytest(tree, wanted, "-v", "--no-header")
+        return output, re.findall(r"^(\S.*?) (PASSED|FAILED|ERROR|SKIPPED)\b", output, re.MULTILINE)
 
     def _faulty(self, mutant: Mutant) -> tuple[str, str]:
         with self._tree() as tree:
@@ -95,7 +109,7 @@ class Runner:
             except (ValueError, OSError) as error:
                 return INVALID, str(error)
             with self._written(tree / mutant.file, text):
-                code, output = self._pytest(tree, mutant.tests)
+                code, output = self._pytest(tree, mutant.tests, "-q", "-x")
         if code is None:
             return TIMED_OUT, f"after {self.limit:g} s"
         if code == PASSED:
@@ -118,9 +132,9 @@ class Runner:
             path.write_bytes(before)
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
-    def _pytest(self, tree: Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
+    def _pytest(self, tree: Path, tests: Sequence[str], *options: str) -> tuple[int | None, str]:
         """The exit code, None after the time limit, and the output."""
-        words = ["-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *tests]
+        words = ["-m", "pytest", *options, "-n0", "-p", "no:cacheprovider", *tests]
         process = subprocess.Popen(
             [sys.executable, *words],
             cwd=tree,

@@ -82,7 +82,7 @@ def judge_all(
     """Judges mutants `jobs` at a time, printing a line each; starts none when the budget is spent."""
     began, verdicts = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="mutants-") as work:
-        runner = Runner(root, Path(work), jobs, limit)
+        runner = Runner(mutants, root, Path(work), copies=jobs, limit=limit)
 
         def judge(mutant: Mutant) -> Verdict:
             if budget is not None and time.monotonic() - began >= budget:

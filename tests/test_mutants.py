@@ -121,7 +121,10 @@ def test_each_kind_of_outcome_is_told(tree, capsys):
     (total,) = (line for line in lines if line.startswith("5 mutants in "))
     assert total.endswith(" s: 1 killed, 1 SURVIVED, 2 INVALID, 1 not judged")
     assert "  SURVIVED: sum-unnoticed (calc.py), it would break: sums" in lines
-    assert "  INVALID: failing (calc.py), without it, its tests do not pass:" in lines
+    assert (
+        "  INVALID: failing (calc.py), without it, tests/test_calc.py::test_wrong does not pass:"
+        in lines
+    )
     assert "  INVALID: sum-import (calc.py), with it, pytest ends with 4:" in lines
     assert "  not judged: skipped (calc.py), all of its tests are skipped here" in lines
     assert (tree / "calc.py").read_text() == CALC
@@ -131,7 +134,8 @@ def test_a_mutant_that_hangs_is_ended_and_counts_as_killed(tree, tmp_path_factor
     same, hangs = mutants.parse(
         entry("same", "test_slow", replacement="b + a") + entry("hangs", "test_slow")
     )
-    runner = mutant_runs.Runner(tree, tmp_path_factory.mktemp("work"), copies=1, limit=120)
+    work = tmp_path_factory.mktemp("work")
+    runner = mutant_runs.Runner([same, hangs], tree, work, copies=1, limit=120)
     assert runner.judge(same).outcome == mutant_runs.SURVIVED
     runner.limit = 1
     assert runner.judge(hangs)[1:3] == (mutant_runs.TIMED_OUT, "after 1 s")

@@ -1,0 +1,67 @@
+"""What `measured` asks of an evaluation: which images, under which conditions, with which key."""
+
+from types import SimpleNamespace
+from unittest import mock
+
+import jax
+import numpy as np
+import pytest
+from toy import set_fields
+
+from varmixup_jax.config import base_config
+from varmixup_jax.experiment import measuring
+
+RNG = np.random.default_rng(0)
+TRAIN, TEST = (RNG.integers(0, 256, (12, 4, 4, 3), np.uint8) for _ in range(2))
+LABELS = np.arange(12) % 4
+
+
+class Asked(Exception):
+    """Ends `measured` where it has asked."""
+
+
+def asked(**fields):
+    """The arguments of `evaluate`."""
+    setup = SimpleNamespace(
+        data=SimpleNamespace(
+            name="toy",
+            train_images=TRAIN,
+            train_labels=LABELS[::-1],
+            test_images=TEST,
+            test_labels=LABELS,
+        ),
+        logits=None,
+        mapping=SimpleNamespace(shard_batch=None),
+        published=None,
+        corruption_source="computed",
+        frost_source="procedural",
+        corrupt=len,
+    )
+    config = set_fields(base_config(), **fields)
+    with (
+        mock.patch.object(measuring, "evaluate", side_effect=Asked) as evaluate,
+        pytest.raises(Asked),
+    ):
+        measuring.measured(config, setup, None, None, {})
+    _, _, images, labels = evaluate.call_args.args
+    return {"images": images, "labels": labels, **evaluate.call_args.kwargs}
+
+
+def test_all_conditions_are_measured_on_the_test_split():
+    given = asked()
+    np.testing.assert_array_equal(given["images"], TEST)
+    np.testing.assert_array_equal(given["labels"], LABELS)
+    assert len({(view.corruption, view.severity) for view in given["corruptions"]}) == 15 * 5
+
+
+def test_fewer_examples_are_evenly_spread_with_their_labels():
+    given = asked(eval__examples=4)
+    np.testing.assert_array_equal(given["images"], TEST[[0, 3, 6, 9]])
+    np.testing.assert_array_equal(given["labels"], LABELS[[0, 3, 6, 9]])
+
+
+def test_every_run_is_measured_with_the_same_key():
+    """So that methods and seeds are compared on the same corrupted images."""
+    keys = [asked(**fields)["key"] for fields in ({}, {"seeds": (1,)}, {"method": "mixup"})]
+    data = [jax.random.key_data(key).tolist() for key in keys]
+    assert data[0] == data[1] == data[2]
