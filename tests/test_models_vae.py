@@ -87,6 +87,38 @@ def test_every_leaf_gets_a_gradient_and_no_example_sees_another(small):
     assert np.abs(out[1:] - other[1:]).max() > 1e-4
 
 
+def test_moments_and_pixels_are_these_functions_of_the_last_layers(small):
+    """log sigma = c + r tanh((raw - c) / r) over [c - r, c + r], and a sigmoid: from biases alone."""
+    module, variables, image = small
+    params = jax.tree.map(np.array, variables["params"])
+    biases = np.linspace(-9.0, 9.0, params["encoder"]["out"]["bias"].size, dtype=np.float32)
+    for part in ("encoder", "decoder"):
+        params[part]["out"]["kernel"][:] = 0
+    params["encoder"]["out"]["bias"][:] = biases
+    params["decoder"]["out"]["bias"][:] = 0.7
+    mean, log_std = module.apply({"params": params}, image, method="encode")
+    pixels = module.apply({"params": params}, mean, method="decode")
+    low, high = LOG_STD_RANGE
+    centre, reach = (low + high) / 2, (high - low) / 2
+    raw = biases[len(biases) // 2 :]
+    np.testing.assert_allclose(mean, np.broadcast_to(biases[: len(raw)], mean.shape))
+    expected = centre + reach * np.tanh((raw - centre) / reach)
+    np.testing.assert_allclose(log_std, np.broadcast_to(expected, mean.shape), rtol=1e-5)
+    np.testing.assert_allclose(pixels, np.full(image.shape, 1 / (1 + np.exp(-0.7))), rtol=1e-5)
+
+
+def test_the_encoder_sees_pixels_around_zero(small):
+    """In a uniform grey of one half there is nothing that the first layer's weights could see."""
+    module, variables, image = small
+    doubled = jax.tree.map(np.array, variables)
+    doubled["params"]["encoder"]["stem"]["kernel"] *= 2
+    encode = jax.jit(functools.partial(module.apply, method="encode"))
+    for grey, same in ((0.5, True), (0.25, False)):
+        flat = np.full_like(image, grey)
+        one, other = encode(variables, flat)[0], encode(doubled, flat)[0]
+        assert np.allclose(one, other, atol=1e-6) == same
+
+
 def test_call_decodes_the_mean(small):
     module, variables, image = small
 

@@ -72,10 +72,10 @@ def _stand_in(seen, steps):
     def fitted(task, directory, mapping, preemption, *, watch=None, **settings):
         del preemption
         step = make_step(task.loss, task.tx, ema_decay=task.ema_decay, axis_name=mapping.axis_name)
-        state, losses = task.fresh, []
+        state, losses, fixed = task.fresh, [], jax.tree.map(jnp.asarray, task.fixed)
         for number in range(steps):
             index = jnp.asarray(data_order(task.plan, task.data_seed, number, number + 1)[0])
-            state, metrics = step(state, task.fixed, index, task.key)
+            state, metrics = step(state, fixed, index, task.key)
             losses.append(metrics["loss"])
         seen.update(
             place=directory.parent,

@@ -50,7 +50,7 @@ FIELDS = {
     "data.limit": Change(12, see.shared, "train"),
     "data.resize": Change(12, see.shared, "train validation"),
     "data.pad": Change(1, see.shared, "augmented"),
-    "data.flip": Change(True, see.shared, "augmented"),
+    "data.flip": Change(True, see.sampled, WEIGHTS),
     "model.name": Change("preact_resnet8", see.shared, "network"),
     "model.width": Change(6, see.shared, "network"),
     "model.dtype": Change("bfloat16", see.shared, "network"),
