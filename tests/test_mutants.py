@@ -12,14 +12,16 @@ ROOT = Path(__file__).resolve().parents[1]
 LISTED = mutants.parse((ROOT / mutants.FILE).read_text(encoding="utf-8"))
 # What the package exists for, and at least how many faults of it the tests must notice.
 AREAS = {
-    "varmixup_jax/corruptions/": 30,
-    "varmixup_jax/data/": 5,
-    "varmixup_jax/evaluation/": 10,
-    "varmixup_jax/experiment/": 30,
-    "varmixup_jax/losses.py": 4,
-    "varmixup_jax/models/": 10,
-    "varmixup_jax/training/": 30,
     "varmixup_jax/vicinal/": 40,
+    "varmixup_jax/losses.py": 5,
+    "varmixup_jax/evaluation/": 15,
+    "varmixup_jax/corruptions/": 30,
+    "varmixup_jax/models/": 12,
+    "varmixup_jax/data/": 10,
+    "varmixup_jax/training/": 40,
+    "varmixup_jax/training/checkpoints.py": 8,
+    "varmixup_jax/experiment/": 50,
+    "varmixup_jax/report/": 20,
 }
 CALC = "def add(a, b):\n    return a + b\n\n\ndef twice(a):\n    return add(a, a)\n"
 TESTS = """
@@ -50,7 +52,6 @@ def test_every_mutant_fits_the_tree():
 
 
 def test_the_list_is_long_and_names_are_unique():
-    assert len(LISTED) >= sum(AREAS.values())
     assert [n for n, times in Counter(m.name for m in LISTED).items() if times > 1] == []
     count = {area: sum(m.file.startswith(area) for m in LISTED) for area in AREAS}
     assert {area: n for area, n in count.items() if n < AREAS[area]} == {}
@@ -62,7 +63,7 @@ def test_the_list_is_long_and_names_are_unique():
         ({"text": "a + c"}, "its text stands 0 times in calc.py"),
         ({"text": "return"}, "its text stands 2 times in calc.py"),
         ({"replacement": "a + )"}, "unmatched"),
-        ({"replacement": "(a + b)"}, "the replacement is the same program"),
+        ({"replacement": "a + b"}, "the replacement is the text"),
         ({"file": "gone.py"}, "No such file"),
         ({"breaks": ""}, "does not say what it breaks"),
         ({"tests": ()}, "names no tests"),
