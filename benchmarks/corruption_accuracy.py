@@ -129,7 +129,12 @@ def main() -> None:
     parser.add_argument("--names", nargs="*", default=[*corruptions.NAMES, *corruptions.EXTRA])
     args = parser.parse_args()
     model, config = load_model(args.run), read_run(args.run).config
-    data = load(config["data.source"], data_dir=config["data.dir"] or None)
+    data = load(
+        config["data.source"],
+        data_dir=config["data.dir"] or None,
+        val_fraction=config["data.val_fraction"],
+        split_seed=config["data.split_seed"],
+    )
     chosen = spread(len(data.test_images), args.images)
     pictures, labels = data.test_images[chosen], data.test_labels[chosen]
     logits = jax.jit(model.logits)
