@@ -94,6 +94,8 @@ def judge_all(
                 for done in as_completed([pool.submit(judge, mutant) for mutant in mutants]):
                     verdict = done.result()
                     verdicts.append(verdict)
+                    if verdict.outcome == NOT_RUN:
+                        continue  # the summary names them
                     place = f"[{len(verdicts)}/{len(mutants)}]"
                     print(
                         f"{place} {verdict.outcome}: {verdict.mutant.name}, {verdict.detail}"
