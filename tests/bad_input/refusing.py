@@ -148,8 +148,10 @@ def altered(name, change):
 
 
 def cut(name, size):
-    """Its first bytes only: so many, or that share of them."""
-    return altered(name, lambda old: old[: int(size * len(old)) if size < 1 else size])
+    """Its first bytes only: so many, all but so many (< 0), or that share of them (a float)."""
+    return altered(
+        name, lambda old: old[: int(size * len(old)) if isinstance(size, float) else size]
+    )
 
 
 def flip(name, every):

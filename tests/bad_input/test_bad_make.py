@@ -164,6 +164,14 @@ test_words_that_are_not_understood = misspoken(
 )
 
 
+def test_the_place_to_write_is_taken(tmp_path, capsys):
+    archive(tmp_path)
+    write("out", "mine")(tmp_path)
+    for out in (tmp_path / "out", tmp_path / "out" / "below"):
+        line = ["make", "--out", out, "--images", tmp_path / "set.npz", "--names", "contrast"]
+        command_refused(command.main, line, capsys, "out", untouched=[tmp_path])
+
+
 def test_an_interrupted_file_leaves_nothing_under_its_name(tmp_path, monkeypatch):
     def breaks(*_):
         raise KeyboardInterrupt
