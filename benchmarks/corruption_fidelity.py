@@ -109,7 +109,7 @@ def compare(
       clean: uint8 `[N, S, S, C]`.
       reference: uint8 `[N, S, S, C]`, the original recipe's output.
       keys: how many of our draws are averaged.
-      textures: for frost; None is procedural.
+      textures: for frost; None is synthetic.
 
     Returns:
       The row.

@@ -27,7 +27,7 @@ def test_make_writes_what_corrupt_gives_in_severity_order(made, arrays):  # noqa
             np.testing.assert_array_equal(rows, np.round(np.asarray(want) * 255))
     np.testing.assert_array_equal(np.load(made / "labels.npy"), np.tile(labels, 5))
     facts = json.loads((made / "corruptions.json").read_text())
-    assert facts["frost"] == "procedural"
+    assert facts["frost"] == "synthetic"
     assert facts["seed"] == 1
     assert not list(made.glob("*.part"))
 

@@ -150,7 +150,7 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
     table = (tmp_path / "sweep" / "report.md").read_text()
     assert "mCE" in table
     sources = {r["corruption"]: r.get("frost_source") for r in rows(tmp_path / "sweep" / "at-s0")}
-    assert sources.pop("frost") == "procedural"
+    assert sources.pop("frost") == "synthetic"
     assert set(sources.values()) == {None}
     kept = {r["metric"] for r in rows(tmp_path / "sweep" / "varmixup-s0")}
     assert "reconstruction_accuracy" in kept

@@ -33,7 +33,7 @@ def source(npz, tmp_path, where, corruptions="computed"):  # noqa: F811
 
 @pytest.mark.parametrize(
     ("where", "expected"),
-    [("", "photographs"), ("imagecorruptions", "photographs"), ("synthetic", "procedural")],
+    [("", "photographs"), ("imagecorruptions", "photographs"), ("synthetic", "synthetic")],
 )
 def test_photographs_of_the_package(npz, tmp_path, package, where, expected):  # noqa: F811
     assert source(npz, tmp_path, where) == expected
@@ -45,6 +45,6 @@ def test_photographs_of_a_directory(npz, tmp_path, package):  # noqa: F811
 
 def test_photographs_are_read_only_where_frost_is_computed(npz, tmp_path, package):  # noqa: F811
     (package / FILES[2]).write_bytes(b"damaged")
-    assert source(npz, tmp_path, "", corruptions="none") == "procedural"
+    assert source(npz, tmp_path, "", corruptions="none") == "synthetic"
     with pytest.raises(ValueError, match=r"config\.eval\.frost_dir = .*frost3\.png is damaged"):
         source(npz, tmp_path, "")

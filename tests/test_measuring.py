@@ -34,7 +34,7 @@ def asked(**fields):
         mapping=SimpleNamespace(shard_batch=None),
         published=None,
         corruption_source="computed",
-        frost_source="procedural",
+        frost_source="synthetic",
         corrupt=len,
     )
     config = set_fields(base_config(), **fields)

@@ -115,7 +115,7 @@ def test_photographs_of_an_installed_package_are_the_default_and_it_is_not_impor
 
 def test_synthetic_is_synthetic_whatever_is_installed(package):
     assert corruptions.load_textures("synthetic", size=32) is None
-    assert corruptions.frost_source(None) == "procedural"
+    assert corruptions.frost_source(None) == "synthetic"
 
 
 def test_without_photographs_that_fit_the_default_is_synthetic(package):

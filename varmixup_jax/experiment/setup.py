@@ -44,7 +44,7 @@ class Setup(NamedTuple):
       preemption: asked while training.
       published: the files of corrupted images to read, None where they are computed or left out.
       corruption_source: "none", "computed", "published" (its md5 sums were checked) or "files".
-      frost_source: "procedural", "photographs", or the source of the files.
+      frost_source: "synthetic", "photographs", or the source of the files.
     """
 
     data: Dataset
