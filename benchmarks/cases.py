@@ -22,13 +22,13 @@ from benchmarks.settings import (
     Net,
 )
 from varmixup_jax import models
+from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models.forward import as_apply, as_vae
-from varmixup_jax.training.classifier import classifier_loss
+from varmixup_jax.training.classifier_loss import classifier_loss
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import Step, init_state, make_step
-from varmixup_jax.training.vae import vae_loss
+from varmixup_jax.training.vae_loss import vae_loss
 from varmixup_jax.types import Array, PyTree, TrainState, identity_augment, identity_tap
-from varmixup_jax.vicinal.methods import METHODS, build
 from varmixup_jax.vicinal.objective import empirical_risk
 
 KEY = 0

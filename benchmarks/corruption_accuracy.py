@@ -144,7 +144,9 @@ def main() -> None:
         found = [np.argmax(logits(jnp.asarray(b, jnp.float32) / 255), axis=1) for b in batches]
         return (np.concatenate(found) == labels).astype(np.float64)
 
-    textures = corruptions.load_textures(args.frost_dir, size=recipe.SIZE)
+    textures = None
+    if "frost" in args.names:
+        textures = corruptions.load_textures(args.frost_dir, size=recipe.SIZE)
     photographs = recipe.cut(textures) if textures is not None else []
     everywhere = right(data.test_images[chosen]).mean()
     print(f"Clean accuracy on these {len(labels)} images: {everywhere:.1%}.\n")

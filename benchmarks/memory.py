@@ -19,8 +19,8 @@ from benchmarks.child import run_child
 from benchmarks.report import Report, arguments
 from benchmarks.settings import EPS, NETS, PGD_STEP
 from benchmarks.timing import Row, figures
+from varmixup_jax.attacks.pgd import linf, pgd
 from varmixup_jax.losses import cross_entropy
-from varmixup_jax.vicinal.attacks import linf, pgd
 
 MIB = 2**20
 

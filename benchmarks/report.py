@@ -18,7 +18,7 @@ from typing import Any
 import jax
 
 from benchmarks.timing import Row
-from varmixup_jax.whole_files import replace_text
+from varmixup_jax.atomic_files import replace_text
 
 PACKAGES = ("varmixup_jax", "jax", "jaxlib", "flax", "optax", "torch", "numpy")
 

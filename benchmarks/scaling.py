@@ -20,9 +20,9 @@ from benchmarks import cases
 from benchmarks.report import Report, arguments
 from benchmarks.settings import NETS, Net
 from benchmarks.timing import Row, alternate, compared, figures
+from varmixup_jax.methods import METHODS
 from varmixup_jax.training.parallel import distribute
 from varmixup_jax.training.step import make_run
-from varmixup_jax.vicinal.methods import METHODS
 
 STEPS = 3
 ALLOWED = 1e-4  # relative difference of the loss

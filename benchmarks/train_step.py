@@ -16,7 +16,7 @@ from benchmarks import cases
 from benchmarks.report import Report, arguments
 from benchmarks.settings import ATTACKS, NETS, Net
 from benchmarks.timing import Row, alternate, compared
-from varmixup_jax.vicinal.methods import METHODS, paper_methods
+from varmixup_jax.methods import METHODS, paper_methods
 
 
 def measure(

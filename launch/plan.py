@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from varmixup_jax.config import selected_methods
-from varmixup_jax.experiment import rundir
+from varmixup_jax.runs import run_directory
 from varmixup_jax.validation import check_fields, validate
 
 OWN_FLAGS = {"config.method": "--methods", "config.seeds": "--seeds"}
@@ -76,7 +76,7 @@ def plan(
     if seeds:
         config.seeds = _seeds(seeds)
     validate(config, 1)
-    rundir.check_place(workdir)
+    run_directory.check_place(workdir)
     chosen = selected_methods(config)
     if baseline is not None and baseline not in chosen:
         raise ValueError(f"--baseline = {baseline!r}: must be one of {', '.join(chosen)}")
@@ -85,12 +85,12 @@ def plan(
     for seed in config.seeds:
         for method in chosen:
             place = workdir / f"{method}-s{seed}"
-            rundir.check_same(place, rundir.run_config(config, method, seed))
+            run_directory.check_same(place, run_directory.run_config(config, method, seed))
             words = (sys.executable, "-m", "varmixup_jax.main", f"--config={recipe}", *overrides)
             words += (f"--config.method={method}", f"--config.seeds=({seed},)")
             words += (f"--workdir={place}",)
             log = workdir / "logs" / f"{place.name}.log"
-            jobs.append(Job(place.name, place, log, words, rundir.is_done(place)))
+            jobs.append(Job(place.name, place, log, words, run_directory.is_done(place)))
     first = f"{baseline or config.eval.baseline}-s{config.seeds[0]}"
     return Sweep(tuple(jobs), next((job for job in jobs if job.name == first), None))
 

@@ -23,8 +23,8 @@ from typing import Any, NoReturn
 from launch import on_local, on_slurm
 from launch.plan import Job, Sweep, plan
 from varmixup_jax import checks, report
-from varmixup_jax.experiment import rundir
-from varmixup_jax.refusals import described
+from varmixup_jax.errors import described
+from varmixup_jax.runs import run_directory
 
 TAIL = 8  # lines of a failed run's log that are shown
 
@@ -132,7 +132,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _conclude(sweep: Sweep, workdir: Path) -> int:
     """Shows the ends of the logs of failed runs and writes the page."""
-    failed = [job for job in sweep.jobs if not rundir.is_done(job.place)]
+    failed = [job for job in sweep.jobs if not run_directory.is_done(job.place)]
     for job in failed:
         _say(f"{job.name}: failed; the end of {job.log}:")
         for line in _tail(job):
@@ -148,7 +148,7 @@ def _conclude(sweep: Sweep, workdir: Path) -> int:
 
 def _baseline(sweep: Sweep) -> str | None:
     job = sweep.baseline
-    return None if job is None or len(sweep.jobs) == 1 else rundir.finished_run(job.place)
+    return None if job is None or len(sweep.jobs) == 1 else run_directory.finished_run(job.place)
 
 
 def _tail(job: Job) -> list[str]:

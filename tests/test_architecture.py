@@ -9,16 +9,18 @@ import varmixup_jax
 
 ROOT = Path(__file__).resolve().parents[1] / "varmixup_jax"
 FLOORS = {
-    "main": 6,
-    "evaluate": 6,
-    "refusals": 6,
-    "config": 5,
-    "validation": 5,
-    "experiment": 5,
-    "training": 4,
-    "evaluation": 4,
-    "report": 4,
+    "main": 7,
+    "evaluate": 7,
+    "errors": 7,
+    "runs": 6,
+    "config": 6,
+    "validation": 6,
+    "training": 5,
+    "evaluation": 5,
+    "report": 5,
+    "methods": 4,
     "vicinal": 3,
+    "attacks": 3,
     "data": 3,
     "models": 2,
     "corruptions": 2,
@@ -26,10 +28,9 @@ FLOORS = {
     "losses": 2,
     "mmd": 2,
     "cluster": 1,
-    "launchers": 1,
     "compilation_cache": 1,
     "types": 1,
-    "whole_files": 1,
+    "atomic_files": 1,
     "metric_names": 1,
     "checks": 1,
     "version": 0,
@@ -38,7 +39,7 @@ ROOMS = {
     "orbax": {"training/checkpoints.py", "cluster"},
     "tensorflow_datasets": {"data"},
     "matplotlib": {"report"},
-    "flax": {"models", "experiment/setup.py"},
+    "flax": {"models", "runs/setup.py"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -7,14 +7,16 @@ import pytest
 from PIL import Image, ImageOps
 
 from varmixup_jax.types import Draw, Env
-from varmixup_jax.vicinal import augmix, operations
+from varmixup_jax.vicinal import augmix, augmix_operations
 from varmixup_jax.vicinal.mixing import dirac
 
 ENV = Env(logits=None)
 COMPILED = {
-    name: jax.jit(getattr(operations, name)) for name in operations.BRANCHES if name != "identity"
+    name: jax.jit(getattr(augmix_operations, name))
+    for name in augmix_operations.BRANCHES
+    if name != "identity"
 }
-RUN = jax.jit(operations.apply)
+RUN = jax.jit(augmix_operations.apply)
 
 
 def image(shape, seed=0, low=0, high=256):
@@ -99,7 +101,7 @@ def test_geometry_agrees_with_pillow_to_a_grey_level(shape, sign, name, value, t
     operation = jnp.int32(augmix.OPERATIONS.index(name))
     plan = augmix.plan_of(operation, jnp.float32(sign * 5.5), *shape[:2])
     got = ours("warp", array, plan.matrix)
-    assert int(plan.branch) == operations.BRANCHES.index("warp")
+    assert int(plan.branch) == augmix_operations.BRANCHES.index("warp")
     # Pillow truncates to grey levels; float32 may put a border pixel on the other side.
     off = np.abs(got - levels(out, shape) - 0.5) > 0.51
     assert off.mean() < 0.002
@@ -116,13 +118,13 @@ def test_strengths_are_the_papers():
     assert float(augmix.plan_of(move, jnp.float32(0.9), 32, 32).matrix[2]) == 0.0
 
 
-@pytest.mark.parametrize("name", operations.BRANCHES)
+@pytest.mark.parametrize("name", augmix_operations.BRANCHES)
 def test_apply_runs_the_operation_of_that_number(name):
     pixels = jnp.asarray(image((16, 16, 3)), jnp.float32) / 255
     matrix = jnp.array([1.0, 0.1, -1.0, 0.0, 1.0, 2.0])
     extra = {"posterize": (jnp.int32(3),), "solarize": (jnp.int32(3),), "warp": (matrix,)}
     expected = pixels if name == "identity" else COMPILED[name](pixels, *extra.get(name, ()))
-    branch = jnp.int32(operations.BRANCHES.index(name))
+    branch = jnp.int32(augmix_operations.BRANCHES.index(name))
     got = RUN(pixels, branch, jnp.int32(3), matrix)
     np.testing.assert_allclose(got, expected, atol=1e-6)
 

@@ -16,9 +16,9 @@ from toy import set_fields
 
 from varmixup_jax.config import base_config
 from varmixup_jax.data import Dataset
-from varmixup_jax.experiment import classifier
-from varmixup_jax.experiment.training import Trained
 from varmixup_jax.models.forward import as_apply
+from varmixup_jax.runs import classifier
+from varmixup_jax.runs.resume import Trained
 from varmixup_jax.training.checkpoints import digest
 from varmixup_jax.types import TrainState, identity_augment, identity_tap
 

@@ -7,8 +7,8 @@ from toy import set_fields
 
 from varmixup_jax import config as config_module
 from varmixup_jax.config import base_config, method_argument, selected_methods
+from varmixup_jax.methods import METHODS
 from varmixup_jax.validation import validate
-from varmixup_jax.vicinal.methods import METHODS
 
 RECIPES = ("digits", "cifar10", "cifar100", "tiny_imagenet")
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from varmixup_jax import corruptions
-from varmixup_jax.corruptions import published
+from varmixup_jax.corruptions import checksums
 from varmixup_jax.corruptions.make import make
 from varmixup_jax.data.corrupted import open_published
 
@@ -79,14 +79,14 @@ def test_md5_names_file_found_and_expected(made, monkeypatch):
         name: hashlib.md5((made / f"{name}.npy").read_bytes()).hexdigest()
         for name in (*NAMES, "labels")
     }
-    monkeypatch.setitem(published.MD5, "cifar10", sums)
+    monkeypatch.setitem(checksums.MD5, "cifar10", sums)
     assert open_published(made, "cifar10", NAMES, md5=True).count == N
 
 
 def test_the_md5_table_covers_every_corruption():
     for kind in ("cifar10", "cifar100"):
-        assert set(published.MD5[kind]) == {*corruptions.NAMES, *corruptions.EXTRA, "labels"}
-        assert len(set(published.MD5[kind].values())) == 20
+        assert set(checksums.MD5[kind]) == {*corruptions.NAMES, *corruptions.EXTRA, "labels"}
+        assert len(set(checksums.MD5[kind].values())) == 20
 
 
 @pytest.mark.parametrize(

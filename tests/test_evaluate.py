@@ -6,11 +6,11 @@ import re
 import jax
 import numpy as np
 import pytest
-from test_experiment import npz, published, quick, rows, standard_promotion  # noqa: F401
+from test_runs import npz, published, quick, rows, standard_promotion  # noqa: F401
 
-from varmixup_jax import evaluate, experiment
-from varmixup_jax.experiment.again import evaluate_again
+from varmixup_jax import evaluate, runs
 from varmixup_jax.models.saved import FILE, load_model
+from varmixup_jax.runs.reevaluate import evaluate_again
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def sweep(npz, tmp_path_factory):  # noqa: F811
             npz, place / "store", method="erm,varmixup", epochs=2.0, eval__attack_examples=6
         )
         config.eval.attack_steps = 2
-        experiment.run(config, place / "runs")
+        runs.run(config, place / "runs")
     unfinished = place / "runs" / "mixup-s0"
     unfinished.mkdir()
     for name in ("config", "summary"):

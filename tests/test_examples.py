@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import pytest
 
 from varmixup_jax.losses import ce
+from varmixup_jax.methods import METHODS, build
 from varmixup_jax.types import Draw
-from varmixup_jax.vicinal.methods import METHODS, build
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "own_loop.py"

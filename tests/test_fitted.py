@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.experiment.training import Task, Watch, fitted
+from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.resume import Task, Watch, fitted
 from varmixup_jax.training.checkpoints import SCORE, Checkpoints
 from varmixup_jax.training.loop import Plan, Preempted, data_order
 from varmixup_jax.training.parallel import distribute

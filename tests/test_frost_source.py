@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from test_experiment import npz, quick, standard_promotion  # noqa: F401
+from test_runs import npz, quick, standard_promotion  # noqa: F401
 
-from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.experiment.setup import prepare
+from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.setup import prepare
 
 FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
 

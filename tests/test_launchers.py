@@ -2,7 +2,7 @@
 
 import pytest
 
-from varmixup_jax.launchers import Found, find
+from varmixup_jax.cluster.launchers import Found, find
 
 SLURM = {
     "SLURM_JOB_ID": "7",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from varmixup_jax import whole_files
+from varmixup_jax import atomic_files
 from varmixup_jax.training import json_files, logs
 from varmixup_jax.training.json_files import write_json
 from varmixup_jax.training.logs import RunLog
@@ -180,7 +180,7 @@ def test_write_json_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch, sta
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(whole_files.os, stage, fail)
+    monkeypatch.setattr(atomic_files.os, stage, fail)
     with pytest.raises(OSError, match="disk full"):
         write_json(path, {"new": True})
     assert json.loads(path.read_text()) == {"old": True}

@@ -10,12 +10,12 @@ import pytest
 import toy
 from jax import lax
 
+from varmixup_jax.attacks.pgd import linf, pgd
 from varmixup_jax.evaluation import programs
 from varmixup_jax.losses import cross_entropy
+from varmixup_jax.methods import paper_methods
 from varmixup_jax.models import conv
 from varmixup_jax.training.parallel import distribute
-from varmixup_jax.vicinal.attacks import linf, pgd
-from varmixup_jax.vicinal.methods import paper_methods
 
 CANONICAL = "b01f_01io->b01f"
 LOOPED = re.compile(r"(?:body|condition|to_apply|calls|(?:true|false)_computation)=%?([\w.\-]+)")

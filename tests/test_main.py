@@ -104,7 +104,7 @@ def test_a_failure_of_the_runtime_is_no_refusal(error, tmp_path, monkeypatch, ca
     )
     monkeypatch.setattr(main, "enable", lambda: None)
     monkeypatch.setattr(main.Preemption, "install", lambda self: None)
-    monkeypatch.setattr(main.experiment, "run", fail)
+    monkeypatch.setattr(main.runs, "run", fail)
     with flagsaver.flagsaver():
         assert main.main() == 1
     printed = capsys.readouterr().err

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from varmixup_jax import methods
 from varmixup_jax.config import base_config
-from varmixup_jax.experiment.classifier import epochs_of
 from varmixup_jax.losses import ce
 from varmixup_jax.report.names import METHODS as METHODS_OF_THE_REPORT
+from varmixup_jax.runs.classifier import epochs_of
 from varmixup_jax.types import Draw, Env, Term
 from varmixup_jax.validation import validate
-from varmixup_jax.vicinal import methods
 from varmixup_jax.vicinal.mixing import dirac
 
 WEIGHTS = jax.random.normal(jax.random.key(5), (64, 4))

@@ -29,7 +29,7 @@ def made(method, own=None, vae=None, *, dataset="cifar10", ended=30.0, **config)
 
 
 def test_the_defaults_are_those_of_the_registry():
-    methods = pytest.importorskip("varmixup_jax.vicinal.methods").METHODS
+    methods = pytest.importorskip("varmixup_jax.methods").METHODS
     ours = {n: m for n, m in methods.items() if m.build.__module__.startswith("varmixup_jax.")}
     registered = {name: json.loads(json.dumps(m.settings)) for name, m in ours.items()}
     assert {name: json.loads(json.dumps(DEFAULTS[name])) for name in ours} == registered

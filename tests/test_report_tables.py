@@ -12,7 +12,7 @@ from varmixup_jax.report.__main__ import main
 from varmixup_jax.report.markdown import BEGIN, END, markdown, replace_between_markers
 from varmixup_jax.report.measures import adversarial_metrics, board, summarize
 from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS, METHODS
-from varmixup_jax.report.poster import PAPER
+from varmixup_jax.report.paper_numbers import PAPER
 from varmixup_jax.report.rows import read_runs
 from varmixup_jax.report.tables import results
 

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from varmixup_jax.attacks.pgd import l2, linf
 from varmixup_jax.evaluation.robustness import (
     apgd_correct,
     is_correct,
     pgd_correct,
     worst_case,
 )
-from varmixup_jax.vicinal.attacks import l2, linf
 
 B, SIDE, K = 64, 4, 2
 RADIUS = 0.05

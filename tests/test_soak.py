@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli import QUICK, ROOT, command
 
-from varmixup_jax.experiment import memory
+from varmixup_jax.runs import memory
 
 SHORT = ("--config.epochs=1", "--config.seeds=(0,1,2)", "--config.data.limit=128")
 METHODS, RUNS, LIMIT_S = 9, 27, 2400

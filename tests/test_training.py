@@ -8,11 +8,11 @@ import optax
 import pytest
 import toy
 
+from varmixup_jax.methods import paper_methods
 from varmixup_jax.training import loop, optim
 from varmixup_jax.training.checkpoints import Checkpoints
 from varmixup_jax.training.parallel import check_batch, distribute
 from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
-from varmixup_jax.vicinal.methods import paper_methods
 
 
 def quiet_hooks(seen=None):

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax import models
+from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models.forward import as_apply, as_vae
-from varmixup_jax.training.classifier import classifier_loss
+from varmixup_jax.training.classifier_loss import classifier_loss
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import init_state, make_run, make_step
 from varmixup_jax.types import identity_augment
-from varmixup_jax.vicinal.methods import METHODS, build
 from varmixup_jax.vicinal.objective import empirical_risk
 
 EXAMPLES, BATCH, CLASSES, SHAPE = 64, 16, 4, (8, 8, 1)

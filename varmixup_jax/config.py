@@ -10,7 +10,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 from varmixup_jax import checks
-from varmixup_jax.vicinal.methods import METHODS, paper_methods
+from varmixup_jax.methods import METHODS, paper_methods
 
 ALL = "all"
 

@@ -25,13 +25,13 @@ from absl import flags
 from ml_collections import config_flags
 
 from varmixup_jax import cluster
+from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.config import base_config
-from varmixup_jax.experiment.again import evaluate_again
-from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.launchers import MODES
-from varmixup_jax.refusals import exit_code, refuse
+from varmixup_jax.errors import exit_code, refuse
 from varmixup_jax.report.rows import flatten
+from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.reevaluate import evaluate_again
 
 PREFIX = "config."
 

@@ -28,11 +28,11 @@ import sys
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from varmixup_jax import cluster, experiment
+from varmixup_jax import cluster, runs
+from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.compilation_cache import enable
-from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.launchers import MODES
-from varmixup_jax.refusals import exit_code, recipe_of, refuse
+from varmixup_jax.errors import exit_code, recipe_of, refuse
+from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.validation import check_fields
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "A recipe, configs/NAME.py[:METHODS].")
@@ -69,7 +69,7 @@ def _run(config: ConfigDict) -> None:
     cluster.initialize(*where, mode=CLUSTER.value)
     preemption = Preemption()
     preemption.install()
-    experiment.run(config, workdir, preemption)
+    runs.run(config, workdir, preemption)
 
 
 def _usage() -> str:

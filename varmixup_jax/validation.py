@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 
 from varmixup_jax import checks
 from varmixup_jax.config import base_config, selected_methods
+from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models import CLASSIFIERS, build_classifier
-from varmixup_jax.models.registry import DOWNSAMPLES
+from varmixup_jax.models.build import DOWNSAMPLES
 from varmixup_jax.training.optim import OPTIMIZERS, SCHEDULES, make_schedule
 from varmixup_jax.training.parallel import VIAS
-from varmixup_jax.vicinal.methods import METHODS, build
 from varmixup_jax.vicinal.objective import ATTACK_BN
 
 CHECKPOINT_RULES = ("last", "best")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varmixup_jax.vicinal.attacks import (
+from varmixup_jax.attacks.pgd import (
     l2,
     linf,
     pgd,

@@ -8,8 +8,8 @@ import numpy as np
 from attack_toys import bumpy, run, run_pgd
 
 from varmixup_jax import losses
-from varmixup_jax.vicinal.apgd import apgd
-from varmixup_jax.vicinal.attacks import (
+from varmixup_jax.attacks.apgd import apgd
+from varmixup_jax.attacks.pgd import (
     linf,
     zero_start,
 )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from attack_toys import BALLS, SHAPE, bumpy, flat, linear, run, run_pgd
 
-from varmixup_jax.vicinal.apgd import apgd
-from varmixup_jax.vicinal.attacks import (
+from varmixup_jax.attacks.apgd import apgd
+from varmixup_jax.attacks.pgd import (
     l2,
     linf,
     pgd,

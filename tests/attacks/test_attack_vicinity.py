@@ -7,12 +7,12 @@ import pytest
 from attack_toys import SHAPE
 
 from varmixup_jax import losses
-from varmixup_jax.types import Draw, Env, identity_tap
-from varmixup_jax.vicinal.attacks import (
+from varmixup_jax.attacks.pgd import (
     attack,
     gaussian_start,
     linf,
 )
+from varmixup_jax.types import Draw, Env, identity_tap
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from attack_toys import BALLS, flat
 
-from varmixup_jax.vicinal.attacks import (
+from varmixup_jax.attacks.pgd import (
     gaussian_start,
     l2,
     linf,

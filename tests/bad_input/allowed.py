@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from varmixup_jax.methods import METHODS
 from varmixup_jax.models import CLASSIFIERS
-from varmixup_jax.vicinal.methods import METHODS
 
 INT_MAX = 2**31 - 1
 FLOAT_MAX = float(np.finfo(np.float32).max)

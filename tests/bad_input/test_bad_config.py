@@ -16,9 +16,9 @@ from refusing import refused
 
 from varmixup_jax import checks
 from varmixup_jax.config import base_config
+from varmixup_jax.methods import METHODS
 from varmixup_jax.models import CLASSIFIERS
 from varmixup_jax.validation import check_fields, validate
-from varmixup_jax.vicinal.methods import METHODS
 
 
 def leaves(section, prefix=""):

@@ -7,7 +7,7 @@ import pytest
 from refusing import refusal, write
 
 from varmixup_jax.config import base_config
-from varmixup_jax.experiment import rundir
+from varmixup_jax.runs import run_directory
 
 # ml_collections loads recipes by a method that importlib will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -31,7 +31,7 @@ def test_the_place_of_the_run_cannot_be_written(run, tmp_path, monkeypatch):
 def fields(**changes):
     c = base_config()
     c.update_from_flattened_dict(changes)
-    return rundir.run_config(c, "erm", 0)
+    return run_directory.run_config(c, "erm", 0)
 
 
 THERE = {
@@ -64,5 +64,5 @@ def test_the_configuration_is_a_directory(run, tmp_path):
 
 
 def test_the_place_is_in_use(run, tmp_path):
-    with rundir.claimed(tmp_path / "run"):
+    with run_directory.claimed(tmp_path / "run"):
         refusal(run, ERM, str(tmp_path / "run"), "another run", place=tmp_path)

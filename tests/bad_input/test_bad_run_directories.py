@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from refusing import bomb_array, bomb_bytes, check_line, refused, remove, tree, write
 
 from varmixup_jax.config import base_config
-from varmixup_jax.experiment import rundir, vae
-from varmixup_jax.experiment.setup import chosen_devices
-from varmixup_jax.experiment.sweep import run
+from varmixup_jax.runs import run_directory, vae_store
+from varmixup_jax.runs.setup import chosen_devices
+from varmixup_jax.runs.sweep import run
 from varmixup_jax.training import damage
 from varmixup_jax.training.checkpoints import Checkpoints
 
@@ -36,10 +36,10 @@ def test_a_damaged_summary_is_not_a_finished_run(summary, tmp_path):
     if summary != DONE:
         write("results.jsonl", RESULT)(tmp_path)
     before = tree(tmp_path)
-    assert not rundir.is_done(tmp_path)
+    assert not run_directory.is_done(tmp_path)
     assert tree(tmp_path) == before
     write("results.jsonl", RESULT)(tmp_path)
-    assert rundir.is_done(tmp_path) == (summary == DONE)
+    assert run_directory.is_done(tmp_path) == (summary == DONE)
 
 
 @pytest.mark.parametrize("value", [None, "1", 0.5, -1, 99, True])
@@ -143,5 +143,5 @@ def test_the_latent_means_are_never_unpickled(tmp_path):
     np.save(tmp_path / "latents.npy", bomb_array(tmp_path / "exploded"))
     images = np.zeros((2, 4, 4, 1), np.uint8)
     with refused("latents.npy"):
-        vae._latents(None, None, images, tmp_path / "latents.npy", base_config())
+        vae_store._latents(None, None, images, tmp_path / "latents.npy", base_config())
     assert not (tmp_path / "exploded").exists()

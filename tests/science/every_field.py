@@ -19,16 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 from field_toys import CLASSES, PIXELS, SHAPE, TOY_VAE, encode, toy_apply, toy_init, toy_logits
 
-from varmixup_jax import corruptions, experiment, main, models
+from varmixup_jax import corruptions, main, models, runs
 from varmixup_jax.config import selected_methods
 from varmixup_jax.evaluation import programs, robustness
-from varmixup_jax.experiment import classifier, measuring, rundir, setup, sweep, training, vae
-from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.experiment.training import Trained
+from varmixup_jax.methods import METHODS
+from varmixup_jax.runs import classifier, measure, resume, run_directory, setup, sweep, vae_store
+from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.resume import Trained
 from varmixup_jax.training.checkpoints import SCORE
 from varmixup_jax.training.loop import data_order
 from varmixup_jax.training.step import make_step
-from varmixup_jax.vicinal.methods import METHODS
 
 STEPS = 3  # that a stand-in for training takes where the optimiser is looked at
 
@@ -107,9 +107,9 @@ def vae_trained(config, steps=STEPS):
 
     with (
         mock.patch.object(models, "init", toy_init),
-        mock.patch.multiple(vae, fitted=_stand_in(seen, steps), as_vae=as_vae),
+        mock.patch.multiple(vae_store, fitted=_stand_in(seen, steps), as_vae=as_vae),
     ):
-        info = vae.obtain(config, found, kind).info
+        info = vae_store.obtain(config, found, kind).info
     return {**seen, "key": info["key"]}
 
 
@@ -120,7 +120,7 @@ def trained(config, steps=STEPS):
     if METHODS[method].vae != "none":
         weights = toy_init(None, jax.random.key(9))["params"]
         pixels = jnp.asarray(found.data.train_images, jnp.float32) / 255
-        vicinal = vae.TrainedVAE(TOY_VAE, weights, np.asarray(encode(weights, pixels)[0]), {})
+        vicinal = vae_store.TrainedVAE(TOY_VAE, weights, np.asarray(encode(weights, pixels)[0]), {})
     with (
         mock.patch.object(models, "init", toy_init),
         mock.patch.object(classifier, "fitted", _stand_in(seen, steps)),
@@ -184,7 +184,7 @@ def measured(config):
         mock.patch.object(programs, "local_linearity_error", attack),
         mock.patch.object(corruptions, "NAMES", ("frost", "fog")),
     ):
-        lines, _ = measuring.measured(config, found, None, variables, who)
+        lines, _ = measure.measured(config, found, None, variables, who)
     seen = {"batches": batches}
     for line in lines:
         metric = line["metric"].split("_")[0].rstrip("0123456789")
@@ -219,7 +219,7 @@ def swept(config):
             train_and_evaluate=one,
             close=close,
         ),
-        mock.patch.object(rundir, "finished_run", lambda place: place.name),
+        mock.patch.object(run_directory, "finished_run", lambda place: place.name),
     ):
         sweep.run(config, Path(place) / "sweep")
     return {"jobs": jobs, "said": said.getvalue()}
@@ -235,7 +235,7 @@ def commanded(config):
     nothing = SimpleNamespace(value=None)
     with (
         mock.patch.dict(os.environ),
-        mock.patch.object(experiment, "run", run),
+        mock.patch.object(runs, "run", run),
         mock.patch.object(main.cluster, "initialize"),
         mock.patch.object(Preemption, "install"),
         mock.patch.multiple(
@@ -288,7 +288,7 @@ def kept(config):
         tempfile.TemporaryDirectory() as place,
         mock.patch.object(models, "init", toy_init),
         mock.patch.object(classifier, "predict", predict),
-        mock.patch.multiple(training, Checkpoints=Memory, fit=fit),
+        mock.patch.multiple(resume, Checkpoints=Memory, fit=fit),
     ):
         seen["evaluated"] = classifier._train(config, found, None, "erm", 0, Path(place)).step
     return seen

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from varmixup_jax import losses
+from varmixup_jax.attacks.apgd import apgd, checkpoints
+from varmixup_jax.attacks.pgd import attack, gaussian_start, l2, linf, pgd, uniform_start
 from varmixup_jax.evaluation.robustness import apgd_correct, pgd_correct, worst_case
+from varmixup_jax.methods import METHODS, build
 from varmixup_jax.types import Draw, Env
-from varmixup_jax.vicinal.apgd import apgd, checkpoints
-from varmixup_jax.vicinal.attacks import attack, gaussian_start, l2, linf, pgd, uniform_start
-from varmixup_jax.vicinal.methods import METHODS, build
 
 B, SHAPE, K, HIDDEN = 4, (2, 2, 3), 4, 5
 SIZE = math.prod(SHAPE)

@@ -20,8 +20,8 @@ from toy import set_fields
 from varmixup_jax import corruptions
 from varmixup_jax.config import base_config
 from varmixup_jax.corruptions.photographs import PHOTOGRAPHS
+from varmixup_jax.methods import METHODS
 from varmixup_jax.report.rows import flatten
-from varmixup_jax.vicinal.methods import METHODS
 
 
 class Change(NamedTuple):

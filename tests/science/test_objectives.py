@@ -10,7 +10,7 @@ import pytest
 import small_net as net
 from small_net import CACHED, LABEL, Pass, check, decode, encode, flipped, forward, observe, view_of
 
-from varmixup_jax.vicinal.methods import METHODS, build
+from varmixup_jax.methods import METHODS, build
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 ATTACK = {"eps": 0.1, "step_size": 0.04, "steps": 3}

@@ -12,10 +12,10 @@ import varmixup_jax as vj
 from varmixup_jax import losses, models
 from varmixup_jax.config import base_config
 from varmixup_jax.evaluation import programs
-from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.experiment.setup import prepare
 from varmixup_jax.models.forward import as_apply, for_measures
 from varmixup_jax.models.saved import FILE, as_arrays
+from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.setup import prepare
 
 SHAPE, CLASSES = (8, 8, 1), 3
 IMAGE = np.random.default_rng(0).uniform(size=(2, *SHAPE)).astype(np.float32)

@@ -8,9 +8,9 @@ import small_net as net
 from small_net import LABEL, Pass, check, forward, observe
 
 from varmixup_jax.losses import ce, js_to_clean, kl_to_clean
+from varmixup_jax.methods import build
 from varmixup_jax.types import Term
 from varmixup_jax.vicinal import mixing
-from varmixup_jax.vicinal.methods import build
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from varmixup_jax.models.forward import VAE
-from varmixup_jax.training.classifier import classifier_loss
+from varmixup_jax.training.classifier_loss import classifier_loss
 from varmixup_jax.training.optim import ema_decay_at
 from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
 from varmixup_jax.types import identity_augment

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from vae_toys import BATCH, LATENT, SHAPE, TOY, decode64, encode64, loss64, params, rows64, slopes
 
-from varmixup_jax.training.vae import Adversary, perturb, psnr, vae_loss
+from varmixup_jax.training.vae_loss import Adversary, perturb, psnr, vae_loss
 from varmixup_jax.types import identity_augment
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (9, *SHAPE)).astype(np.uint8)

@@ -13,9 +13,9 @@ from toy import set_fields
 
 from varmixup_jax import models
 from varmixup_jax.config import base_config
-from varmixup_jax.experiment import training, vae
-from varmixup_jax.experiment.vae import vae_key
 from varmixup_jax.report.rows import flatten
+from varmixup_jax.runs import resume, vae_store
+from varmixup_jax.runs.vae_store import vae_key
 from varmixup_jax.training.parallel import distribute
 
 NOT_IN_THE_KEY = {"store": "where it is kept"}
@@ -120,7 +120,7 @@ def test_the_key_is_of_nothing_that_only_the_classifier_needs(shared):
 def obtained(tmp_path_factory):
     """Toy matrices through the real training loop: the result, what was trained, and how it ended."""
     config = small(tmp_path_factory.mktemp("data"), data__flip=True, method="varmixup")
-    setup, seen, fitted = see.prepared(config), {}, vae.fitted
+    setup, seen, fitted = see.prepared(config), {}, vae_store.fitted
 
     def watched(task, *args, **kwargs):
         seen["task"], seen["ended"] = task, fitted(task, *args, **kwargs)
@@ -131,11 +131,11 @@ def obtained(tmp_path_factory):
         jax.numpy_dtype_promotion("standard"),
         jax.default_prng_impl("rbg"),
         mock.patch.object(models, "init", field_toys.toy_init),
-        mock.patch.multiple(vae, fitted=watched, as_vae=lambda module: field_toys.TOY_VAE),
+        mock.patch.multiple(vae_store, fitted=watched, as_vae=lambda module: field_toys.TOY_VAE),
     ):
-        first = vae.obtain(config, setup, "standard")
-        with mock.patch.object(training, "fit", side_effect=AssertionError("is trained again")):
-            second = vae.obtain(config, setup, "standard")
+        first = vae_store.obtain(config, setup, "standard")
+        with mock.patch.object(resume, "fit", side_effect=AssertionError("is trained again")):
+            second = vae_store.obtain(config, setup, "standard")
     return first, second, seen, setup.data
 
 
@@ -209,10 +209,10 @@ def test_the_vae_is_trained_on_mirrored_images_where_the_recipe_mirrors(flip, tm
         jax.numpy_dtype_promotion("standard"),
         jax.default_prng_impl("rbg"),
         mock.patch.object(models, "init", field_toys.toy_init),
-        mock.patch.multiple(vae, fitted=fitted, as_vae=lambda module: recording),
+        mock.patch.multiple(vae_store, fitted=fitted, as_vae=lambda module: recording),
         pytest.raises(StopIteration),
     ):
-        vae.obtain(config, setup, "standard")
+        vae_store.obtain(config, setup, "standard")
     (image,), plain = seen, setup.data.train_images[:16] / np.float32(255)
 
     def same(one, other):

@@ -14,8 +14,8 @@ from jax.experimental import multihost_utils
 
 from varmixup_jax import checks
 from varmixup_jax.cluster.agreement import Vote, barrier, is_lead, meet
+from varmixup_jax.cluster.launchers import Found, find
 from varmixup_jax.cluster.rollcall import RollCall
-from varmixup_jax.launchers import Found, find
 
 STATUS = r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|FAILED_PRECONDITION|DEADLINE_EXCEEDED): "
 LEAD_STAYS_S = 0.5  # where all end for the same reason, the others should not miss the lead

@@ -7,8 +7,7 @@
 (2, 32, 32, 3)
 """
 
-from varmixup_jax.corruptions.photographs import FrostTextures, load_textures
-from varmixup_jax.corruptions.registry import (
+from varmixup_jax.corruptions.apply import (
     DETERMINISTIC,
     EXTRA,
     FUNCTIONS,
@@ -17,6 +16,7 @@ from varmixup_jax.corruptions.registry import (
     corrupt,
     frost_source,
 )
+from varmixup_jax.corruptions.photographs import FrostTextures, load_textures
 from varmixup_jax.corruptions.tables import SEVERITIES, TABLES
 
 __all__ = [

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from varmixup_jax.checks import reason
+from varmixup_jax.corruptions.apply import EXTRA, FUNCTIONS, NAMES
 from varmixup_jax.corruptions.make import make
 from varmixup_jax.corruptions.photographs import load_textures
-from varmixup_jax.corruptions.registry import EXTRA, FUNCTIONS, NAMES
 from varmixup_jax.corruptions.tables import TABLES
 
 FIELDS = {

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax import checks
+from varmixup_jax.corruptions.apply import FUNCTIONS, SMALLEST, corrupt, frost_source
 from varmixup_jax.corruptions.photographs import FrostTextures
-from varmixup_jax.corruptions.registry import FUNCTIONS, SMALLEST, corrupt, frost_source
 from varmixup_jax.corruptions.tables import SEVERITIES, TABLES
 from varmixup_jax.version import __version__
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from varmixup_jax.whole_files import read_arrays
+from varmixup_jax.atomic_files import read_arrays
 
 _KEY = "cache_key"
 

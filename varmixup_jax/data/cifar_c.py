@@ -9,7 +9,7 @@ import numpy as np
 
 from varmixup_jax import corruptions
 from varmixup_jax.checks import reason
-from varmixup_jax.corruptions.published import check_md5
+from varmixup_jax.corruptions.checksums import check_md5
 from varmixup_jax.data.published import Batch, Published
 
 TFDS_NAMES = {"glass_blur": "frosted_glass_blur", "elastic_transform": "elastic"}

@@ -11,7 +11,7 @@ import numpy as np
 
 from varmixup_jax import corruptions
 from varmixup_jax.checks import reason
-from varmixup_jax.corruptions.published import MD5, check_md5
+from varmixup_jax.corruptions.checksums import MD5, check_md5
 from varmixup_jax.data.images import decode_image
 from varmixup_jax.data.published import Batch, Published
 

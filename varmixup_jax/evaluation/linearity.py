@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from varmixup_jax import checks
+from varmixup_jax.attacks.pgd import linf, pgd
+from varmixup_jax.attacks.search import Loss, frozen, value_and_slope
 from varmixup_jax.types import Array, Key
-from varmixup_jax.vicinal.ascent import Loss, frozen, value_and_slope
-from varmixup_jax.vicinal.attacks import linf, pgd
 
 
 def local_linearity_error(

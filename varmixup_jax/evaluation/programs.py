@@ -12,12 +12,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from varmixup_jax.attacks.pgd import linf
 from varmixup_jax.evaluation import calibration, robustness
 from varmixup_jax.evaluation.linearity import local_linearity_error
 from varmixup_jax.evaluation.tally import LogitsFn, to_pixels
 from varmixup_jax.losses import brier_score, cross_entropy
 from varmixup_jax.types import Array, Key, PyTree
-from varmixup_jax.vicinal.attacks import linf
 
 
 @partial(jax.jit, static_argnums=2)

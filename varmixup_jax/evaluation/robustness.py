@@ -14,12 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from varmixup_jax import checks
+from varmixup_jax.attacks.apgd import apgd
+from varmixup_jax.attacks.balls import Ball
+from varmixup_jax.attacks.pgd import linf, pgd
+from varmixup_jax.attacks.search import Attacked, Loss
 from varmixup_jax.losses import cross_entropy, dlr
 from varmixup_jax.types import Array, Key
-from varmixup_jax.vicinal.apgd import apgd
-from varmixup_jax.vicinal.ascent import Attacked, Loss
-from varmixup_jax.vicinal.attacks import linf, pgd
-from varmixup_jax.vicinal.balls import Ball
 
 Logits = Callable[[Array], Array]
 """`image [B, H, W, C] -> logits [B, K]`."""
@@ -60,7 +60,7 @@ def pgd_correct(
       image: floating `[B, H, W, C]` in [0, 1].
       label: `[B, K]`.
       key: for the starting points.
-      ball, steps, step_size, restarts: as in `vicinal.attacks.pgd`.
+      ball, steps, step_size, restarts: as in `attacks.pgd.pgd`.
 
     Returns:
       bool `[B]`.
@@ -93,7 +93,7 @@ def apgd_correct(
       image: floating `[B, H, W, C]` in [0, 1].
       label: `[B, K]`; "dlr" needs K >= 3.
       key: for the starting points.
-      ball, steps: as in `vicinal.apgd.apgd`.
+      ball, steps: as in `attacks.apgd.apgd`.
       restarts: independent starts for each loss.
       losses: at least one of "ce", "dlr".
 

@@ -22,7 +22,7 @@ from jax import lax
 
 from varmixup_jax import checks
 from varmixup_jax.models.initializers import scaled_normal
-from varmixup_jax.models.varying import vary_like
+from varmixup_jax.models.replicated import vary_like
 from varmixup_jax.types import Array
 
 Pair = tuple[int, int]

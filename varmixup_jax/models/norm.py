@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from varmixup_jax.models.varying import vary_like
+from varmixup_jax.models.replicated import vary_like
 from varmixup_jax.types import Array
 
 

@@ -19,11 +19,11 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from varmixup_jax import checks
+from varmixup_jax.atomic_files import read_arrays
 from varmixup_jax.models.forward import as_apply, as_vae, for_measures
 from varmixup_jax.models.resnet import ResNet
 from varmixup_jax.models.vae import VAE
 from varmixup_jax.types import Array, PyTree
-from varmixup_jax.whole_files import read_arrays
 
 FILE = "model.npz"
 ABOUT = "about"  # the JSON text beside the arrays

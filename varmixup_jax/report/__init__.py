@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from varmixup_jax import checks
+from varmixup_jax.atomic_files import replace_bytes, replace_text
 from varmixup_jax.report import gallery, overview
 from varmixup_jax.report.drawing import pictures
 from varmixup_jax.report.markdown import BLOCK, markdown, replace_between_markers
@@ -17,7 +18,6 @@ from varmixup_jax.report.measures import Board, board
 from varmixup_jax.report.page import render
 from varmixup_jax.report.rows import Run, read_runs
 from varmixup_jax.report.tables import LAYOUTS, TITLES, paper_and_beyond, results
-from varmixup_jax.whole_files import replace_bytes, replace_text
 
 __all__ = ["pictures", "summary_picture", "update_readme", "write"]
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from varmixup_jax.atomic_files import replace_text
 from varmixup_jax.report.tables import Grid
-from varmixup_jax.whole_files import replace_text
 
 BLOCK = "results"  # the name of a README's own block
 

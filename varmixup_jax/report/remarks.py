@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from varmixup_jax.report.measures import Board
-from varmixup_jax.report.poster import CITATION
+from varmixup_jax.report.paper_numbers import CITATION
 from varmixup_jax.report.vaes import vae_remarks
 
 

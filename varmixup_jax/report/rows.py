@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from varmixup_jax.atomic_files import read_arrays
 from varmixup_jax.report.names import CORRUPTIONS, SEVERITIES, method_rank
 from varmixup_jax.report.reading import check_optional, field, json_lines, json_object
-from varmixup_jax.whole_files import read_arrays
 
 STATUSES = ("done", "failed", "running")
 OPTIONAL = {

@@ -12,7 +12,7 @@ from varmixup_jax.report.columns import columns
 from varmixup_jax.report.corruption_charts import bar_charts, heat_limits, heat_map, heat_table
 from varmixup_jax.report.figures import dot_chart, dots, line_chart, reliability_chart, short
 from varmixup_jax.report.measures import Board, Group
-from varmixup_jax.report.poster import PAPER
+from varmixup_jax.report.paper_numbers import PAPER
 from varmixup_jax.report.series import Curve
 from varmixup_jax.report.style import Style
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from varmixup_jax.report.columns import KINDS, Column, columns
 from varmixup_jax.report.measures import Board, Group, Stat
 from varmixup_jax.report.names import METHODS
-from varmixup_jax.report.poster import MEASURES, Published, published
+from varmixup_jax.report.paper_numbers import MEASURES, Published, published
 from varmixup_jax.report.remarks import remarks
 
 _ACCURACY, _REST = ("clean", "corrupted"), ("ece", "ece_corrupted", "linearity")

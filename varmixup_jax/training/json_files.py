@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from varmixup_jax.whole_files import replace_text
+from varmixup_jax.atomic_files import replace_text
 
 
 def write_json(path: Path | str, value: Any) -> Path:

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from varmixup_jax import checks
+from varmixup_jax.atomic_files import replace_text
 from varmixup_jax.training.json_files import plain
-from varmixup_jax.whole_files import replace_text
 
 METRICS_FILE = "metrics.jsonl"
 # What the terminal shows of a line, in this order: key of the metrics, its label, its format.

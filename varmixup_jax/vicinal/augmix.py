@@ -18,8 +18,8 @@ from jax import lax
 
 from varmixup_jax import checks
 from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
+from varmixup_jax.vicinal.augmix_operations import BRANCHES, apply
 from varmixup_jax.vicinal.mixing import dirac, interpolate
-from varmixup_jax.vicinal.operations import BRANCHES, apply
 
 TONE = BRANCHES[1:-1]
 OPERATIONS = (*TONE, "rotate", "shear_x", "shear_y", "translate_x", "translate_y")

@@ -15,12 +15,12 @@ from varmixup_jax.config import selected_methods
 from varmixup_jax.data import Dataset, crop_and_flip, load
 from varmixup_jax.data.corrupted import KINDS, open_published
 from varmixup_jax.data.published import Published
-from varmixup_jax.experiment.preemption import Preemption
+from varmixup_jax.methods import METHODS
 from varmixup_jax.models import build_classifier, build_vae
 from varmixup_jax.models.forward import as_apply, for_measures
+from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.training.parallel import Mapping, distribute
 from varmixup_jax.types import Array, Key, PyTree, identity_augment, identity_tap
-from varmixup_jax.vicinal.methods import METHODS
 
 STEPS_PER_CALL = {"cpu": 8}
 STEPS_PER_CALL_ELSEWHERE = 100

@@ -16,21 +16,21 @@ from rich.console import Console
 from varmixup_jax import cluster, models, report
 from varmixup_jax.evaluation.suite import label_rows
 from varmixup_jax.evaluation.tally import predict
-from varmixup_jax.experiment import memory, rundir
-from varmixup_jax.experiment.measuring import measured
-from varmixup_jax.experiment.setup import Setup, vae_module
-from varmixup_jax.experiment.training import Task, Trained, Watch, fitted
-from varmixup_jax.experiment.vae import TrainedVAE
 from varmixup_jax.losses import cross_entropy
+from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models.forward import MEASURED_IN
 from varmixup_jax.models.saved import FILE, as_arrays
+from varmixup_jax.runs import memory, run_directory
+from varmixup_jax.runs.measure import measured
+from varmixup_jax.runs.resume import Task, Trained, Watch, fitted
+from varmixup_jax.runs.setup import Setup, vae_module
+from varmixup_jax.runs.vae_store import TrainedVAE
 from varmixup_jax.training.checkpoints import SCORE, digest
-from varmixup_jax.training.classifier import classifier_loss
+from varmixup_jax.training.classifier_loss import classifier_loss
 from varmixup_jax.training.loop import NonFiniteError, make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import evaluated, init_state
 from varmixup_jax.types import PyTree, TrainState
-from varmixup_jax.vicinal.methods import METHODS, build
 from varmixup_jax.vicinal.objective import empirical_risk
 
 PROBE = 1000  # training images on which clean training accuracy is measured
@@ -55,7 +55,7 @@ def train_and_evaluate(
       Incompatible: the directory holds another configuration, or is in use.
       NonFiniteError: training diverged; the summary says "failed" and the checkpoints stay.
     """
-    fields = rundir.run_config(config, method, seed)
+    fields = run_directory.run_config(config, method, seed)
     name = f"{setup.data.name}-{method}-s{seed}"
     summary = {
         "run": name,
@@ -66,30 +66,32 @@ def train_and_evaluate(
         "checkpoint": config.eval.checkpoint,
         "measured_in": MEASURED_IN,
         "vae": vae.info if vae else None,
-        **rundir.provenance(),
+        **run_directory.provenance(),
     }
-    with rundir.claimed(directory):
-        cluster.on_lead(lambda: rundir.check_same(directory, fields))
-        note = cluster.on_lead(lambda: rundir.moved(directory, summary["device"]))
+    with run_directory.claimed(directory):
+        cluster.on_lead(lambda: run_directory.check_same(directory, fields))
+        note = cluster.on_lead(lambda: run_directory.moved(directory, summary["device"]))
         if note and cluster.is_lead():
             Console(stderr=True, quiet=config.quiet).print(
                 f"{name}: {note}", markup=False, highlight=False, soft_wrap=True
             )
-        rundir.write(directory, config=fields, summary=summary)
+        run_directory.write(directory, config=fields, summary=summary)
         memory.hand_back()
         measurable = memory.begin_peak()
         began = time.monotonic()
         try:
             trained = _train(config, setup, vae, method, seed, directory)
         except NonFiniteError as error:
-            rundir.write(directory, summary={**summary, "status": "failed", "error": str(error)})
+            run_directory.write(
+                directory, summary={**summary, "status": "failed", "error": str(error)}
+            )
             raise
         train_seconds = time.monotonic() - began
         last, variables = trained.last, evaluated(trained.chosen)
         who = {"run": name, "method": method, "seed": seed, "step": trained.step}
         cluster.on_lead(lambda: _keep(directory, config, setup, vae, variables, who))
         lines, arrays = measured(config, setup, vae, variables, who)
-        cluster.on_lead(lambda: rundir.write_results(directory, lines, arrays))
+        cluster.on_lead(lambda: run_directory.write_results(directory, lines, arrays))
         summary |= {
             "status": "done",
             "steps": int(last.step),
@@ -101,7 +103,7 @@ def train_and_evaluate(
             "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(last.params)),
             "peak_rss_mib": memory.peak_mib() if measurable else None,
         }
-        rundir.write(directory, summary=summary)
+        run_directory.write(directory, summary=summary)
         cluster.on_lead(lambda: report.pictures(directory) and None)
     return summary
 
@@ -127,7 +129,7 @@ def _keep(
         vae_info=vae.info if vae else None,
         **who,
     )
-    rundir.write_arrays(directory / FILE, arrays)
+    run_directory.write_arrays(directory / FILE, arrays)
 
 
 def epochs_of(config: ConfigDict, method: str) -> float:

@@ -84,7 +84,7 @@ def build(name: str, **settings: Any) -> tuple[Term, ...]:
     Raises:
       ValueError: unknown method or setting (with the nearest names), or a value out of range.
 
-    >>> from varmixup_jax.vicinal import methods
+    >>> from varmixup_jax import methods
     >>> [term.weight for term in methods.build("trades", beta=6.0)]
     [1.0, 6.0]
     """

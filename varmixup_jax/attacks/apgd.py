@@ -14,8 +14,8 @@ import numpy as np
 from jax import lax
 
 from varmixup_jax import checks
-from varmixup_jax.types import Array, Key
-from varmixup_jax.vicinal.ascent import (
+from varmixup_jax.attacks.balls import Ball, Start, uniform_start
+from varmixup_jax.attacks.search import (
     PIXELS,
     Attacked,
     Bounds,
@@ -30,7 +30,7 @@ from varmixup_jax.vicinal.ascent import (
     value_and_slope,
     within,
 )
-from varmixup_jax.vicinal.balls import Ball, Start, uniform_start
+from varmixup_jax.types import Array, Key
 
 
 class _Progress(NamedTuple):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax import corruptions
-from varmixup_jax.experiment.vae import TrainedVAE
+from varmixup_jax.runs.vae_store import TrainedVAE
 from varmixup_jax.types import Array, Key
 from varmixup_jax.vicinal.mixing import interpolate
 

@@ -21,14 +21,14 @@ from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, models
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
-from varmixup_jax.experiment import rundir
-from varmixup_jax.experiment.setup import Setup, augmentation, vae_module
-from varmixup_jax.experiment.training import Task, fitted
 from varmixup_jax.models.forward import VAE, as_vae
+from varmixup_jax.runs import run_directory
+from varmixup_jax.runs.resume import Task, fitted
+from varmixup_jax.runs.setup import Setup, augmentation, vae_module
 from varmixup_jax.training.loop import make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import evaluated, init_state
-from varmixup_jax.training.vae import Adversary, psnr, vae_loss
+from varmixup_jax.training.vae_loss import Adversary, psnr, vae_loss
 from varmixup_jax.types import Array, PyTree
 
 FORMAT = 1  # raise when a stored VAE of an older version must not be used
@@ -91,7 +91,7 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
     """
     key = vae_key(config, setup, kind)
     directory = store_root(config) / key
-    with rundir.claimed(directory, wait=True):
+    with run_directory.claimed(directory, wait=True):
         vae, params, seconds = _trained(config, setup, kind, directory)
         put, latent_file = setup.mapping.shard_batch, directory / "latents.npy"
         latents = _latents(vae, params, setup.data.train_images, latent_file, config, put)
@@ -108,7 +108,7 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
                 "wall_seconds": seconds,
                 "config": config.vae.to_dict(),
             }
-            rundir.write(directory, vae=info)
+            run_directory.write(directory, vae=info)
     return found._replace(info=info)
 
 

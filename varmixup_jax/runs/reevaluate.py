@@ -19,15 +19,15 @@ from rich.console import Console
 
 from varmixup_jax import checks, cluster, report
 from varmixup_jax.config import base_config
-from varmixup_jax.experiment import rundir
-from varmixup_jax.experiment.measuring import measured
-from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.experiment.setup import Setup, chosen_devices, prepare, vae_module
-from varmixup_jax.experiment.sweep import close
-from varmixup_jax.experiment.vae import TrainedVAE
 from varmixup_jax.models.forward import MEASURED_IN, as_vae
 from varmixup_jax.models.saved import Model, load_model
 from varmixup_jax.report.rows import Run, flatten, read_runs
+from varmixup_jax.runs import run_directory
+from varmixup_jax.runs.measure import measured
+from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.setup import Setup, chosen_devices, prepare, vae_module
+from varmixup_jax.runs.sweep import close
+from varmixup_jax.runs.vae_store import TrainedVAE
 from varmixup_jax.validation import check_fields, validate
 
 CHANGEABLE = ("eval.", "parallel.", "data.dir", "quiet")  # what a trained model does not depend on
@@ -69,13 +69,13 @@ def evaluate_again(
         check_fields(config)
         validate(config, len(chosen_devices(config)))
     models = {run.path: load_model(run.path) for run in found}
-    rundir.check_place(Path(out))
+    run_directory.check_place(Path(out))
 
     console = Console(stderr=True, quiet=configs[found[0].path].quiet or not cluster.is_lead())
     shared: tuple[str, Setup] | None = None  # runs of one sweep have one set-up
     for run in found:
         config, place = configs[run.path], places[run.path]
-        fields = rundir.run_config(config, run.method, run.seed)
+        fields = run_directory.run_config(config, run.method, run.seed)
         if cluster.on_lead(partial(_is_there, place, fields)):
             continue
         key = json.dumps({**fields, "methods": {}, "method": "", "seed": 0, "seeds": []})
@@ -116,8 +116,8 @@ def _config(run: Run, changes: Mapping[str, Any]) -> ConfigDict:
 
 
 def _is_there(place: Path, fields: Mapping[str, Any]) -> bool:
-    rundir.check_same(place, fields)
-    return rundir.is_done(place)
+    run_directory.check_same(place, fields)
+    return run_directory.is_done(place)
 
 
 def _baseline(found: Sequence[Run], method: str) -> str | None:
@@ -153,16 +153,16 @@ def _evaluated(
         "evaluated_from": str(run.path),
         "measured_in": MEASURED_IN,
         **{name: run.summary[name] for name in COPIED if name in run.summary},
-        **rundir.provenance("varmixup_jax.evaluate"),
+        **run_directory.provenance("varmixup_jax.evaluate"),
     }
-    with rundir.claimed(place):
-        rundir.write(place, config=dict(fields), summary=summary)
+    with run_directory.claimed(place):
+        run_directory.write(place, config=dict(fields), summary=summary)
         began = time.monotonic()
         who = {"run": run.name, "method": run.method, "seed": run.seed, "step": about["step"]}
         mapping = setup.mapping
         variables = mapping.collect(mapping.replicate((model.params, model.stats)))
         lines, arrays = measured(config, setup, vae, variables, who)
-        cluster.on_lead(lambda: rundir.write_results(place, lines, arrays))
+        cluster.on_lead(lambda: run_directory.write_results(place, lines, arrays))
         seconds = time.monotonic() - began
-        rundir.write(place, summary={**summary, "status": "done", "wall_seconds": seconds})
+        run_directory.write(place, summary={**summary, "status": "done", "wall_seconds": seconds})
         cluster.on_lead(lambda: report.pictures(place) and None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from jax.errors import JaxRuntimeError
 
 from varmixup_jax import cluster
-from varmixup_jax.experiment.sweep import Diverged
+from varmixup_jax.runs.sweep import Diverged
 from varmixup_jax.training.loop import Preempted
 from varmixup_jax.validation import unknown_field
 

@@ -8,8 +8,8 @@ import numpy as np
 from rich.console import Console
 
 from varmixup_jax import corruptions
-from varmixup_jax.experiment.closing import closing_table
 from varmixup_jax.report.rows import Row, Run
+from varmixup_jax.runs.summary_table import closing_table
 
 EXTRA = {
     "corruption": "saturate",

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from varmixup_jax import checks
+from varmixup_jax.attacks.balls import Ball
 from varmixup_jax.types import Array, Key
-from varmixup_jax.vicinal.balls import Ball
 
 Loss = Callable[[Array], Array]
 """`image [B, H, W, C] float32 -> [B]`: example i of the result depends on image i alone."""

@@ -17,8 +17,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from varmixup_jax import checks
-from varmixup_jax.types import Array, Distance, Draw, Env, Key, Vicinity
-from varmixup_jax.vicinal.ascent import (
+from varmixup_jax.attacks.balls import (
+    Ball,
+    Start,
+    gaussian_start,
+    l2,
+    linf,
+    uniform_start,
+    zero_start,
+)
+from varmixup_jax.attacks.search import (
     PIXELS,
     Attacked,
     Bounds,
@@ -33,15 +41,7 @@ from varmixup_jax.vicinal.ascent import (
     value_and_slope,
     within,
 )
-from varmixup_jax.vicinal.balls import (
-    Ball,
-    Start,
-    gaussian_start,
-    l2,
-    linf,
-    uniform_start,
-    zero_start,
-)
+from varmixup_jax.types import Array, Distance, Draw, Env, Key, Vicinity
 
 __all__ = [
     "Attacked",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from varmixup_jax import checks
+from varmixup_jax.attacks.pgd import attack, gaussian_start, linf, uniform_start
 from varmixup_jax.losses import bce, ce, kl_to_clean
+from varmixup_jax.methods.registry import register
 from varmixup_jax.types import Term
-from varmixup_jax.vicinal.attacks import attack, gaussian_start, linf, uniform_start
 from varmixup_jax.vicinal.hidden import mix_hidden
 from varmixup_jax.vicinal.mixing import (
     chain,
@@ -16,7 +17,6 @@ from varmixup_jax.vicinal.mixing import (
     reconstructed_mix,
     reconstructions,
 )
-from varmixup_jax.vicinal.registry import register
 
 
 def _with_clean(vicinal: Term, clean_weight: float) -> tuple[Term, ...]:

@@ -14,9 +14,9 @@ from varmixup_jax.evaluation.calibration import Bins, merge
 from varmixup_jax.evaluation.suite import evaluate, rows, spread
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.evaluation.views import View, computed_views
-from varmixup_jax.experiment.gallery import corruption_sheet, vae_pictures
-from varmixup_jax.experiment.setup import Setup
-from varmixup_jax.experiment.vae import TrainedVAE
+from varmixup_jax.runs.pictures import corruption_sheet, vae_pictures
+from varmixup_jax.runs.setup import Setup
+from varmixup_jax.runs.vae_store import TrainedVAE
 from varmixup_jax.types import PyTree
 
 EVALUATION_SEED = 0  # of attacks, linearity and corruptions, the same for every run

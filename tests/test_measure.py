@@ -9,7 +9,7 @@ import pytest
 from toy import set_fields
 
 from varmixup_jax.config import base_config
-from varmixup_jax.experiment import measuring
+from varmixup_jax.runs import measure
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = (RNG.integers(0, 256, (12, 4, 4, 3), np.uint8) for _ in range(2))
@@ -39,10 +39,10 @@ def asked(**fields):
     )
     config = set_fields(base_config(), **fields)
     with (
-        mock.patch.object(measuring, "evaluate", side_effect=Asked) as evaluate,
+        mock.patch.object(measure, "evaluate", side_effect=Asked) as evaluate,
         pytest.raises(Asked),
     ):
-        measuring.measured(config, setup, None, None, {})
+        measure.measured(config, setup, None, None, {})
     _, _, images, labels = evaluate.call_args.args
     return {"images": images, "labels": labels, **evaluate.call_args.kwargs}
 

@@ -19,13 +19,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import cluster
+from varmixup_jax.atomic_files import replace_text
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
 from varmixup_jax.report.fields import NOT_SETTINGS
 from varmixup_jax.report.rows import flatten
 from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__
-from varmixup_jax.whole_files import replace_text
 
 DIFFERENCES = 8  # fields that a refusal lists
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")

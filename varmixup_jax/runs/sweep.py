@@ -12,16 +12,16 @@ from rich.console import Console
 
 from varmixup_jax import cluster, report
 from varmixup_jax.config import selected_methods
-from varmixup_jax.experiment import rundir
-from varmixup_jax.experiment.classifier import train_and_evaluate
-from varmixup_jax.experiment.closing import closing_table
-from varmixup_jax.experiment.preemption import Preemption
-from varmixup_jax.experiment.setup import chosen_devices, prepare
-from varmixup_jax.experiment.vae import TrainedVAE, obtain
+from varmixup_jax.methods import METHODS
 from varmixup_jax.report.rows import flatten, read_run
+from varmixup_jax.runs import run_directory
+from varmixup_jax.runs.classifier import train_and_evaluate
+from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.setup import chosen_devices, prepare
+from varmixup_jax.runs.summary_table import closing_table
+from varmixup_jax.runs.vae_store import TrainedVAE, obtain
 from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.validation import check_fields, validate
-from varmixup_jax.vicinal.methods import METHODS
 
 
 def run(
@@ -50,15 +50,15 @@ def run(
     validate(config, len(chosen_devices(config)))
     workdir = Path(workdir)
     cluster.check_same_everywhere(flatten(config.to_dict()))
-    cluster.on_lead(lambda: rundir.check_place(workdir))
+    cluster.on_lead(lambda: run_directory.check_place(workdir))
     jobs = [(method, seed) for seed in config.seeds for method in selected_methods(config)]
     alone = len(jobs) == 1
     places = {job: workdir if alone else workdir / f"{job[0]}-s{job[1]}" for job in jobs}
 
     def left() -> list[tuple[str, int]]:
         for job, place in places.items():
-            rundir.check_same(place, rundir.run_config(config, *job))
-        return [job for job in jobs if not rundir.is_done(places[job])]
+            run_directory.check_same(place, run_directory.run_config(config, *job))
+        return [job for job in jobs if not run_directory.is_done(places[job])]
 
     todo = [(method, seed) for method, seed in cluster.on_lead(left)]
     console = Console(stderr=True, quiet=config.quiet or not cluster.is_lead())
@@ -97,7 +97,7 @@ def close(
 ) -> list[dict[str, Any]]:
     """The page of several runs and the closing table; returns the summaries."""
     page = report.write(places, workdir, baseline)
-    done = [read_run(place) for place in places if rundir.is_done(place)]
+    done = [read_run(place) for place in places if run_directory.is_done(place)]
     if done:
         Console(quiet=False).print(closing_table(done))
     console.print(f"page: {page}", markup=False, soft_wrap=True)
@@ -107,4 +107,4 @@ def close(
 def _baseline(config: ConfigDict, places: Mapping[tuple[str, int], Path]) -> str | None:
     """The finished run that mCE is relative to: the baseline method with the first seed."""
     place = places.get((config.eval.baseline, config.seeds[0]))
-    return None if place is None or len(places) == 1 else rundir.finished_run(place)
+    return None if place is None or len(places) == 1 else run_directory.finished_run(place)

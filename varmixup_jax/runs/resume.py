@@ -13,7 +13,7 @@ from typing import NamedTuple
 import optax
 
 from varmixup_jax import cluster
-from varmixup_jax.experiment.preemption import Preemption
+from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.training.checkpoints import SCORE, Checkpoints
 from varmixup_jax.training.logs import RunLog
 from varmixup_jax.training.loop import Hooks, Plan, fit

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from varmixup_jax import checks
+from varmixup_jax.attacks.pgd import linf, pgd, uniform_start
 from varmixup_jax.mmd import make_kernel, mmd_vae_loss
 from varmixup_jax.training.step import Loss
 from varmixup_jax.types import Array, Key, PyTree
-from varmixup_jax.vicinal.attacks import linf, pgd, uniform_start
 
 ADVERSARIES = ("recon", "latent")
 ESTIMATORS = ("unbiased", "biased")

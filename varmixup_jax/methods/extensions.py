@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from varmixup_jax import checks
 from varmixup_jax.losses import ce, js_to_clean
+from varmixup_jax.methods.paper import varmixup
+from varmixup_jax.methods.registry import register
 from varmixup_jax.types import Term, Vicinity
 from varmixup_jax.vicinal.augmix import augmix as augmix_views
 from varmixup_jax.vicinal.hidden import mix_hidden, noisy_hidden
 from varmixup_jax.vicinal.mixing import chain, dirac
-from varmixup_jax.vicinal.nine import varmixup
-from varmixup_jax.vicinal.registry import register
 
 MOST_VIEWS = 100
 

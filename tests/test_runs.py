@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from toy import set_fields
 
-from varmixup_jax import corruptions, experiment
+from varmixup_jax import corruptions, runs
 from varmixup_jax.config import base_config
-from varmixup_jax.experiment import rundir
+from varmixup_jax.runs import run_directory
 
 CLASSES, TRAIN, TEST, SIZE = 3, 48, 24, 12
 
@@ -74,7 +74,7 @@ def rows(place):
 
 def test_published_files_are_evaluated_and_named_in_every_row(npz, published, tmp_path):
     config = quick(npz, tmp_path, eval__corruptions=str(published))
-    (summary,) = experiment.run(config, tmp_path / "run")
+    (summary,) = runs.run(config, tmp_path / "run")
     assert summary["measured_in"] == "float32, highest"
     found = rows(tmp_path / "run")
     accuracy = {
@@ -92,7 +92,7 @@ def test_published_files_are_evaluated_and_named_in_every_row(npz, published, tm
 
 def test_fewer_test_images_are_the_same_ones_of_both_sets(npz, published, tmp_path):
     config = quick(npz, tmp_path, eval__corruptions=str(published), eval__examples=10)
-    experiment.run(config, tmp_path / "run")
+    runs.run(config, tmp_path / "run")
     found = rows(tmp_path / "run")
     assert {r["count"] for r in found} == {10}
     values = {r["value"] for r in found if r["metric"] == "nll" and r["corruption"] != "fog"}
@@ -122,14 +122,14 @@ def test_spoilt_files_are_refused_before_anything_is_trained(
         (folder / file.name).write_bytes(file.read_bytes())
     spoil(folder)
     with pytest.raises(ValueError, match=message):
-        experiment.run(quick(npz, tmp_path, eval__corruptions=str(folder)), tmp_path / "run")
+        runs.run(quick(npz, tmp_path, eval__corruptions=str(folder)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_unpublished_sums_are_refused_when_asked_for(npz, published, tmp_path):
     config = quick(npz, tmp_path, eval__corruptions=str(published), eval__corruptions_md5=True)
     with pytest.raises(ValueError, match="md5"):
-        experiment.run(config, tmp_path / "run")
+        runs.run(config, tmp_path / "run")
 
 
 def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_path):
@@ -144,7 +144,7 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
         eval__frost_dir="synthetic",
         eval__examples=12,
     )
-    summaries = experiment.run(config, tmp_path / "sweep")
+    summaries = runs.run(config, tmp_path / "sweep")
     steps = {s["method"]: s["steps"] for s in summaries}
     assert steps == {"erm": 8, "at": 4, "varmixup": 8}
     table = (tmp_path / "sweep" / "report.md").read_text()
@@ -159,11 +159,11 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
 
 def test_a_field_that_an_older_version_did_not_have_counts_as_its_default(npz, tmp_path):
     config = quick(npz, tmp_path, method="varmixup")
-    fields = rundir.run_config(config, "varmixup", 0)
+    fields = run_directory.run_config(config, "varmixup", 0)
     older = json.loads(json.dumps(fields))
     del older["methods"]["varmixup"]["partners"]
     (tmp_path / "config.json").write_text(json.dumps(older))
-    rundir.check_same(tmp_path, fields)
+    run_directory.check_same(tmp_path, fields)
     fields["methods"]["varmixup"]["partners"] = 2
     with pytest.raises(ValueError, match=r"partners = 2 \(there: 1\)"):
-        rundir.check_same(tmp_path, fields)
+        run_directory.check_same(tmp_path, fields)

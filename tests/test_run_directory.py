@@ -1,0 +1,77 @@
+"""What a run leaves in its directory, and whose directory it is."""
+
+import json
+
+import numpy as np
+import pytest
+
+from varmixup_jax.config import base_config
+from varmixup_jax.runs import run_directory
+
+
+def fields(seed=0, **changes):
+    config = base_config()
+    config.update_from_flattened_dict(changes)
+    return run_directory.run_config(config, "mixup", seed)
+
+
+def test_a_run_keeps_the_settings_of_its_own_method_only():
+    assert list(fields()["methods"]) == ["mixup"]
+    assert (fields(3)["seed"], fields(3)["seeds"]) == (3, [3])
+
+
+def test_a_directory_belongs_to_one_configuration_and_seed(tmp_path):
+    run_directory.check_same(tmp_path, fields())  # nothing there
+    (tmp_path / "config.json").write_text(json.dumps(fields()))
+    run_directory.check_same(tmp_path, fields())
+    run_directory.check_same(tmp_path, fields(quiet=True))  # not a setting of the run
+    with pytest.raises(run_directory.Incompatible, match=r": config.seed = 1 \(there: 0\)$"):
+        run_directory.check_same(tmp_path, fields(1))
+    with pytest.raises(run_directory.Incompatible, match=r": config.epochs = 7.0 \(there: .*\)$"):
+        run_directory.check_same(tmp_path, fields(epochs=7.0))
+
+
+def test_a_directory_is_held_by_one_run_at_a_time(tmp_path):
+    with run_directory.claimed(tmp_path / "run"):
+        with (
+            pytest.raises(run_directory.Incompatible, match="run: another run is using it"),
+            run_directory.claimed(tmp_path / "run"),
+        ):
+            pytest.fail("claimed twice")
+        with run_directory.claimed(tmp_path / "other"):
+            pass
+    with run_directory.claimed(tmp_path / "run"):
+        pass
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path):
+    assert run_directory.moved(tmp_path, "1 x cpu") == ""
+    (tmp_path / "summary.json").write_text('{"device": "1 x cpu"}')
+    assert run_directory.moved(tmp_path, "1 x cpu") == ""
+    assert "begun on 1 x cpu, goes on on 8 x TPU" in run_directory.moved(tmp_path, "8 x TPU")
+
+
+def test_a_run_has_ended_when_its_results_are_there(tmp_path):
+    run_directory.write(tmp_path, summary={"status": "done", "run": "erm-s0"})
+    assert run_directory.finished_run(tmp_path) is None
+    run_directory.write_results(tmp_path, [{"metric": "ece", "value": 0.5}], {"a": np.arange(3)})
+    assert run_directory.finished_run(tmp_path) == "erm-s0"
+    assert json.loads((tmp_path / "results.jsonl").read_text()) == {"metric": "ece", "value": 0.5}
+    with np.load(tmp_path / "artifacts.npz") as arrays:
+        np.testing.assert_array_equal(arrays["a"], np.arange(3))
+    run_directory.write(tmp_path, summary={"status": "failed", "run": "erm-s0"})
+    assert run_directory.finished_run(tmp_path) is None
+
+
+def test_arrays_that_cannot_be_written_whole_leave_the_old_ones(tmp_path, monkeypatch):
+    run_directory.write_arrays(tmp_path / "x.npz", {"a": np.arange(3)})
+
+    def breaks(handle, **_):
+        handle.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(run_directory.np, "savez_compressed", breaks)
+    with pytest.raises(OSError, match="No space left"):
+        run_directory.write_arrays(tmp_path / "x.npz", {"a": np.arange(4)})
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert len(arrays["a"]) == 3
