@@ -38,7 +38,9 @@ FLOORS = {
 ROOMS = {
     "orbax": {"training/checkpoints.py", "cluster"},
     "tensorflow_datasets": {"data"},
+    "jinja2": {"report"},
     "matplotlib": {"report"},
+    "pandas": {"report"},
     "flax": {"models", "runs/setup.py"},
 }
 FILES = sorted(ROOT.rglob("*.py"))

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from absl.testing import flagsaver
 from hypothesis import HealthCheck, settings
+from markupsafe import Markup
 
 from varmixup_jax import main as command
-from varmixup_jax.report import markup
+from varmixup_jax.report import page
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,8 +33,8 @@ def own_places(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Reports without their figures: drawing takes seconds, and shows no text anew."""
-    monkeypatch.setattr(markup, "svg", lambda figure, title: f"<svg>{title}</svg>")
-    monkeypatch.setattr(markup, "key", lambda style: "")
+    monkeypatch.setattr(page, "svg", lambda figure, title: Markup("<svg>{}</svg>").format(title))
+    monkeypatch.setattr(page, "key", lambda style: "")
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import report_runs
+from markupsafe import escape
 
 from varmixup_jax import report
-from varmixup_jax.report.markup import escape, slug
+from varmixup_jax.report.page import slug
 
 PAYLOADS = {
     "script": "<script>alert('{}')</script>",

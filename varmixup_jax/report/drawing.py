@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from varmixup_jax.report import figures, gallery, series
-from varmixup_jax.report.corruption_charts import heat_limits, heat_map
-from varmixup_jax.report.measures import Board, Group, Measures, board
-from varmixup_jax.report.rows import Run, read_run
-from varmixup_jax.report.sections import CURVES
-from varmixup_jax.report.style import Style, png, styles
+from varmixup_jax.report import gallery, sections
+from varmixup_jax.report.measures import Group, Measures, board
+from varmixup_jax.report.rows import read_run
+from varmixup_jax.report.style import png, styles
 
 
 def pictures(run_dir: Path) -> list[Path]:
@@ -31,69 +27,27 @@ def pictures(run_dir: Path) -> list[Path]:
       ValueError: a file of the run is missing or does not parse.
     """
     run = read_run(run_dir)
-    place = run.path / "pictures"
-    written = []
-    for name, content in _pictures(run):
-        place.mkdir(exist_ok=True)
-        path = place / f"{name}.png"
-        path.write_bytes(png(content) if isinstance(content, Figure) else gallery.encode(content))
-        written.append(path)
-    return written
-
-
-def _pictures(run: Run) -> Iterator[tuple[str, Figure | np.ndarray]]:
     arrays = run.artifacts()
     gallery.check_images(arrays, run.path / "artifacts.npz")
-    style = styles([(run.method, run.method)])[run.method]
-    if {"originals", "reconstructions"} <= set(arrays):
-        yield (
-            "reconstructions",
-            gallery.reconstruction_sheet(arrays["originals"], arrays["reconstructions"]),
-        )
-    if "prior_samples" in arrays:
-        yield "prior_samples", gallery.sample_sheet(arrays["prior_samples"])
-    for name in ("latent_grid", "pixel_grid"):
-        if name in arrays:
-            yield name, gallery.sheet(arrays[name][: gallery.MOST_PAIRS])
-    yield from _training(run, style)
-    clean = series.reliability([arrays], "reliability")
-    corrupted = series.reliability([arrays], "reliability_corrupted")
-    if clean is not None or corrupted is not None:
-        yield "reliability", figures.reliability_chart(run.name, style, clean, corrupted)
-    yield from _measured(run, style)
-    if "corruption_sheet" in arrays:
-        yield (
-            "corruption_sheet",
-            gallery.corruption_figure(arrays["corruption_sheet"], arrays["corruption_names"]),
-        )
-
-
-def _training(run: Run, style: Style) -> Iterator[tuple[str, Figure]]:
-    for name, title, label, percent, _ in CURVES:
-        curve = series.training_curve([run], name)
-        if curve is not None:
-            yield (
-                f"training_{name}",
-                figures.line_chart(title, [(style, curve)], "step", label, percent=percent),
-            )
-
-
-def _measured(run: Run, style: Style) -> Iterator[tuple[str, Figure]]:
-    found: Board = board([run], run.dataset)
-    if not found.groups:
-        return
+    found = board([run], run.dataset)
     group = Group(run.method, run.name, (Measures(run, run.dataset, found.split),))
-    gap, linearity = series.gap_curve(group), series.linearity_curve(group)
-    if gap is not None:
-        yield "calibration_gap", figures.line_chart(
-            "Signed calibration gap by severity", [(style, gap)], "severity (0: clean)",
-            "confidence − accuracy (%)", markers=True, percent=True, zero=True,
-        )  # fmt: skip
-    if linearity is not None:
-        yield "linearity", figures.line_chart(
-            "Local linearity error by radius", [(style, linearity)], "ε (1/255)", "error (nats)",
-            markers=True,
-        )  # fmt: skip
-    limits = heat_limits(found)
-    if limits is not None:
-        yield "corruptions", heat_map(group, limits)
+    look = {run.name: styles([(run.method, run.method)])[run.method]}
+    scene = sections.Scene(found._replace(groups=(group,)), look, {str(run.path): arrays})
+    drawn: list[tuple[str, Figure | bytes]] = [
+        (shown.name, gallery.encode(shown.canvas)) for shown in sections.vae_pictures(arrays)
+    ]
+    for charts in (
+        sections.training_charts, sections.reliability_charts, sections.curve_charts,
+        sections.heat_maps,
+    ):  # fmt: skip
+        drawn += [(chart.name, chart.figure) for chart in charts(scene)]
+    if "corruption_sheet" in arrays:
+        images, names = arrays["corruption_sheet"], arrays["corruption_names"]
+        drawn.append(("corruption_sheet", gallery.corruption_figure(images, names)))
+    place = run.path / "pictures"
+    written = []
+    for name, content in drawn:
+        place.mkdir(exist_ok=True)
+        written.append(place / f"{name}.png")
+        written[-1].write_bytes(png(content) if isinstance(content, Figure) else content)
+    return written

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
-from varmixup_jax.report import markup
 from varmixup_jax.report.fields import differing_fields, field_text
 from varmixup_jax.report.measures import Board
 from varmixup_jax.report.rows import Run
@@ -14,6 +13,7 @@ from varmixup_jax.report.tables import TITLES, Cell
 
 VALUES_IN_A_CELL = 6  # of a field that takes many values among the runs of one method
 SHA_DIGITS = 12
+Table = tuple[list[str], list[list[Cell]]]  # headings and rows
 
 
 def summary(runs: Sequence[Run], boards: Sequence[Board]) -> str:
@@ -49,23 +49,16 @@ def summary(runs: Sequence[Run], boards: Sequence[Board]) -> str:
     return "".join(parts).strip()
 
 
-def configurations(runs: Sequence[Run]) -> list[str]:
-    """The fields in which the runs differ, by method; then each whole configuration, folded."""
+def differing(runs: Sequence[Run]) -> Table | None:
+    """The fields in which the runs differ, a column per method; None where there are none."""
     fields = differing_fields([run.config for run in runs])
     methods = list(dict.fromkeys(run.method for run in runs))
-    blocks = []
-    if fields:
-        members = [[run for run in runs if run.method == method] for method in methods]
-        rows = [[Cell(name), *(Cell(_values(part, name)) for part in members)] for name in fields]
-        blocks.append(markup.table(["Field", *methods], rows, "texts"))
-    elif len(runs) > 1:
-        blocks.append(markup.paragraph("All runs have the same configuration.", "note"))
-    listings = [markup.folded(run.name, markup.listing(_configuration_text(run))) for run in runs]
-    blocks.append(markup.folded(f"All configurations ({len(runs)})", "\n".join(listings)))
-    return blocks
+    members = [[run for run in runs if run.method == method] for method in methods]
+    rows = [[Cell(name), *(Cell(_values(part, name)) for part in members)] for name in fields]
+    return (["Field", *methods], rows) if fields else None
 
 
-def run_table(runs: Sequence[Run]) -> list[str]:
+def run_table(runs: Sequence[Run]) -> Table:
     """Per run: status, wall time, hash of the parameters, versions, commit and command."""
     headings = ["Run", "Status", "Method", "Seed", "Wall time", "Steps", "Checkpoint"]
     headings += ["Params SHA-256", "Device", "Git", "Versions", "Command"]
@@ -91,7 +84,7 @@ def run_table(runs: Sequence[Run]) -> list[str]:
             _or_dash(s.get("command")),
         ]
         rows.append([Cell(str(text)) for text in texts])
-    return [markup.table(headings, rows, "texts runs")]
+    return headings, rows
 
 
 def clock(seconds: float) -> str:
@@ -119,10 +112,6 @@ def _values(runs: Iterable[Run], name: str) -> str:
     more = len(values) - VALUES_IN_A_CELL
     tail = [f"and {more} more"] if more > 0 else []
     return ", ".join(values[:VALUES_IN_A_CELL] + tail)
-
-
-def _configuration_text(run: Run) -> str:
-    return json.dumps(run.config, indent=1, ensure_ascii=False)
 
 
 def _spread(values: Iterable[object], before: str, after: str) -> str:

@@ -7,7 +7,6 @@ the page each colour becomes a CSS variable, which the page sets for light and f
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import itertools
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import matplotlib
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -127,14 +127,14 @@ def panel(title: str, width: float = 4.6, height: float = 3.1) -> Iterator[tuple
         yield figure, axes
 
 
-def svg(figure: Figure, title: str) -> str:
+def svg(figure: Figure, title: str) -> Markup:
     """The figure as an inline `<svg>` that scales with its column and follows the page's theme.
 
     Ids get a prefix made from the drawing itself, so that two charts of a page never mix theirs.
 
     Args:
       figure: drawn in the light colours of this module.
-      title: what a screen reader says, HTML-escaped by the caller; "" for mere decoration.
+      title: what a screen reader says; "" for mere decoration.
     """
     target = io.StringIO()
     with matplotlib.rc_context(SETTINGS), _any_script():
@@ -149,7 +149,7 @@ def svg(figure: Figure, title: str) -> str:
     text = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--font)", text)
     for light in colours():
         text = text.replace(light, f"var(--{light[1:]})")
-    return re.sub(r"\n\s*", "\n", text).strip()
+    return Markup(re.sub(r"\n\s*", "\n", text).strip())
 
 
 def png(figure: Figure, dpi: int = 160) -> bytes:
@@ -160,17 +160,12 @@ def png(figure: Figure, dpi: int = 160) -> bytes:
     return target.getvalue()
 
 
-def data_uri(png_bytes: bytes) -> str:
-    """A PNG as the value of an `src` attribute."""
-    return "data:image/png;base64," + base64.b64encode(png_bytes).decode("ascii")
-
-
 def colours() -> dict[str, str]:
     """Every light colour with its dark twin."""
     return {**THEME, **{style.light: style.dark for style in (*_STYLES, *_FURTHER)}}
 
 
-def key(style: Style) -> str:
+def key(style: Style) -> Markup:
     """The line and marker of a method as a small inline SVG, for legends in the page."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(0.42, 0.18))
@@ -191,7 +186,7 @@ def _any_script() -> Iterator[None]:
 
 
 def _opening(title: str) -> str:
-    label = f'role="img" aria-label="{title}"' if title else 'aria-hidden="true"'
+    label = f'role="img" aria-label="{escape(title)}"' if title else 'aria-hidden="true"'
     label = label.replace("\\", r"\\")
     spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return rf'<svg viewBox="\1" {label} {spaces}>'
