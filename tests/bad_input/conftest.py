@@ -7,6 +7,7 @@ import pytest
 from absl.testing import flagsaver
 from hypothesis import HealthCheck, settings
 from markupsafe import Markup
+from refusing import command_refused
 
 from varmixup_jax import main as command
 from varmixup_jax.report import page
@@ -38,22 +39,45 @@ def undrawn(monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Runs the command with a work directory of its own; the exit code and the standard error."""
+def root(tmp_path):
+    """What a table damages, unless the file has its own."""
+    return tmp_path
+
+
+@pytest.fixture
+def refuses(tmp_path, monkeypatch):
+    """A command with these words is refused by these names, in a directory of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(main, words, *names):
+        command_refused(main, words, *names, untouched=[tmp_path])
+
+    return check
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs `python -m varmixup_jax.main` with a work directory of its own: the exit code."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.delitem(sys.modules, "config_config", raising=False)  # the recipe before
     monkeypatch.setattr(command, "enable", lambda: None)
     monkeypatch.setattr(command.Preemption, "install", lambda self: None)
 
-    def call(*words, workdir=tmp_path / "run"):
-        line = ["main", *words, *([] if workdir is None else [f"--workdir={workdir}"])]
-        monkeypatch.setattr(sys, "argv", line)
-        capsys.readouterr()
+    def call(words):
+        monkeypatch.setattr(sys, "argv", ["main", f"--workdir={tmp_path / 'run'}", *words])
         with flagsaver.flagsaver():
-            code = command.main()
-        printed = capsys.readouterr()
-        assert printed.out == ""
-        return code, printed.err
+            return command.main()
 
     return call
+
+
+@pytest.fixture
+def refuses_run(run, tmp_path):
+    """A run with these words is refused with these names, and nothing is written."""
+
+    def check(words, *names):
+        said = command_refused(run, words, *names, untouched=[tmp_path])
+        assert said.startswith("error: ")
+
+    return check

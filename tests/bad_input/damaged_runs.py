@@ -4,19 +4,23 @@ import json
 import math
 
 import numpy as np
-from refusing import bomb_bytes, folder, remove, write
+from damages import bomb_bytes, folder, remove, write
 
 SUMMARY, CONFIG, RESULTS, METRICS = "summary.json", "config.json", "results.jsonl", "metrics.jsonl"
 NAN, INF, HUGE = math.nan, math.inf, 10**400  # the last has more digits than are read
 
 
+NOTHING = object()
+
+
 def field(file, name, value):
-    """One field of a JSON object, or of the first line of a file of them; None leaves it out."""
+    """One field of a JSON object, or of the first line of a file of them; NOTHING leaves it out."""
 
     def damage(run):
         text = (run / file).read_text()
         first, *rest = text.split("\n", 1) if "jsonl" in file else [text]
-        fields = {k: v for k, v in (json.loads(first) | {name: value}).items() if v is not None}
+        fields = json.loads(first) | {name: value}
+        fields = {name: value for name, value in fields.items() if value is not NOTHING}
         (run / file).write_text("\n".join([json.dumps(fields), *rest]))
 
     return damage
@@ -66,7 +70,7 @@ for file, fields in WRONG.items():
             quoted = f"{name} = {value!r}"
             DAMAGES[f"{file}: {quoted}"] = (field(file, name, value), line, quoted)
     for name in ABSENT[file]:
-        DAMAGES[f"{file}: no {name}"] = (field(file, name, None), line, f"'{name}'")
+        DAMAGES[f"{file}: no {name}"] = (field(file, name, NOTHING), line, f"'{name}'")
     for name in TOO_LONG[file]:
         DAMAGES[f"{file}: long {name}"] = (field(file, name, HUGE), line, "digits")
 DAMAGES |= {f"no_{name}": (remove(name), name, "missing") for name in (SUMMARY, CONFIG, RESULTS)}

@@ -7,12 +7,13 @@ import tarfile
 import numpy as np
 import pytest
 import scipy.io
+from damages import bomb_bytes, files, special, spoiled, tar_bytes, write
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from refusing import accepted_or_refused, bomb_bytes, command_refused, refused
+from refusing import accepted_or_refused, refused, rejected
 
 from varmixup_jax.data import prepare
 from varmixup_jax.data.originals import ORIGINALS
+from varmixup_jax.data.prepare import main
 
 FOLDER = "cifar-10-batches-bin"
 TEST, META = f"{FOLDER}/test_batch.bin", f"{FOLDER}/batches.meta.txt"
@@ -21,32 +22,16 @@ MEMBERS = {META: b"".join(b"%d\n" % n for n in range(10)), TEST: RECORDS}
 MEMBERS |= {f"{FOLDER}/data_batch_{n}.bin": RECORDS for n in range(1, 6)}
 
 
-def tar(contents, kind="w:gz", extra=()):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=kind) as target:
-        for info in extra:
-            target.addfile(info)
-        for name, content in contents.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            target.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+TAR = "cifar.tar.gz"
 
 
-def special(name, kind):
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, "/etc/passwd"
-    return info
+def tar(contents, mode="w:gz", extra=()):
+    return tar_bytes(contents, mode, extra)
 
 
-def with_test(content):
+def with_test(content, extra=()):
     """The archive with these bytes for the test batch; None leaves it out."""
-    return tar({n: c for n, c in (MEMBERS | {TEST: content}).items() if c is not None})
-
-
-def replaced(kind):
-    """The test batch is a link or a device instead of a file."""
-    return tar({n: c for n, c in MEMBERS.items() if n != TEST}, extra=[special(TEST, kind)])
+    return tar(MEMBERS | {TEST: content}, extra=extra)
 
 
 WHOLE = tar(MEMBERS)
@@ -54,49 +39,29 @@ SPECIAL = {
     "symbolic_link": tarfile.SYMTYPE, "hard_link": tarfile.LNKTYPE, "fifo": tarfile.FIFOTYPE,
     "character_device": tarfile.CHRTYPE, "block_device": tarfile.BLKTYPE, "directory": tarfile.DIRTYPE,
 }  # fmt: skip
-ARCHIVES = {kind: replaced(number) for kind, number in SPECIAL.items()} | {
-    "empty": b"",
-    "text": b"no archive",
-    "empty_gzip": gzip.compress(b""),
-    "gzip_of_text": gzip.compress(b"text" * 1000),
-    "plain_tar": tar(MEMBERS, "w"),
-    "half": WHOLE[: len(WHOLE) // 2],
-    "without_its_end": WHOLE[:-100],
-    "pickle": bomb_bytes("exploded"),
-    "gzip_of_a_pickle": gzip.compress(bomb_bytes("exploded")),
-    "no_members": tar({}),
-    "no_names": tar({name: c for name, c in MEMBERS.items() if name != META}),
+ARCHIVES = {k: with_test(None, [special(TEST, kind)]) for k, kind in SPECIAL.items()} | {
+    "empty": b"", "text": b"no archive", "empty_gzip": gzip.compress(b""),
+    "gzip_of_text": gzip.compress(b"text" * 1000), "plain_tar": tar(MEMBERS, "w"),
+    "half": WHOLE[: len(WHOLE) // 2], "without_its_end": WHOLE[:-100],
+    "pickle": bomb_bytes("exploded"), "gzip_of_a_pickle": gzip.compress(bomb_bytes("exploded")),
+    "no_members": tar({}), "no_names": tar(MEMBERS | {META: None}),
     "other_folder": tar({name.replace(FOLDER, "x"): c for name, c in MEMBERS.items()}),
     "absolute_names": tar({f"/{name}": content for name, content in MEMBERS.items()}),
     "names_with_dots": tar({f"../{name}": content for name, content in MEMBERS.items()}),
-    "no_test": with_test(None),
-    "test_empty": with_test(b""),
-    "test_short": with_test(RECORDS[:-1]),
-    "test_long": with_test(RECORDS + b"a"),
-    "label_beyond": with_test(bytes([10]) + bytes(3072)),
-    "label_255": with_test(bytes([255]) + bytes(3072)),
-    "names_empty": tar(MEMBERS | {META: b""}),
+    "no_test": with_test(None), "test_empty": with_test(b""), "test_short": with_test(RECORDS[:-1]),
+    "test_long": with_test(RECORDS + b"a"), "label_beyond": with_test(bytes([10]) + bytes(3072)),
+    "label_255": with_test(bytes([255]) + bytes(3072)), "names_empty": tar(MEMBERS | {META: b""}),
     "names_too_few": tar(MEMBERS | {META: b"a\nb\n"}),
     "names_bytes": tar(MEMBERS | {META: b"\xff\xfe\n" * 10}),
+}  # fmt: skip
+DAMAGES = {kind: (write(TAR, content), TAR) for kind, content in ARCHIVES.items()} | {
+    "root_taken": (files({TAR: WHOLE, "sets": "mine"}), "sets"),
+    "half_written": (files({TAR: WHOLE, "sets/cifar10/3.0.2/x": ""}), "cifar10"),
 }
-
-
-@pytest.fixture
-def refuses(tmp_path, monkeypatch, capsys):
-    """`prepare` is refused with these names."""
-    monkeypatch.chdir(tmp_path)
-
-    def check(*names, words=("cifar10", "--from", "cifar.tar.gz", "--no-checksum")):
-        line = [*words, "--data-dir", "sets"]
-        command_refused(prepare.main, line, capsys, *names, untouched=[tmp_path])
-
-    return check
-
-
-@pytest.mark.parametrize("kind", ARCHIVES)
-def test_archives(kind, tmp_path, refuses):
-    (tmp_path / "cifar.tar.gz").write_bytes(ARCHIVES[kind])
-    refuses("cifar.tar.gz")
+test_archives = rejected(main, DAMAGES, f"cifar10 --from {TAR} --no-checksum --data-dir sets")
+test_another_sum = rejected(
+    main, {"md5": (write(TAR, WHOLE), TAR, "170052171")}, f"cifar10 --from {TAR} --data-dir sets"
+)
 
 
 HOSTILE = {
@@ -120,41 +85,37 @@ def test_members_beside_those_that_are_wanted_are_not_written(kind, tmp_path, mo
 
 
 @settings(max_examples=100)
-@given(data=st.data())
-def test_damaged_bytes_are_read_or_refused(data, tmp_path_factory):
-    content = bytearray(WHOLE)
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path = tmp_path_factory.mktemp("archive") / "cifar.tar.gz"
-    path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
-    accepted_or_refused(lambda: ORIGINALS["cifar10"].read([path]), path)
+@given(content=spoiled(WHOLE))
+def test_damaged_bytes_are_read_or_refused(content, tmp_path):
+    write(TAR, content)(tmp_path)
+    accepted_or_refused(lambda: ORIGINALS["cifar10"].read([tmp_path / TAR]), tmp_path / TAR)
+
+
+def matrices(images, labels):
+    """The bytes of a MATLAB file of SVHN; what is None is left out."""
+    buffer, fields = io.BytesIO(), {"X": images, "y": labels}
+    scipy.io.savemat(buffer, {name: array for name, array in fields.items() if array is not None})
+    return buffer.getvalue()
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 10), np.uint8)
 DIGITS = np.arange(1, 11, dtype=np.uint8)[:, None]
 MATRICES = {
-    "empty": b"",
-    "text": b"no matrices" * 100,
-    "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(600),
-    "no_images": {"y": DIGITS},
-    "no_labels": {"X": IMAGES},
-    "float_images": {"X": IMAGES / 255, "y": DIGITS},
-    "one_image_less": {"X": IMAGES[..., 1:], "y": DIGITS},
-    "rows_first": {"X": IMAGES.transpose(3, 0, 1, 2), "y": DIGITS},
-    "digit_zero": {"X": IMAGES, "y": DIGITS - 1},
-    "digit_eleven": {"X": IMAGES, "y": DIGITS + 1},
-    "digit_nan": {"X": IMAGES, "y": np.full((10, 1), np.nan)},
-    "text_labels": {"X": IMAGES, "y": np.array(["a"] * 10)},
-    "objects": {"X": np.array([[1, "a"]], object), "y": DIGITS},
+    "empty": b"", "text": b"no matrices" * 100, "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(600),
+    "no_images": matrices(None, DIGITS), "no_labels": matrices(IMAGES, None),
+    "float_images": matrices(IMAGES / 255, DIGITS), "one_image_less": matrices(IMAGES[..., 1:], DIGITS),
+    "rows_first": matrices(IMAGES.transpose(3, 0, 1, 2), DIGITS),
+    "digit_zero": matrices(IMAGES, DIGITS - 1), "digit_eleven": matrices(IMAGES, DIGITS + 1),
+    "digit_nan": matrices(IMAGES, np.full((10, 1), np.nan)),
+    "text_labels": matrices(IMAGES, np.array(["a"] * 10)),
+    "objects": matrices(np.array([[1, "a"]], object), DIGITS),
+}  # fmt: skip
+TRAIN_MAT, TEST_MAT = "train_32x32.mat", "test_32x32.mat"
+SVHN = {
+    kind: (files({TRAIN_MAT: matrices(IMAGES, DIGITS), TEST_MAT: content}), TEST_MAT)
+    for kind, content in MATRICES.items()
 }
-
-
-@pytest.mark.parametrize("kind", MATRICES)
-def test_svhn(kind, tmp_path, refuses):
-    test, content = tmp_path / "test_32x32.mat", MATRICES[kind]
-    scipy.io.savemat(tmp_path / "train_32x32.mat", {"X": IMAGES, "y": DIGITS})
-    test.write_bytes(content) if isinstance(content, bytes) else scipy.io.savemat(test, content)
-    refuses("test_32x32.mat", words=["svhn_cropped", "--from", ".", "--no-checksum"])
+test_svhn = rejected(main, SVHN, "svhn_cropped --from . --no-checksum --data-dir sets")
 
 
 def idx(values, code=8):
@@ -163,7 +124,6 @@ def idx(values, code=8):
 
 
 PIXELS, CLASSES = np.zeros((10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8)
-FILES = {"images": ("images-idx3-ubyte.gz", PIXELS), "labels": ("labels-idx1-ubyte.gz", CLASSES)}
 IDX = {
     "images_empty": b"",
     "images_plain": idx(PIXELS),
@@ -181,20 +141,24 @@ IDX = {
 }
 
 
-@pytest.mark.parametrize("kind", IDX)
-def test_fashion_mnist(kind, tmp_path, refuses):
-    for name, array in FILES.values():
-        for prefix in ("train", "t10k"):
-            (tmp_path / f"{prefix}-{name}").write_bytes(gzip.compress(idx(array)))
-    (tmp_path / f"t10k-{FILES[kind.split('_')[0]][0]}").write_bytes(IDX[kind])
-    refuses("t10k", words=["fashion_mnist", "--from", ".", "--no-checksum"])
+IDX_FILES = {
+    f"{part}-{name}-idx{array.ndim}-ubyte.gz": gzip.compress(idx(array))
+    for part in ("train", "t10k")
+    for name, array in (("images", PIXELS), ("labels", CLASSES))
+}
+WHERE = {"images": "t10k-images-idx3-ubyte.gz", "labels": "t10k-labels-idx1-ubyte.gz"}
+FASHION = {
+    kind: (files(IDX_FILES | {WHERE[kind.split("_")[0]]: content}), "t10k")
+    for kind, content in IDX.items()
+}
+test_fashion = rejected(main, FASHION, "fashion_mnist --from . --no-checksum --data-dir sets")
 
 
 REQUESTS = {
     "digits": "needs no preparation", "npz:x.npz": "needs no preparation",
     "/etc": "source = 'tfds:/etc'", "../cifar10": "source = 'tfds:../cifar10'",
-    "tiny_imagenet": "tiny-imagenet-200.zip",
-    "": "source = 'tfds:'", "cifar10:x": "source = 'tfds:cifar10:x'", "cifar10:9.9.9 --from x": "--from",
+    "tiny_imagenet": "tiny-imagenet-200.zip", "": "source = 'tfds:'",
+    "cifar10:x": "source = 'tfds:cifar10:x'", "cifar10:9.9.9 --from x": "--from",
     "mnist --from x": "--from", "cifar10 --from none": "none",
     "svhn_cropped --from .": "train_32x32.mat", "cifar10 --from ~nobody-here/x": "nobody-here",
 }  # fmt: skip
@@ -202,22 +166,12 @@ REQUESTS = {
 
 @pytest.mark.parametrize("words", REQUESTS)
 def test_requests(words, refuses):
-    refuses(REQUESTS[words], words=words.split(" "))
-
-
-def test_places_and_sums(tmp_path, refuses):
-    (tmp_path / "cifar.tar.gz").write_bytes(WHOLE)
-    refuses("cifar.tar.gz", "170052171", words=["cifar10", "--from", "cifar.tar.gz"])
-    (tmp_path / "sets").write_text("mine")
-    refuses("sets")
-    (tmp_path / "sets").unlink()
-    (tmp_path / "sets" / "cifar10" / "3.0.2").mkdir(parents=True)  # left half-written
-    refuses("cifar10")
+    refuses(main, [*words.split(" "), "--data-dir", "sets"], REQUESTS[words])
 
 
 def test_an_unknown_set_downloads_nothing(refuses, monkeypatch):
     monkeypatch.setattr(prepare.importlib.util, "find_spec", lambda name: None)
-    refuses("no_such_set", "TensorFlow", words=["no_such_set"])
+    refuses(main, ["no_such_set", "--data-dir", "sets"], "no_such_set", "TensorFlow")
 
 
 def test_a_name_that_is_a_path_is_refused_by_the_function_too(tmp_path):

@@ -4,20 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from damages import bomb_array, bomb_bytes, cut, folder, remove, saved, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from refusing import (
-    accepted_or_refused,
-    bomb_array,
-    bomb_bytes,
-    cut,
-    damaged,
-    folder,
-    refused,
-    remove,
-    saved,
-    write,
-)
+from refusing import accepted_or_refused, damaged, refused
 
 from varmixup_jax.data.corrupted import open_published
 

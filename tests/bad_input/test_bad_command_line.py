@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from absl import flags
-from refusing import check_line, refusal
+from refusing import check_line
 
 from varmixup_jax.corruptions import NAMES
 
@@ -78,16 +78,15 @@ LINES |= {f"{ERM} --config.{words}": names for words, names in OF_ERM.items()}
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[-60:] or "nothing")
-def test_refused_words(line, run, tmp_path):
-    refusal(run, line.split(), *LINES[line], place=tmp_path)
-    assert not (tmp_path / "run").exists()
+def test_refused_words(line, refuses_run):
+    refuses_run(line.split(), *LINES[line])
 
 
 @pytest.mark.parametrize("debug", ["--debug", "--debug=true"])
 @pytest.mark.parametrize("wrong", ["epochs=0", "epoch=0", "epochs=many", "seeds=()"])
 def test_debug_shows_the_traceback(debug, wrong, run):
     with pytest.raises((ValueError, AttributeError, flags.Error)):
-        run(debug, ERM, f"--config.{wrong}")
+        run([debug, ERM, f"--config.{wrong}"])
 
 
 def archive(path, height, width):
@@ -98,9 +97,9 @@ def archive(path, height, width):
     return [ERM, *words.split()], images
 
 
-def test_corruptions_that_do_not_fit_the_images(run, tmp_path):
+def test_corruptions_that_do_not_fit_the_images(refuses_run, tmp_path):
     words, _ = archive(tmp_path / "wide.npz", 8, 10)
-    refusal(run, words, "config.eval.corruptions = computed", "8x10", place=tmp_path)
+    refuses_run(words, "config.eval.corruptions = computed", "8x10")
     words, images = archive(tmp_path / "set.npz", 8, 8)
     words += [f"--config.eval.corruptions={tmp_path / 'files'}"]
     (tmp_path / "files").mkdir()
@@ -109,7 +108,7 @@ def test_corruptions_that_do_not_fit_the_images(run, tmp_path):
     for array, message in [*wrong, (np.zeros((10, 9, 9, 3), np.uint8), "[9, 9, 3]")]:
         for name in NAMES:
             np.save(tmp_path / "files" / f"{name}.npy", array)
-        refusal(run, words, "config.eval.corruptions", message, place=tmp_path)
+        refuses_run(words, "config.eval.corruptions", message)
 
 
 def test_in_a_process_of_its_own(tmp_path):

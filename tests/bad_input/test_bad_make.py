@@ -2,30 +2,23 @@
 
 import numpy as np
 import pytest
-from PIL import Image
-from refusing import bomb_array, bomb_bytes, both, command_refused, cut, misspoken, saved, write
+from damages import bomb_array, bomb_bytes, both, files, image_bytes, npz_bytes, saved, write
+from refusing import misspoken, rejected
 
-from varmixup_jax.corruptions import __main__ as command
 from varmixup_jax.corruptions import make
+from varmixup_jax.corruptions.__main__ import main
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
 LABELS = np.arange(4) % 2
 FROST = ["frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg"]
 
 
-@pytest.fixture
-def refuses(tmp_path, capsys):
-    """The command, with these words, is refused with these names."""
-
-    def check(*names, images="set.npz", words=()):
-        line = ["make", "--out", tmp_path / "out", "--images", tmp_path / images, *words]
-        command_refused(command.main, line, capsys, *names, untouched=[tmp_path])
-
-    return check
+ZIP = "make --out out --images set.npz"
+LABELLED = "make --out out --images {0} --labels {0}"  # no archive: two files of arrays
 
 
-def archive(place, images=IMAGES, labels=LABELS):
-    np.savez(place / "set.npz", images=images, labels=labels)
+def archive(images=IMAGES, labels=LABELS, **others):
+    return write("set.npz", npz_bytes(images=images, labels=labels, **others))
 
 
 PICTURES = {  # in the place of the images
@@ -54,122 +47,79 @@ for field, table in (("images", PICTURES), ("labels", CLASSES)):
     ARRAYS |= {f"{field}_{k}": ({field: a}, field, *names) for k, (a, *names) in table.items()}
 
 
-@pytest.mark.parametrize("kind", ARRAYS)
-def test_arrays(kind, tmp_path, refuses):
-    fields, *names = ARRAYS[kind]
-    archive(tmp_path, **fields)
-    refuses(*names)
-
-
-def test_fields_that_are_missing(tmp_path, refuses):
-    np.savez(tmp_path / "set.npz", pictures=IMAGES, labels=LABELS)
-    refuses("images", "pictures")
-    np.savez(tmp_path / "set.npz", images=IMAGES, classes=LABELS)
-    refuses("labels", "classes")
-
-
-@pytest.mark.parametrize("field", ["images", "labels"])
-def test_a_pickle_is_never_loaded(field, tmp_path, refuses):
-    place = tmp_path / "exploded"
-    archive(tmp_path, **{field: bomb_array(place)})
-    refuses("set.npz")
-    write("set.npz", bomb_bytes(place))(tmp_path)
-    refuses("set.npz")
-    both(saved("x.npy", IMAGES), saved("y.npy", bomb_array(place)))(tmp_path)
-    refuses("y.npy", images="x.npy", words=["--labels", tmp_path / "y.npy"])
-    assert not place.exists()
-
-
+ARCHIVES = {kind: (archive(**fields), *names) for kind, (fields, *names) in ARRAYS.items()} | {
+    "no_field_images": (archive(images=None, pictures=IMAGES), "images", "pictures"),
+    "no_field_labels": (archive(labels=None, classes=LABELS), "labels", "classes"),
+    "pickle_images": (archive(images=bomb_array("exploded")), "set.npz"),
+    "pickle_labels": (archive(labels=bomb_array("exploded")), "set.npz"),
+    "pickle": (write("set.npz", bomb_bytes("exploded")), "set.npz"),
+    "truncated": (write("set.npz", npz_bytes(images=IMAGES, labels=LABELS)[:-40]), "set.npz"),
+}
+test_archives = rejected(main, ARCHIVES, ZIP)
 CONTENTS = {"empty": b"", "text": b"no arrays", "zip": b"PK\x03\x04" + bytes(60), "one": b"\x93"}
+FILES = ("set.npz", "x.npy", "set")
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
-@pytest.mark.parametrize("name", ["set.npz", "x.npy", "set"])
-def test_damaged_files(kind, name, tmp_path, refuses):
-    write(name, CONTENTS[kind])(tmp_path)
-    refuses(name, images=name, words=["--labels", tmp_path / name])
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_files(kind, name, root, refuses):
+    write(name, CONTENTS[kind])(root)
+    refuses(main, [*["make", "--out", "out", "--labels"], name, "--images", name], name)
 
 
-def test_a_truncated_archive(tmp_path, refuses):
-    archive(tmp_path)
-    cut("set.npz", -40)(tmp_path)
-    refuses("set.npz")
-
-
-def test_labels_of_an_array(tmp_path, refuses):
-    saved("x.npy", IMAGES)(tmp_path)
-    refuses("--labels", images="x.npy")
-    refuses("none.npy", images="x.npy", words=["--labels", tmp_path / "none.npy"])
-    refuses("--labels", tmp_path, images="x.npy", words=["--labels", tmp_path])
-
-
-def picture(name, side=8):
-    def draw(root):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (side, side)).save(root / name)
-
-    return draw
-
-
-def beside(name, content):
-    return both(picture("a/1.png"), write(name, content))
-
-
-FOLDERS = {
-    "empty": (lambda root: root.mkdir(), "0 sizes"),
-    "no_images": (lambda root: (root / "ant").mkdir(parents=True), "0 sizes"),
-    "mixed": (both(picture("a/1.png"), picture("b/2.png", 9)), "2 sizes"),
-    "small": (picture("a/1.png", 5), "(1, 5, 5, 3)"),
-    "damaged": (beside("a/2.png", b"\x89PNG\r\n\x1a\n.."), "2.png"),
-    "empty_file": (beside("a/2.jpg", b""), "2.jpg"),
-    "folder": (both(picture("a/1.png"), lambda root: (root / "a/2.png").mkdir()), "2.png"),
-}
-
-
-@pytest.mark.parametrize("kind", FOLDERS)
-def test_folders(kind, tmp_path, refuses):
-    damage, *names = FOLDERS[kind]
-    damage(tmp_path / "set")
-    refuses(*names, images="set")
-
-
-OPTIONS = {
-    "--seed -1": "seed = -1", "--batch_size 0": "batch_size = 0", "--batch_size -5": "batch_size = -5",
-    "--frost_dir /nowhere": "frost_dir = '/nowhere'",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("words", OPTIONS)
-def test_options(words, tmp_path, refuses):
-    archive(tmp_path)
-    refuses(OPTIONS[words], words=["--names", "contrast", *words.split()])
-
-
-def test_frost_photographs_that_are_damaged(tmp_path, refuses):
-    archive(tmp_path)
-    words = ["--names", "frost", "--frost_dir", tmp_path / "frost"]
-    both(*(write(f"frost/{name}", "no photograph") for name in FROST))(tmp_path)
-    refuses("frost1.png", words=words)
-    both(*(picture(f"frost/{name}", 16) for name in FROST))(tmp_path)
-    refuses("size = 8", words=words)
-
-
-BOTH = "make --out x --images y"
-MORE = ["--names fogg", "--names ../fog", "--names", "--table cifar10", "--seed one"]
-MORE += ["--batch_size 1.5", "--severity 3"]
-test_words_that_are_not_understood = misspoken(
-    command.main,
-    *("", "mak", "make", "make --out x", "make --images x"),
-    *(f"{BOTH} {more}" for more in MORE),
+X_ALONE = "make --out out --images x.npy"
+PICKLED = both(saved("x.npy", IMAGES), saved("y.npy", bomb_array("exploded")))
+test_labels_of_an_array = rejected(
+    main,
+    {
+        X_ALONE: (saved("x.npy", IMAGES), "--labels"),
+        f"{X_ALONE} --labels none.npy": (saved("x.npy", IMAGES), "none.npy"),
+        f"{X_ALONE} --labels .": (saved("x.npy", IMAGES), "--labels", "."),
+        f"{X_ALONE} --labels y.npy": (PICKLED, "y.npy"),
+    },
 )
 
 
-def test_the_place_to_write_is_taken(tmp_path, capsys):
-    archive(tmp_path)
-    write("out", "mine")(tmp_path)
-    for out in (tmp_path / "out", tmp_path / "out" / "below"):
-        line = ["make", "--out", out, "--images", tmp_path / "set.npz", "--names", "contrast"]
-        command_refused(command.main, line, capsys, "out", untouched=[tmp_path])
+def pictures(**sides):
+    """Folders of one square picture each, of these sides."""
+    return files(
+        {f"set/{name}/1.png": image_bytes(side, kind="PNG") for name, side in sides.items()}
+    )
+
+
+def empty_folder(name):
+    return lambda root: (root / name).mkdir(parents=True)
+
+
+FOLDERS = {
+    "empty": (empty_folder("set"), "0 sizes"),
+    "no_images": (empty_folder("set/ant"), "0 sizes"),
+    "mixed": (pictures(a=8, b=9), "2 sizes"),
+    "small": (pictures(a=5), "(1, 5, 5, 3)"),
+    "damaged": (both(pictures(a=8), write("set/a/2.png", b"\x89PNG\r\n\x1a\n..")), "2.png"),
+    "empty_file": (both(pictures(a=8), write("set/a/2.jpg", b"")), "2.jpg"),
+    "folder": (both(pictures(a=8), empty_folder("set/a/2.png")), "2.png"),
+}
+test_folders = rejected(main, FOLDERS, "make --out out --images set")
+FROST = [f"frost/frost{name}" for name in ("1.png", "2.png", "3.png", "4.jpg", "5.jpg")]
+OPTIONS = {
+    "contrast --seed -1": (archive(), "seed = -1"),
+    "contrast --batch_size 0": (archive(), "batch_size = 0"),
+    "contrast --batch_size -5": (archive(), "batch_size = -5"),
+    "contrast --frost_dir /nowhere": (archive(), "frost_dir = '/nowhere'"),
+    "contrast --out taken": (both(archive(), write("taken", "mine")), "taken"),
+    "contrast --out taken/below": (both(archive(), write("taken", "mine")), "taken"),
+    "frost --frost_dir frost": (both(archive(), files(dict.fromkeys(FROST, "no"))), "frost1.png"),
+    "frost --frost_dir ./frost": (
+        both(archive(), files(dict.fromkeys(FROST, image_bytes(16)))), "size = 8",
+    ),
+}  # fmt: skip
+test_options = rejected(main, {f"{ZIP} --names {words}": row for words, row in OPTIONS.items()})
+BOTH = "make --out x --images y"
+MORE = ["--names fogg", "--names ../fog", "--names", "--table cifar10", "--seed one"]
+MORE += ["--batch_size 1.5", "--severity 3"]
+PARTS = ["", "mak", "make", "make --out x", "make --images x"]
+test_words_that_are_not_understood = misspoken(main, *PARTS, *(f"{BOTH} {more}" for more in MORE))
 
 
 def test_an_interrupted_file_leaves_nothing_under_its_name(tmp_path, monkeypatch):

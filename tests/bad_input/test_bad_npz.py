@@ -6,20 +6,12 @@ import zipfile
 
 import numpy as np
 import pytest
+from damages import bomb_array, bomb_bytes, folder, linked, npz_bytes, spoiled, write
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from refusing import (
-    accepted_or_refused,
-    bomb_array,
-    bomb_bytes,
-    command_refused,
-    damaged,
-    misspoken,
-    refused,
-    write,
-)  # fmt: skip
+from refusing import accepted_or_refused, damaged, misspoken, refused, rejected
 
-from varmixup_jax.data import load, verify
+from varmixup_jax.data import load
+from varmixup_jax.data.verify import main
 
 X, Y, NAMES = "x_train", "y_train", "label_names"
 RNG, ROW = np.random.default_rng(0), np.arange(20) % 4
@@ -28,17 +20,11 @@ WHOLE = {
     X: RNG.integers(0, 256, (20, 4, 4, 1), np.uint8), Y: ROW,
     "x_test": RNG.integers(0, 256, (8, 4, 4, 1), np.uint8), "y_test": ROW[:8],
 }  # fmt: skip
-
-
-def archive(**changes):
-    """The bytes of a file with some fields changed; None leaves one out."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **{k: v for k, v in (WHOLE | changes).items() if v is not None})
-    return buffer.getvalue()
+BYTES = npz_bytes(**WHOLE)
 
 
 def fields(**changes):
-    return write("set.npz", archive(**changes))
+    return write("set.npz", npz_bytes(**WHOLE | changes))
 
 
 def read(path, **options):
@@ -68,23 +54,15 @@ SHAPES = [
     (20,), (20, 16), (20, 4, 4, 1, 1), (20, 4, 4, 2), (20, 4, 4, 4), (20, 3, 32, 32), (20, 0, 4, 1),
 ]  # fmt: skip
 LABELS = {  # what is in the place of the training labels, and what the refusal must name
-    "no_y_train": (None, "missing"),
-    "float": (ROW.astype(float), "float64"),
-    "nan": (np.full(20, np.nan), "float64"),
-    "bool": (ROW > 1, "bool"),
-    "text": (ROW.astype(str), "<U"),
-    "one_hot": (np.eye(4, dtype=int)[ROW], "(20, 4)"),
-    "column": (ROW[:, None], "(20, 1)"),
-    "scalar": (np.int64(3), Y),
-    "too_few": (ROW[:19], "(19,)"),
-    "too_many": (np.append(ROW, 0), "(21,)"),
-    "none": (ROW[:0], "(0,)"),
-    "negative": (ROW - 1, "label -1 at row 0"),
-    "from_one": (ROW + 1, "class 0"),
-    "a_gap": (ROW * 2, "class 1"),
-    "huge": (np.where(ROW == 3, 10**12, ROW), "1000000000000"),
+    "no_y_train": (None, "missing"), "float": (ROW.astype(float), "float64"),
+    "nan": (np.full(20, np.nan), "float64"), "bool": (ROW > 1, "bool"),
+    "text": (ROW.astype(str), "<U"), "one_hot": (np.eye(4, dtype=int)[ROW], "(20, 4)"),
+    "column": (ROW[:, None], "(20, 1)"), "scalar": (np.int64(3), Y), "too_few": (ROW[:19], "(19,)"),
+    "too_many": (np.append(ROW, 0), "(21,)"), "none": (ROW[:0], "(0,)"),
+    "negative": (ROW - 1, "label -1 at row 0"), "from_one": (ROW + 1, "class 0"),
+    "a_gap": (ROW * 2, "class 1"), "huge": (np.where(ROW == 3, 10**12, ROW), "1000000000000"),
     "largest_uint64": (np.full(20, 2**64 - 1, np.uint64), "18446744073709551615"),
-}
+}  # fmt: skip
 OTHERS = {
     "floats_in_0_1": ({X: FLOATS}, X, "float64", "uint8"),
     "floats_in_0_255": ({X: (FLOATS * 255).round()}, X, "float64", "uint8"),
@@ -112,29 +90,15 @@ FIELDS = {f"no_{name}": ({name: None}, name, "missing") for name in (X, "x_test"
 FIELDS |= {f"images_{k}": ({X: np.ones((20, 4, 4, 1)).astype(k)}, X, v) for k, v in KINDS.items()}
 FIELDS |= {f"images_{shape}": ({X: nines(*shape)}, X, str(shape)) for shape in SHAPES}
 FIELDS |= {f"labels_{k}": ({Y: value}, Y, name) for k, (value, name) in LABELS.items()} | OTHERS
-test_fields = damaged(
-    {kind: (fields(**changes), *names) for kind, (changes, *names) in FIELDS.items()},
-    lambda root: read(root / "set.npz"),
-)
-
-
-@pytest.mark.parametrize("field", [X, Y, "x_test", "y_test", NAMES])
-def test_a_pickle_is_never_loaded(field, root):
-    fields(**{field: bomb_array(root / "exploded")})(root)
-    with refused(root / "set.npz", field, "Python objects", untouched=[root]):
-        read(root / "set.npz")
-    assert not (root / "exploded").exists()
-
-
-def test_images_of_mixed_sizes(root):
-    mixed = np.empty(2, object)
-    mixed[:] = [np.zeros((2, 2, 1), np.uint8), np.zeros((3, 3, 1), np.uint8)]
-    fields(x_train=mixed)(root)
-    with refused("x_train", "mixed sizes"):
-        read(root / "set.npz")
-
-
-BYTES = archive()
+MIXED = np.empty(2, object)
+MIXED[:] = [np.zeros((2, 2, 1), np.uint8), np.zeros((3, 3, 1), np.uint8)]
+FIELDS["mixed_sizes"] = ({X: MIXED}, X, "mixed sizes")
+FIELDS |= {
+    f"pickle_{field}": ({field: bomb_array("exploded")}, field, "Python objects")
+    for field in (*WHOLE, NAMES)
+}
+DAMAGES = {kind: (fields(**changes), *names) for kind, (changes, *names) in FIELDS.items()}
+test_fields = damaged(DAMAGES, lambda root: read(root / "set.npz"), "set.npz")
 
 
 def npy(header, version=b"\x01\x00"):
@@ -156,72 +120,47 @@ def zipped(member):
 
 
 MEMBERS = {
-    "empty": b"",
-    "text": b"no array",
-    "short": npy(shaped("(20, 4, 4, 1)")) + b"abc",
+    "empty": b"", "text": b"no array", "short": npy(shaped("(20, 4, 4, 1)")) + b"abc",
     "claims_petabytes": npy(shaped("(10**6, 10**9, 3)")),
-    "claims_more": npy(shaped(f"({10**15},)")),
-    "beyond_int64": npy(shaped(f"({10**30},)")),
-    "negative": npy(shaped("(-1, 4, 4, 1)")),
-    "no_header": npy(""),
-    "open_bracket": npy("{'descr': ((((("),
-    "code": npy("__import__('os').mkdir('exploded')"),
-    "deep": npy("(" * 5000),
-    "unknown_type": npy(shaped("(1,)", "|q9")),
+    "claims_more": npy(shaped(f"({10**15},)")), "beyond_int64": npy(shaped(f"({10**30},)")),
+    "negative": npy(shaped("(-1, 4, 4, 1)")), "no_header": npy(""),
+    "open_bracket": npy("{'descr': ((((("), "code": npy("__import__('os').mkdir('exploded')"),
+    "deep": npy("(" * 5000), "unknown_type": npy(shaped("(1,)", "|q9")),
     "other_version": npy(shaped("(1,)"), b"\x09\x00"),
-}
+}  # fmt: skip
 CONTENTS = {f"member_{kind}": zipped(member) for kind, member in MEMBERS.items()} | {
-    "empty": b"",
-    "one_byte": b"P",
-    "text": b"x_train, y_train\n1, 2\n",
-    "zeros": bytes(1000),
-    "half": BYTES[: len(BYTES) // 2],
-    "without_its_end": BYTES[:-30],
-    "without_its_beginning": BYTES[30:],
-    "empty_zip": b"PK\x05\x06" + bytes(18),
-    "one_array": npy(shaped("(1,)")) + b"a",
-    "gzip": b"\x1f\x8b\x08\x00" + bytes(20),
+    "empty": b"", "one_byte": b"P", "text": b"x_train, y_train\n1, 2\n", "zeros": bytes(1000),
+    "half": BYTES[: len(BYTES) // 2], "without_its_end": BYTES[:-30],
+    "without_its_beginning": BYTES[30:], "empty_zip": b"PK\x05\x06" + bytes(18),
+    "one_array": npy(shaped("(1,)")) + b"a", "gzip": b"\x1f\x8b\x08\x00" + bytes(20),
     "pickle": bomb_bytes("exploded"),
-}
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", CONTENTS)
-def test_contents(kind, root, monkeypatch):
-    monkeypatch.chdir(root)
-    write("set.npz", CONTENTS[kind])(root)
-    with refused(root / "set.npz", untouched=[root]):
-        read(root / "set.npz")
-
-
-@settings(max_examples=150)
-@given(data=st.data())
-def test_damaged_bytes_are_read_or_refused(data, tmp_path):
-    """Any byte changed, any piece cut out: the file is read, or refused by its name."""
-    content = bytearray(BYTES)
-    for _ in range(data.draw(st.integers(1, 3))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    start = data.draw(st.integers(0, len(content)))
-    del content[start : data.draw(st.sampled_from([start, start, start + 1, start + 50, None]))]
-    write("set.npz", bytes(content))(tmp_path)
-    accepted_or_refused(lambda: read(tmp_path / "set.npz"), tmp_path / "set.npz")
-
-
-def test_names_of_a_zip_that_lead_outside(root):
+def to_outside(root):
     with zipfile.ZipFile(root / "set.npz", "w") as new:
         for name in ("../outside.npy", "/tmp/outside.npy"):
             new.writestr(name, "evil")
-    with refused("x_train", untouched=[root]):
-        read(root / "set.npz")
 
 
-def test_places_that_are_no_file(tmp_path):
-    (tmp_path / "set.npz").mkdir()
-    for path in (*(tmp_path / n for n in ("", "set.npz", "none.npz")), "~nobody-here/set.npz", "/"):
-        with refused("npz:", str(path), "no such file", untouched=[tmp_path]):
-            read(path)
-    (tmp_path / "loop.npz").symlink_to(tmp_path / "loop.npz")
-    with refused("loop.npz"):
-        read(tmp_path / "loop.npz")
+CASES = {kind: (write("set.npz", content),) for kind, content in CONTENTS.items()}
+CASES |= {"names_outside": (to_outside, X), "a_loop": (linked("set.npz", "set.npz"),)}
+test_contents = damaged(CASES, lambda root: read(root / "set.npz"), "set.npz")
+
+
+@settings(max_examples=150)
+@given(content=spoiled(BYTES))
+def test_damaged_bytes_are_read_or_refused(content, tmp_path):
+    write("set.npz", content)(tmp_path)
+    accepted_or_refused(lambda: read(tmp_path / "set.npz"), tmp_path / "set.npz")
+
+
+@pytest.mark.parametrize("place", ["", "set.npz", "none.npz", "~nobody-here/set.npz", "/"])
+def test_places_that_are_no_file(place, root):
+    folder("set.npz")(root)
+    path = str(place if place[:1] in ("~", "/") else root / place)
+    with refused("npz:", path, "no such file", untouched=[root]):
+        read(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
@@ -253,14 +192,11 @@ def test_sources(source, tmp_path):
         load(source, data_dir=str(tmp_path), val_fraction=0.0, split_seed=0)
 
 
-@pytest.mark.parametrize("words", ["npz:none.npz", "digit", "tfds:none --data-dir .", "npz:."])
-def test_the_command(words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    source = words.split()[0]
-    name = source.partition(":")[2] or source
-    command_refused(verify.main, words.split(), capsys, name, untouched=[tmp_path])
-
-
-test_the_words_of_the_command = misspoken(
-    verify.main, "", "digits --val-fraction x", "digits --limt=3"
-)
+WORDS = {
+    "npz:none.npz": "none.npz",
+    "digit": "digit",
+    "tfds:none --data-dir .": "none",
+    "npz:.": ".",
+}
+test_the_command = rejected(main, {words: (fields(), name) for words, name in WORDS.items()})
+test_the_words_of_the_command = misspoken(main, "", "digits --val-fraction x", "digits --limt=3")

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from refusing import refusal, write
+from damages import write
 
 from varmixup_jax.config import base_config
 from varmixup_jax.runs import run_directory
@@ -15,17 +15,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 ERM = ["--config=configs/digits.py:erm"]
 
 
-def test_the_place_of_the_run_is_a_file(run, tmp_path):
+def test_the_place_of_the_run_is_a_file(refuses_run, tmp_path):
     place = tmp_path / "run"
     place.write_text("mine")
     for workdir in (place, place / "inside", place / "far" / "inside"):
-        refusal(run, ERM, f"workdir {workdir}", workdir=workdir, place=tmp_path)
+        refuses_run([*ERM, f"--workdir={workdir}"], f"workdir {workdir}")
 
 
-def test_the_place_of_the_run_cannot_be_written(run, tmp_path, monkeypatch):
-    refusal(run, ERM, "xxx", workdir=tmp_path / ("x" * 300), place=tmp_path)
+def test_the_place_of_the_run_cannot_be_written(refuses_run, tmp_path, monkeypatch):
+    refuses_run([*ERM, f"--workdir={tmp_path / ('x' * 300)}"], "xxx")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    refusal(run, ERM, "workdir", "written", place=tmp_path)
+    refuses_run(ERM, "workdir", "written")
 
 
 def fields(**changes):
@@ -51,18 +51,18 @@ THERE = {
 
 @pytest.mark.parametrize("kind", THERE)
 @pytest.mark.parametrize(("method", "place"), [("erm", "run"), ("erm,mixup", "run/mixup-s0")])
-def test_the_place_holds_something_else(kind, method, place, run, tmp_path):
+def test_the_place_holds_something_else(kind, method, place, refuses_run, tmp_path):
     content, *names = THERE[kind]
     write(f"{place}/config.json", content)(tmp_path)
     write(f"{place}/notes.txt", "mine")(tmp_path)
-    refusal(run, [f"--config=configs/digits.py:{method}"], *names, place=tmp_path)
+    refuses_run([f"--config=configs/digits.py:{method}"], *names)
 
 
-def test_the_configuration_is_a_directory(run, tmp_path):
+def test_the_configuration_is_a_directory(refuses_run, tmp_path):
     (tmp_path / "run" / "config.json").mkdir(parents=True)
-    refusal(run, ERM, "config.json", place=tmp_path)
+    refuses_run(ERM, "config.json")
 
 
-def test_the_place_is_in_use(run, tmp_path):
+def test_the_place_is_in_use(refuses_run, tmp_path):
     with run_directory.claimed(tmp_path / "run"):
-        refusal(run, ERM, str(tmp_path / "run"), "another run", place=tmp_path)
+        refuses_run(ERM, str(tmp_path / "run"), "another run")

@@ -1,7 +1,7 @@
 """Recipes that raise, return something else, or are none: one line with file and line."""
 
 import pytest
-from refusing import refusal, write
+from damages import write
 
 # ml_collections loads recipes by a method that importlib will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -50,8 +50,7 @@ RECIPES |= {name: (BASE.replace("{}", change, 1), m) for name, (change, m) in CH
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_refused_recipes(name, run, tmp_path):
+def test_refused_recipes(name, refuses_run, tmp_path):
     content, message = RECIPES[name]
     write(f"{name}.py", content)(tmp_path)
-    refusal(run, [f"--config={tmp_path / name}.py"], message, place=tmp_path)
-    assert not (tmp_path / "run").exists()
+    refuses_run([f"--config={tmp_path / name}.py"], message)

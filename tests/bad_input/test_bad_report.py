@@ -1,18 +1,18 @@
 """The report of runs that are missing, empty, half-written or damaged."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 import report_runs
-from damaged_runs import CONFIG, DAMAGES, METRICS, RESULTS, SUMMARY, torn
+from damaged_runs import CONFIG, DAMAGES, METRICS, RESULTS, SUMMARY, field, torn
+from damages import bomb_array, npz_bytes, spoiled, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from refusing import accepted_or_refused, bomb_array, command_refused, misspoken, refused, write
+from refusing import accepted_or_refused, misspoken, refused, rejected
 
 from varmixup_jax import report
-from varmixup_jax.report import __main__ as command
+from varmixup_jax.report.__main__ import main
 from varmixup_jax.report.rows import read_run
 
 
@@ -23,27 +23,9 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def run(made, tmp_path):
+def root(made, tmp_path):
+    """One whole run in `runs/one`."""
     return shutil.copytree(made, tmp_path / "runs" / "one")
-
-
-@pytest.fixture
-def refuses(run, tmp_path, capsys, monkeypatch):
-    """The report of all runs there, and of what is named, is refused with these names."""
-    monkeypatch.chdir(tmp_path)
-
-    def check(*names, words=("runs", "--out", "out")):
-        command_refused(command.main, words, capsys, *names, untouched=[tmp_path])
-        assert not (tmp_path / "exploded").exists()
-
-    return check
-
-
-@pytest.mark.parametrize("kind", DAMAGES)
-def test_a_damaged_run(kind, run, refuses):
-    damage, *names = DAMAGES[kind]
-    damage(run)
-    refuses(*names)
 
 
 ARRAYS = {
@@ -59,23 +41,22 @@ ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("name", ARRAYS)
-def test_artifacts_of_another_kind(name, run, refuses):
-    np.savez(run / "artifacts.npz", **report_runs.arrays() | {name: ARRAYS[name]})
-    refuses("artifacts.npz", {"corruption_sheet": "corruption_names"}.get(name, name))
+ARTIFACTS = {name: report_runs.arrays() | {name: array} for name, array in ARRAYS.items()}
+PICKLES = ("originals", "corruption_names", "reliability_count", "other")
+ARTIFACTS |= {f"pickle_{name}": {name: bomb_array("exploded")} for name in PICKLES}
+NAMED = {name: name for name in ARRAYS} | {"corruption_sheet": "corruption_names"}
+ARTIFACTS = {
+    kind: (write("artifacts.npz", npz_bytes(**arrays)), "artifacts.npz", NAMED.get(kind, ""))
+    for kind, arrays in ARTIFACTS.items()
+}
+test_a_damaged_run = rejected(main, DAMAGES | ARTIFACTS, "runs --out out")
 
 
-@pytest.mark.parametrize("name", ["originals", "corruption_names", "reliability_count", "other"])
-def test_a_pickle_is_never_loaded(name, run, refuses):
-    np.savez(run / "artifacts.npz", **{name: bomb_array("exploded")})
-    refuses("artifacts.npz")
-
-
-def test_a_torn_last_line_of_a_run_that_is_not_done_is_left_out(run, undrawn, tmp_path):
-    torn(RESULTS, done=False)(run)
-    torn(METRICS)(run)
-    assert len(read_run(run).rows) == 29
-    report.write([run], tmp_path / "out")
+def test_a_torn_last_line_of_a_run_that_is_not_done_is_left_out(root, undrawn, tmp_path):
+    torn(RESULTS, done=False)(root)
+    torn(METRICS)(root)
+    assert len(read_run(root).rows) == 29
+    report.write([root], tmp_path / "out")
 
 
 PLACES = {
@@ -88,26 +69,32 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_places_without_a_run(place, refuses, tmp_path):
-    if not (tmp_path / place).exists() and place != "none":
+def test_places_without_a_run(place, root, refuses, tmp_path):
+    if place not in ("none", f"runs/one/{SUMMARY}"):
         (tmp_path / place).mkdir(parents=True)
-    refuses(*PLACES[place], words=["runs/one", place, "--out", "out"])
+    refuses(main, ["runs/one", place, "--out", "out"], *PLACES[place])
 
 
-def test_what_is_foreign_in_a_run_does_no_harm(run, undrawn, tmp_path):
+def test_what_is_foreign_in_a_run_does_no_harm(root, undrawn, tmp_path):
     (tmp_path / "runs" / "again").symlink_to(tmp_path / "runs")  # it holds itself
     for name in ("checkpoints/notes.txt", "checkpoints/abc/x", "pictures/summary.json", "core"):
-        write(name, "{")(run)
-    write("config.json.tmp", b"\xff")(run)
+        write(name, "{")(root)
+    write("config.json.tmp", b"\xff")(root)
     report.write([tmp_path / "runs"], tmp_path / "out")
 
 
-def test_words_that_do_not_fit(run, undrawn, tmp_path, refuses):
-    names = ("baseline = 'erm-cifar10-1'", "did you mean erm-cifar10-0")
-    refuses(*names, words=["runs", "--out", "out", "--baseline", "erm-cifar10-1"])
-    write("out", "mine")(tmp_path)
-    for out in ("out", "out/below"):
-        refuses("out", words=["runs", "--out", out])
+TAKEN = write("../../out", "mine")  # as seen from the run
+WORDS = {
+    "runs --out out --baseline erm-cifar10-1": (
+        lambda root: None, "baseline = 'erm-cifar10-1'", "did you mean erm-cifar10-0",
+    ),
+    "runs --out out": (TAKEN, "out"),
+    "runs --out out/below": (TAKEN, "out"),
+}  # fmt: skip
+test_words_that_do_not_fit = rejected(main, WORDS)
+
+
+def test_no_runs_at_all(tmp_path):
     with refused("runs = []", untouched=[tmp_path]):
         report.write([], tmp_path / "out")
 
@@ -117,20 +104,16 @@ READMES = {
     "no_markers": "# title\n", "one_marker": BEGIN, "turned": END + BEGIN, "twice": 2 * (BEGIN + END),
 }  # fmt: skip
 READMES = {kind: (text, "exactly once") for kind, text in READMES.items()}
-READMES |= {"none": (None, "missing"), "bytes": (b"\xff" + (BEGIN + END).encode(), "UTF-8")}
+READMES |= {"absent": (None, "missing"), "bytes": (b"\xff" + (BEGIN + END).encode(), "UTF-8")}
 
 
-@pytest.mark.parametrize("kind", READMES)
-def test_readmes(kind, tmp_path, refuses):
-    content, message = READMES[kind]
-    if content is not None:
-        write("README.md", content)(tmp_path)
-    refuses("README.md", message, words=["runs", "--readme", "README.md"])
-
-
-test_words_that_are_not_understood = misspoken(
-    command.main, "", "a --ot x", "a --out", "--baseline"
-)
+README = "../../README.md"  # as seen from the run
+README_ROWS = {
+    kind: (write(README, text) if text else lambda root: None, "README.md", message)
+    for kind, (text, message) in READMES.items()
+}
+test_readmes = rejected(main, README_ROWS, "runs --readme README.md")
+test_words_that_are_not_understood = misspoken(main, "", "a --ot x", "a --out", "--baseline")
 
 ODD = [10**30, -1, 2**70, "done", "\x00", "a" * 1000, "<b>", "$x$"]
 JSON = st.recursive(
@@ -160,9 +143,7 @@ def test_any_json_in_any_field_is_shown_or_refused(
 ):
     run = shutil.copytree(made, tmp_path_factory.mktemp("any") / "run")
     name = data.draw(st.sampled_from(FIELDS[file]))
-    text = (run / file).read_text()
-    first, *rest = text.split("\n", 1) if "jsonl" in file else [text]
-    (run / file).write_text("\n".join([json.dumps(json.loads(first) | {name: value}), *rest]))
+    field(file, name, value)(run)
     accepted_or_refused(lambda: report.write([run], run / "out"), run, file)
 
 
@@ -171,8 +152,5 @@ def test_any_json_in_any_field_is_shown_or_refused(
 def test_damaged_bytes_are_read_or_refused(data, made, tmp_path_factory):
     run = shutil.copytree(made, tmp_path_factory.mktemp("bytes") / "run")
     file = run / data.draw(st.sampled_from([SUMMARY, CONFIG, RESULTS, METRICS]))
-    content = bytearray(file.read_bytes())
-    for _ in range(data.draw(st.integers(1, 3))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    file.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    file.write_bytes(data.draw(spoiled(file.read_bytes())))
     accepted_or_refused(lambda: read_run(run), file)

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from damages import bomb_array, bomb_bytes, remove, write
 from ml_collections import ConfigDict
-from refusing import bomb_array, bomb_bytes, check_line, refused, remove, tree, write
+from refusing import check_line, refused, tree
 
 from varmixup_jax.config import base_config
 from varmixup_jax.runs import run_directory, vae_store

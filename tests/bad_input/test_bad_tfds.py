@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from refusing import cut, damaged, edit, flip, refused, remove, write
+from damages import cut, edit, flip, remove, write
+from refusing import damaged, refused
 
 from varmixup_jax.data import load
 from varmixup_jax.data.archives import Contents, Examples

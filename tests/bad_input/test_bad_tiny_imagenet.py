@@ -4,8 +4,9 @@ import io
 
 import numpy as np
 import pytest
+from damages import both, cut, folder, linked, remove, write
 from PIL import Image
-from refusing import both, cut, damaged, folder, linked, refused, remove, write
+from refusing import damaged, refused
 
 from varmixup_jax.data import load
 

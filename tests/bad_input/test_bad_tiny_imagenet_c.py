@@ -4,8 +4,9 @@ import io
 import tarfile
 
 import pytest
+from damages import bomb_bytes, both, write
 from PIL import Image
-from refusing import bomb_bytes, both, refused, write
+from refusing import refused
 
 from varmixup_jax.data.corrupted import open_published
 
