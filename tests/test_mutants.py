@@ -16,6 +16,7 @@ AREAS = {
     "varmixup_jax/attacks/": 20,
     "varmixup_jax/methods/": 9,
     "varmixup_jax/losses.py": 5,
+    "varmixup_jax/mmd.py": 20,
     "varmixup_jax/evaluation/": 15,
     "varmixup_jax/corruptions/": 30,
     "varmixup_jax/models/": 12,
