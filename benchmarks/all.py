@@ -3,7 +3,7 @@
     python -m benchmarks.all --out DIR [--full] [--only NAME ...]
     python -m benchmarks.tables DIR --into docs/benchmarks.md
 
-Each piece leaves DIR/NAME.json when it has finished, so an interrupted run goes on where it
+Each piece leaves DIR/NAME.json when it has finished, so an interrupted run resumes where it
 stopped. Leave the machine alone meanwhile: PyTorch's threads wait for each other at every
 operation, and a second busy process slows them down many times more than ours. `--full` adds the
 remaining methods on ResNet-18 (some ten minutes more).

@@ -4,11 +4,11 @@
         --workdir=runs/digits --on=local --jobs=2 --config.epochs=20
 
 Run in a clone of this repository. Runs live in `WORKDIR/<method>-s<seed>`, where a sweep by
-`varmixup_jax.main` keeps them, so that either goes on with what the other began: finished runs are
+`varmixup_jax.main` keeps them, so that either resumes what the other started: finished runs are
 skipped, interrupted ones resume. The VAE is trained by whoever comes first; the others wait for it.
 
 Exit codes: 0 all done; 1 some runs failed (their names and the ends of their logs are shown); 2 the
-request cannot be carried out (one line says why); 143 a signal came (the same command goes on).
+request cannot be carried out (one line says why); 143 a signal came (the same command resumes).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.baseline,
         )
         settings = _settings(options)
-    except (Exception, SystemExit) as error:  # a recipe is anybody's code
+    except (Exception, SystemExit) as error:  # a recipe can raise anything
         if isinstance(error, SystemExit) and not error.code:
             return 0  # --help
         print(f"error: {described(error, arguments)}", file=sys.stderr)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif todo:
             through = on_local.run(todo, options.jobs, _say)
         if not through:
-            _say("stopped by a signal; the same command goes on")
+            _say("stopped by a signal; run the same command to resume")
             return 143
         return _conclude(sweep, Path(options.workdir))
     except (ValueError, OSError) as error:
@@ -153,7 +153,7 @@ def _baseline(sweep: Sweep) -> str | None:
 
 def _tail(job: Job) -> list[str]:
     if not job.log.exists():
-        return ["(there is none: the run never began)"]
+        return ["(no log: the run did not start)"]
     lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines()
     return [line.rstrip() for line in lines if line.strip()][-TAIL:] or ["(it is empty)"]
 

@@ -86,7 +86,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_resumes_bit_for_bit(when, straigh
         assert checkpoints.steps()[-1] == saved
     resumed = train(tmp_path, best=True)
     chex.assert_trees_all_equal(resumed.last, straight[0].last)
-    assert resumed.step == 8  # never the state that was saved in a hurry
+    assert resumed.step == 8  # never the state saved on a signal
     logged = steps_logged(tmp_path)
     assert logged == sorted(set(logged))
     assert logged[-1] == PLAN.total_steps
@@ -103,7 +103,7 @@ def test_a_run_that_breaks_off_resumes_at_its_last_checkpoint(straight, tmp_path
     seen = []
     resumed = train(tmp_path, watch=scores({})._replace(each=lambda step: seen.append(step) or {}))
     chex.assert_trees_all_equal(resumed.last, straight[0].last)
-    assert seen == [7, 8, 11, 12]  # from step 4 on, with the rhythm of the straight run
+    assert seen == [7, 8, 11, 12]  # from step 4 on, at the steps of the uninterrupted run
     assert steps_logged(tmp_path) == steps_logged(straight[1])
 
 

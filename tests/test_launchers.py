@@ -87,7 +87,7 @@ def test_open_mpi():
     ("call", "message"),
     [
         (lambda: find({}, mode="slurmm"), "mode = 'slurmm': must be one of .* mean slurm"),
-        (lambda: find({}, mode="slurm"), "mode = 'slurm': is not what started this process"),
+        (lambda: find({}, mode="slurm"), "mode = 'slurm': this process was not started by slurm"),
         (lambda: find({}, "host:1", 2), "process_id = None: must be given, as coordinator is"),
         (lambda: find({}, "host:1", 0, 0), "num_processes = 0: must be a whole number >= 1"),
         (lambda: find({}, "host:1", 2, 2), r"process_id = 2: must lie in \[0, 1\]"),

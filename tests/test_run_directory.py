@@ -48,7 +48,7 @@ def test_a_run_that_goes_on_elsewhere_says_so(tmp_path):
     assert run_directory.moved(tmp_path, "1 x cpu") == ""
     (tmp_path / "summary.json").write_text('{"device": "1 x cpu"}')
     assert run_directory.moved(tmp_path, "1 x cpu") == ""
-    assert "begun on 1 x cpu, goes on on 8 x TPU" in run_directory.moved(tmp_path, "8 x TPU")
+    assert "started on 1 x cpu, resumed on 8 x TPU" in run_directory.moved(tmp_path, "8 x TPU")
 
 
 def test_a_run_has_ended_when_its_results_are_there(tmp_path):

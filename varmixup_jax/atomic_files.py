@@ -16,7 +16,7 @@ def replace_text(path: Path, text: str) -> None:
 
     Args:
       path: its directory is made where it is missing.
-      text: half a character, which JSON can name, is no UTF-8 and is written as its escape.
+      text: a lone surrogate, which JSON can contain but UTF-8 cannot, is written as its escape.
     """
     replace_bytes(path, text.encode("utf-8", "backslashreplace"))
 

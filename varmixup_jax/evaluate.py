@@ -11,7 +11,7 @@ RUN is a run directory or one that holds some. Fields that are not given are tho
 was trained cannot be changed. DIR gets a run directory for each, and the page that compares them.
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; no run was touched);
 4 the disk is full or broken; 5 another process of this command was lost; 143 SIGTERM came. The same
-command goes on with what is missing.
+command evaluates only what is missing.
 """
 
 from __future__ import annotations

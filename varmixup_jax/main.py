@@ -52,7 +52,7 @@ def main() -> int:
         return 0
     try:
         config = _config()
-    except (Exception, SystemExit) as error:  # a recipe is anybody's code
+    except (Exception, SystemExit) as error:  # a recipe can raise anything
         return refuse(error, 2, sys.argv)
     return exit_code(lambda: _run(config), sys.argv)
 

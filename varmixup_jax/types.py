@@ -1,4 +1,4 @@
-"""The few types every room of the house shares: a batch, a vicinal draw, what a vicinity may see.
+"""Types shared by all packages: a batch, a vicinal draw, what a vicinity may see.
 
 Shapes use B (batch), H, W, C (image), K (classes). Images are float32 in [0, 1] (NHWC); labels are
 probability rows. Nothing here computes anything.

@@ -1,6 +1,6 @@
 """Steps, their average and their keys by hand, and what one step of a classifier sees.
 
-The order of the data and the rhythm of a run are in `tests/test_loop.py`, several devices in
+The order of the data and the schedule of a run are in `tests/test_loop.py`, several devices in
 `tests/test_training_parallel.py`, optimisers and schedules in `test_optimizers.py`.
 """
 

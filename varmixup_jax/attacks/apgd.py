@@ -106,7 +106,7 @@ def apgd(
     x_{k+1} = P(x_k + momentum * (z - x_k) + (1 - momentum) * (x_k - x_{k-1})).
 
     eta starts at twice the radius. At each of `checkpoints(steps)` it is halved, and the search
-    goes on from the best point, for every example whose loss rose in fewer than `rho` of the steps
+    restarts from the best point, for every example whose loss rose in fewer than `rho` of the steps
     since the last checkpoint, or whose best loss did not improve since a checkpoint that left eta
     as it was. All of it is per example and in one `fori_loop`, so it can be jitted and its memory
     does not grow with `steps`.

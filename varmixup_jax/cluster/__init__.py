@@ -1,4 +1,4 @@
-"""Several processes as one: joining them, speaking with one voice, ending together.
+"""Several processes as one: joining them, broadcasting the leader's decisions, ending together.
 
 Process 0 is the lead: it alone writes files. Everything else (training, evaluation, and every
 function here but `is_lead`, `broke_off`, `settle` and `leave`) is called by all processes in the same

@@ -74,7 +74,8 @@ def on_lead(action: Callable[[], Any]) -> Any:
     """Lets the lead act, and tells all what came of it: what it decides, the others follow.
 
     Args:
-      action: called by the lead alone (so it may not call on the others); returns what JSON has.
+      action: called by the lead alone (so it may not call on the others); returns a
+        JSON-serialisable value.
 
     Returns:
       What it returned, everywhere, as JSON keeps it.

@@ -58,7 +58,7 @@ def find(
       mode: one of `MODES`.
 
     Raises:
-      ValueError: values incomplete or out of range, or `mode` is not what started this process.
+      ValueError: values incomplete or out of range, or this process was not started by `mode`.
 
     >>> find({}) is None
     True
@@ -83,7 +83,9 @@ def find(
     if mode != "auto":
         found = _FINDERS[mode](env)
         if found is None:
-            raise ValueError(f"mode = {mode!r}: is not what started this process; try auto or off")
+            raise ValueError(
+                f"mode = {mode!r}: this process was not started by {mode}; use auto or off"
+            )
         return found
     return next((found for one in _AUTOMATIC if (found := _FINDERS[one](env))), None)
 

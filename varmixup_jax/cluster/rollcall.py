@@ -54,7 +54,7 @@ class RollCall:
             threading.Thread(target=self._listen, name="roll call, listening", daemon=True).start()
 
     def close(self) -> None:
-        """From here on an answer that does not come is nobody's loss: this process is ending.
+        """From here on a missing answer is not an error: this process is ending.
 
         It still answers, for those that go on.
         """

@@ -1,4 +1,4 @@
-"""The JSON files of a run, read with suspicion: every refusal begins with file and line."""
+"""Reads a run's JSON files strictly; every error begins with file and line."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from varmixup_jax.training.loop import Preempted
 class Preemption:
     """Answers SIGTERM: raises `Preempted` where nothing would be lost, else remembers it.
 
-    A second SIGTERM ends the process without ceremony.
+    A second SIGTERM ends the process at once.
     """
 
     def __init__(self) -> None:

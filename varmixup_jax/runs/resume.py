@@ -21,7 +21,7 @@ from varmixup_jax.training.parallel import Mapping
 from varmixup_jax.training.step import Loss, make_run, make_step
 from varmixup_jax.types import Key, PyTree, TrainState
 
-NO_SCORE = {SCORE: -1.0}  # of a state that was saved in a hurry: never the best
+NO_SCORE = {SCORE: -1.0}  # of a state saved on a signal, not validated: never the best
 
 
 class Task(NamedTuple):
@@ -32,7 +32,7 @@ class Task(NamedTuple):
       loss, tx, ema_decay: as in `make_step`.
       fresh: the state before the first step.
       fixed: what is not trained, on the host.
-      plan: the rhythm.
+      plan: number of steps, steps per call and validation interval.
       key: of the run.
       data_seed: of the order of the data.
     """

@@ -165,13 +165,12 @@ def provenance(module: str = "varmixup_jax.main") -> dict[str, Any]:
 
 
 def moved(directory: Path, device: str) -> str:
-    """A note for a run that goes on with other devices than it began with, else ""."""
+    """A note for a run resumed on other devices than it was started on, else ""."""
     before = _noted(directory, "device")
     if before in (None, device):
         return ""
-    return (
-        f"begun on {before}, goes on on {device}: close to, but not bit for bit, the straight run"
-    )
+    text = "results will be close to those of an uninterrupted run, not bit-identical"
+    return f"started on {before}, resumed on {device}: {text}"
 
 
 def _noted(directory: Path, field: str) -> Any:

@@ -17,7 +17,7 @@ def write_json(path: Path | str, value: Any) -> Path:
 
     The text goes to a temporary file in the same directory, is flushed to the disk (`fsync`), and
     takes the name by `os.replace`. Numpy scalars and arrays, paths, sets and tuples are written as
-    their JSON kin; a number that is not finite becomes null, since JSON has no NaN.
+    the JSON types; a number that is not finite becomes null, since JSON has no NaN.
 
     Args:
       path: the file to write; its directory is made where it is missing.

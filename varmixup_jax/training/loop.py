@@ -45,7 +45,7 @@ class Preempted(BaseException):
 
 
 class Plan(NamedTuple):
-    """The order of the data and the rhythm of a run, all in steps.
+    """Order of the data, and when to validate and stop, in steps.
 
     Attributes:
       examples: size of the training split.
@@ -153,7 +153,7 @@ def fit(
       run: a mapped `make_run` program.
       state: placed by `mapping.replicate`; donated.
       fixed: placed likewise.
-      plan: the rhythm.
+      plan: number of steps, steps per call and validation interval.
       start: steps already taken (`state.step`).
       key: of the run; each step folds its number in.
       data_seed: of the order of the data.
