@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 7,
     "runs": 6,
     "config": 6,
+    "fields": 6,
     "validation": 6,
     "training": 5,
     "evaluation": 5,

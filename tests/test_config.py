@@ -6,8 +6,10 @@ import pytest
 from toy import set_fields
 
 from varmixup_jax import config as config_module
+from varmixup_jax import fields
 from varmixup_jax.config import base_config, method_argument, selected_methods
 from varmixup_jax.methods import METHODS
+from varmixup_jax.report.rows import flatten
 from varmixup_jax.validation import validate
 
 RECIPES = ("digits", "cifar10", "cifar100", "tiny_imagenet")
@@ -108,3 +110,28 @@ def test_unknown_fields_and_types_are_refused():
 def test_no_vae_needed_no_vae_asked_for():
     validate(changed(method="erm", vae__epochs=0.0), devices=1)
     assert config_module.ALL == "all"
+
+
+def test_fields_are_listed_with_their_meaning_and_by_prefix(monkeypatch, capsys):
+    every = set(flatten(base_config().to_dict())) - {"methods.erm"}  # which has no settings
+    assert {line.split(" = ")[0] for line in fields.lines()} == every
+    assert all(field.meaning for field in fields.FIELDS.values())
+    monkeypatch.setattr("sys.argv", ["fields", "vae.adv", "checkpoints"])
+    fields.main()
+    words = [line.split(" ")[0] for line in capsys.readouterr().out.splitlines()]
+    adversary = [f"vae.adversary.{name}" for name in ("objective", "eps", "step_size", "steps")]
+    assert words == [*adversary, "checkpoints.keep"]
+    monkeypatch.setattr("sys.argv", ["fields", "vea"])
+    with pytest.raises(SystemExit, match="vea: no field starts with this"):
+        fields.main()
+
+
+@pytest.mark.parametrize("name", [n for n, field in fields.FIELDS.items() if field.used_if])
+def test_what_nothing_reads_is_not_checked(name):
+    """A radius of 0 is refused where images are attacked, and only there."""
+    bad = (0.0,) if name == "eval.linearity_eps" else type(fields.FIELDS[name].default)(0)
+    c = set_fields(base_config(), **{name.replace(".", "__"): bad})
+    with pytest.raises(ValueError, match=f"config.{name} = 0"):
+        fields.check(c.to_dict())
+    c = set_fields(c, **{fields.FIELDS[name].used_if.replace(".", "__"): 0})
+    fields.check(c.to_dict())

@@ -118,7 +118,7 @@ def test_help_says_what_there_is(word, monkeypatch, capsys):
     assert main.main() == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    for text in ("--config=FILE", "configs/digits.py:all", "varmixup_jax/config.py", "Exit codes:"):
+    for text in ("--config=FILE", "configs/digits.py:all", "varmixup_jax.fields", "Exit codes:"):
         assert text in printed.out
     for flag in ("workdir", "coordinator", "num_processes", "process_id", "cluster", "debug"):
         assert f"  --{flag} " in printed.out

@@ -8,8 +8,8 @@
 
 --config takes a recipe, configs/NAME.py, and behind a colon a method, several separated by commas, or
 all. `--config.FIELD=VALUE` changes a field of it, e.g. `--config.optim.learning_rate=0.05`;
-varmixup_jax/config.py lists them all with default, unit and meaning. The same command again resumes
-what was interrupted and skips what is done.
+`python -m varmixup_jax.fields` lists them all with default, unit and meaning. The same command
+again resumes what was interrupted and skips what is done.
 
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; nothing was written);
 3 a loss stopped being finite (the last good checkpoint is kept); 4 the disk is full or broken (the
