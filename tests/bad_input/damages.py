@@ -100,6 +100,11 @@ def files(contents):
     return both(*(write(name, content) for name, content in contents.items()))
 
 
+def empty_folder(name):
+    """A directory with nothing in it."""
+    return lambda root: (root / name).mkdir(parents=True, exist_ok=True)
+
+
 def altered(name, change):
     """The file with `change(bytes)` as its bytes."""
     return lambda root: (root / name).write_bytes(change((root / name).read_bytes()))
@@ -150,7 +155,7 @@ def remove(*names):
 
 def folder(name):
     """A directory in its place."""
-    return both(remove(name), lambda root: (root / name).mkdir())
+    return both(remove(name), empty_folder(name))
 
 
 def linked(name, target):

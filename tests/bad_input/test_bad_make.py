@@ -2,7 +2,17 @@
 
 import numpy as np
 import pytest
-from damages import bomb_array, bomb_bytes, both, files, image_bytes, npz_bytes, saved, write
+from damages import (
+    bomb_array,
+    bomb_bytes,
+    both,
+    empty_folder,
+    files,
+    image_bytes,
+    npz_bytes,
+    saved,
+    write,
+)  # fmt: skip
 from refusing import misspoken, rejected
 
 from varmixup_jax.corruptions import make
@@ -85,10 +95,6 @@ def pictures(**sides):
     return files(
         {f"set/{name}/1.png": image_bytes(side, kind="PNG") for name, side in sides.items()}
     )
-
-
-def empty_folder(name):
-    return lambda root: (root / name).mkdir(parents=True)
 
 
 FOLDERS = {

@@ -1,11 +1,7 @@
 """The tiny-imagenet-200 folder with every part missing or damaged."""
 
-import io
-
-import numpy as np
 import pytest
-from damages import both, cut, folder, linked, remove, write
-from PIL import Image
+from damages import both, cut, files, folder, image_bytes, linked, remove, write
 from refusing import damaged, refused
 
 from varmixup_jax.data import load
@@ -14,17 +10,11 @@ WNIDS = ("n01", "n02")
 
 
 def jpeg(seed, side=64, mode="RGB", kind="JPEG"):
-    colours = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(colours).convert(mode).save(buffer, kind)
-    return buffer.getvalue()
+    return image_bytes(side, mode, kind, seed)
 
 
-LINES, IMAGE, VAL = (
-    "val/val_annotations.txt",
-    "train/n01/images/n01_0.JPEG",
-    "val/images/val_0.JPEG",
-)
+LINES, VAL = "val/val_annotations.txt", "val/images/val_0.JPEG"
+IMAGE = "train/n01/images/n01_0.JPEG"
 FIRST, SECOND = "val_0.JPEG\tn01\t0\t0\t9\t9\n", "val_1.JPEG\tn02\t0\t0\t9\t9\n"
 FILES = {f"train/{n}/images/{n}_{row}.JPEG": jpeg(len(n) + row) for n in WNIDS for row in (0, 1)}
 FILES |= {f"val/images/val_{row}.JPEG": jpeg(9 + row) for row in (0, 1)}
@@ -37,7 +27,7 @@ FILES |= {
 
 @pytest.fixture
 def root(tmp_path):
-    both(*(write(f"tiny-imagenet-200/{name}", c) for name, c in FILES.items()))(tmp_path)
+    files({f"tiny-imagenet-200/{name}": content for name, content in FILES.items()})(tmp_path)
     return tmp_path / "tiny-imagenet-200"
 
 
