@@ -116,7 +116,7 @@ def test_a_radius_that_is_no_whole_number_is_shown(tmp_path):
     found = board([read_run(path)], "cifar10")
     (column,) = [c for c in columns(found) if c.key == "linearity"]
     assert column.title == "Lin. error at 7.65/255"
-    assert found.groups[0].stat(column.value).mean == pytest.approx(0.36)
+    assert found.groups[0].stat(*column.number).mean == pytest.approx(0.36)
     assert linearity_curve(found.groups[0]).x == (2.55, 7.65)
     assert "Lin. error at 7.65/255 (nats)" in headings(results(found))
 
@@ -127,7 +127,7 @@ def test_eight_is_the_radius_of_the_table_where_it_was_measured(tmp_path):
     found = board([read_run(path)], "cifar10")
     (column,) = [c for c in columns(found) if c.key == "linearity"]
     assert column.title == "Lin. error at 8/255"
-    assert found.groups[0].stat(column.value).mean == pytest.approx(0.16)
+    assert found.groups[0].stat(*column.number).mean == pytest.approx(0.16)
 
 
 @pytest.mark.parametrize(

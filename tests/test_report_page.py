@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from report_runs import arrays, make_run
@@ -12,7 +13,7 @@ from report_runs import arrays, make_run
 from varmixup_jax import report
 from varmixup_jax.report import figures, gallery, series, style
 from varmixup_jax.report.__main__ import main
-from varmixup_jax.report.measures import Stat, board
+from varmixup_jax.report.measures import board
 from varmixup_jax.report.rows import read_run, read_runs
 
 VOID = {"meta", "img", "br", "link"}
@@ -270,8 +271,8 @@ def test_curves_over_severity_and_radius(tmp_path):
 
 def test_charts_take_any_name_and_lone_points(tmp_path):
     look = style.styles([("$a$ <b>", "x")])["$a$ <b>"]
-    lone = series.curve([1.0], [Stat(0.5, None, 1)])
+    lone = series.curve([1.0], pd.DataFrame({"mean": [0.5], "std": [np.nan]}))
     drawn = style.svg(figures.line_chart("$a$ <b>", [(look, lone)], "x", "y"), "$a$ <b>")
     assert "$a$ &lt;b&gt;" in drawn
     Page(drawn)
-    assert series.curve([1.0], [None]) is None
+    assert series.curve([1.0], pd.DataFrame({"mean": [np.nan], "std": [np.nan]})) is None

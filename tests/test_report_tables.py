@@ -4,13 +4,14 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_runs import make_run, row
 
 from varmixup_jax import report
 from varmixup_jax.report.__main__ import main
 from varmixup_jax.report.markdown import BEGIN, END, markdown, replace_between_markers
-from varmixup_jax.report.measures import adversarial_metrics, board, summarize
+from varmixup_jax.report.measures import adversarial_metrics, board, over_runs
 from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS, METHODS
 from varmixup_jax.report.paper_numbers import PAPER
 from varmixup_jax.report.rows import read_runs
@@ -37,11 +38,12 @@ def bold(grid):
 @pytest.mark.parametrize("n", [2, 3, 7])
 def test_mean_and_sample_deviation(n):
     values = np.random.default_rng(n).normal(size=n)
-    stat = summarize(values.tolist())
-    np.testing.assert_allclose([stat.mean, stat.std], [values.mean(), values.std(ddof=1)])
-    assert abs(stat.std - values.std()) > 1e-3  # the population's would be another number
-    assert summarize([1.5]) == (1.5, None, 1)
-    assert summarize([]) is None
+    frame = pd.DataFrame({"group": ["a"] * n + ["one"], "value": [*values, 1.5]})
+    stats = over_runs(frame.groupby("group").value)
+    expected = [values.mean(), values.std(ddof=1), n]
+    np.testing.assert_allclose(stats.loc["a"], expected)
+    assert abs(stats.loc["a", "std"] - values.std()) > 1e-3  # the population's is another number
+    np.testing.assert_array_equal(stats.loc["one"], [1.5, np.nan, 1])
 
 
 def test_corrupted_mean_is_over_the_fifteen(tmp_path):
@@ -54,11 +56,11 @@ def test_corrupted_mean_is_over_the_fifteen(tmp_path):
 
     rewrite(make_run(tmp_path), change)
     (group,) = board(read_runs([tmp_path]), "cifar10").groups
-    (member,) = group.members
+    (found,) = group.numbers
     expected = np.mean([values[c, s] for c in BENCHMARK for s in range(1, 6)])
-    np.testing.assert_allclose(member.corrupted("accuracy"), expected)
+    np.testing.assert_allclose(found["accuracy", "corrupted"], expected)
     everything = np.mean(list(values.values()))
-    assert abs(member.corrupted("accuracy") - everything) > 1e-3  # the extras never enter
+    assert abs(found["accuracy", "corrupted"] - everything) > 1e-3  # the extras never enter
     assert cells(results(board(read_runs([tmp_path]), "cifar10")))["erm"]["Corrupted acc. (%)"] == (
         f"{100 * expected:.2f}"
     )
@@ -139,7 +141,7 @@ def test_a_repeated_seed_counts_once(tmp_path):
     make_run(tmp_path / "a", "erm", 0, corruptions=(), name="first")
     make_run(tmp_path / "b", "erm", 0, corruptions=(), name="second", shift=0.05)
     found = board(read_runs([tmp_path]), "cifar10")
-    assert [len(g.members) for g in found.groups] == [1]
+    assert [len(g.runs) for g in found.groups] == [1]
     assert [run.name for run in found.repeats] == ["second"]
     assert any("second repeats a seed" in remark for remark in results(found).remarks)
 
@@ -167,9 +169,9 @@ def test_a_diverged_run_shows_and_never_wins(tmp_path):
 
 def test_attacks_come_weakest_first(tmp_path):
     make_run(tmp_path, corruptions=())
-    groups = board(read_runs([tmp_path]), "cifar10").groups
+    (group,) = board(read_runs([tmp_path]), "cifar10").groups
     names = ["pgd20_accuracy", "pgd50_accuracy", "apgd50_accuracy", "adversarial_accuracy"]
-    assert adversarial_metrics(groups) == names
+    assert adversarial_metrics(group.numbers) == names
     table = cells(results(board(read_runs([tmp_path]), "cifar10")))
     assert table["erm"]["Worst-case adv. acc. (%)"] == "24.00"
 

@@ -1,105 +1,25 @@
 """From run directories to a page, a Markdown table and pictures, without touching JAX.
 
 `write` puts methods side by side over their seeds; `pictures` draws a single run. Every number
-shown is read from the runs' files: a report never runs a model.
+shown is read from the runs' files: a report never runs a model. What a report is made of (pandas,
+matplotlib, jinja2) is imported when one is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import importlib
+from typing import Any
 
-from varmixup_jax import checks
-from varmixup_jax.atomic_files import replace_bytes, replace_text
-from varmixup_jax.report import gallery, overview
-from varmixup_jax.report.drawing import pictures
-from varmixup_jax.report.markdown import BLOCK, markdown, replace_between_markers
-from varmixup_jax.report.measures import Board, board
-from varmixup_jax.report.page import render
-from varmixup_jax.report.rows import Run, read_runs
-from varmixup_jax.report.tables import LAYOUTS, TITLES, paper_and_beyond, results
-
+_PUBLIC = {
+    "pictures": "drawing",
+    "summary_picture": "writing",
+    "update_readme": "writing",
+    "write": "writing",
+}
 __all__ = ["pictures", "summary_picture", "update_readme", "write"]
 
 
-def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
-    """Writes `report.html` and `report.md` into `out`.
-
-    Args:
-      runs: run directories, or directories that hold some at any depth.
-      out: the directory to write to, made where it is missing.
-      baseline: the name of the run that mCE is relative to; None leaves mCE out.
-
-    Returns:
-      The path of the page, a single file that needs nothing else.
-
-    Raises:
-      ValueError: a directory holds no run, a file is missing or does not parse (file and line are
-        named), or there is no finished run called `baseline`.
-    """
-    found = read_runs(runs)
-    boards = _boards(found, baseline)
-    artifacts = {}
-    for run in found:
-        if run.done:
-            arrays = run.artifacts()
-            gallery.check_images(arrays, run.path / "artifacts.npz")
-            artifacts[str(run.path)] = arrays
-    text = render(found, boards, artifacts)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    replace_text(out / "report.md", markdown([results(b) for b in boards if b.groups]))
-    replace_text(out / "report.html", text)
-    return out / "report.html"
-
-
-def update_readme(
-    runs: Sequence[Path],
-    readme: Path,
-    baseline: str | None = None,
-    layout: str = "short",
-    block: str = BLOCK,
-) -> None:
-    """Puts tables of `runs` between the two markers of a block of a page, atomically.
-
-    Args:
-      runs: as of `write`.
-      readme: the page, with `<!-- BLOCK:begin -->` and `<!-- BLOCK:end -->`.
-      baseline: as of `write`.
-      layout: "short" makes two tables of few columns, the paper's methods and what goes beyond;
-        "kinds" one with the mean accuracies by kind of corruption; "full" one of all measures.
-      block: the name in the markers.
-
-    Raises:
-      ValueError: as `write`, the layout is unknown, or the page does not hold each marker once.
-    """
-    checks.one_of(LAYOUTS, layout=layout)
-    boards = [board for board in _boards(read_runs(runs), baseline) if board.groups]
-    if layout == "short":
-        grids = [grid for board in boards for grid in paper_and_beyond(board, layout)]
-    else:
-        grids = [results(board, layout) for board in boards]
-    replace_between_markers(Path(readme), markdown(grids), block)
-
-
-def summary_picture(runs: Sequence[Path], out: Path) -> None:
-    """Writes one PNG: accuracy by method, and mixed images where a run has pictures of them.
-
-    Args:
-      runs: as of `write`; of several data sets the first in the order of the tables is drawn.
-      out: the file, replaced atomically; its directory is made where it is missing.
-
-    Raises:
-      ValueError: as `write`, a picture cannot be read, or no run has all 75 corrupted conditions.
-    """
-    found = read_runs(runs)
-    first = _boards(found, None)[0]
-    replace_bytes(Path(out), overview.picture(first, overview.mixing_grids(found)))
-
-
-def _boards(runs: Sequence[Run], baseline: str | None) -> list[Board]:
-    if baseline is not None:
-        checks.one_of([run.name for run in runs if run.done], baseline=baseline)
-    names = dict.fromkeys(name for run in runs for name in run.datasets)
-    order = sorted(names, key=lambda name: list(TITLES).index(name) if name in TITLES else 99)
-    return [board(runs, name, baseline) for name in order]
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)

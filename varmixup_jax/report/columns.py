@@ -1,25 +1,25 @@
-"""The measures of a table: how each is taken from a run, named and printed."""
+"""The measures of a table: which number each shows, how it is named and printed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from varmixup_jax.report.measures import WORST_CASE, Board, Measures, adversarial_metrics
-from varmixup_jax.report.names import BENCHMARK, CORRUPTION_FAMILIES
+from varmixup_jax.report.measures import WORST_CASE, Board, adversarial_metrics, radii
+from varmixup_jax.report.names import KINDS
 
 RADIUS = 8  # of the local linearity error, in 1/255, where it was measured
-KINDS = tuple(kind for kind, names in CORRUPTION_FAMILIES.items() if set(names) <= set(BENCHMARK))
 
 
 class Column(NamedTuple):
-    """One measure of the table: how to take it from a run and how to print it.
+    """One measure of the table: which number of a run it is and how to print it.
 
     Attributes:
       better: "high", "low" or None where neither is better.
+      digits: after the point.
       scale: what a value is multiplied by for print (100 for percent).
+      number: measure and condition.
     """
 
     key: str
@@ -28,7 +28,7 @@ class Column(NamedTuple):
     better: str | None
     digits: int
     scale: float
-    value: Callable[[Measures], float | None]
+    number: tuple[str, str]
 
     @property
     def heading(self) -> str:
@@ -45,64 +45,45 @@ def columns(board: Board, keys: Sequence[str] | None = None) -> list[Column]:
       keys: those that are wanted, of the columns' keys and of `KINDS` (mean accuracy under a kind
         of corruption), in their order; None for all but the kinds.
     """
-
-    def clean(metric: str) -> Callable[[Measures], float | None]:
-        return lambda m: m.clean(metric)
-
-    def corrupted(metric: str) -> Callable[[Measures], float | None]:
-        return lambda m: m.corrupted(metric)
-
-    scale, unit = _time_unit(board)
-    every = [
-        Column("clean", "Clean acc.", "%", "high", 2, 100, clean("accuracy")),
-        Column("corrupted", "Corrupted acc.", "%", "high", 2, 100, corrupted("accuracy")),
-        Column("nll", "NLL", "nats", "low", 3, 1, clean("nll")),
-        Column("ece", "ECE clean", "%", "low", 2, 100, clean("ece")),
-        Column("ece_corrupted", "ECE corrupted", "%", "low", 2, 100, corrupted("ece")),
-        Column("oe", "Overconf. error", "%", "low", 2, 100, clean("overconfidence_error")),
+    members = [numbers for group in board.groups for numbers in group.numbers]
+    scale, unit = _time_unit([m.get(("wall_seconds", "clean"), 0.0) for m in members])
+    base = board.baseline.name if board.baseline is not None else ""
+    rows = [
+        ("clean", "Clean acc.", "%", "high", 2, 100, ("accuracy", "clean")),
+        ("corrupted", "Corrupted acc.", "%", "high", 2, 100, ("accuracy", "corrupted")),
+        ("mce", f"mCE vs {base}", "%", "low", 1, 100, ("mce", "corrupted")),
+        ("nll", "NLL", "nats", "low", 3, 1, ("nll", "clean")),
+        ("ece", "ECE clean", "%", "low", 2, 100, ("ece", "clean")),
+        ("ece_corrupted", "ECE corrupted", "%", "low", 2, 100, ("ece", "corrupted")),
+        ("oe", "Overconf. error", "%", "low", 2, 100, ("overconfidence_error", "clean")),
         *(
-            Column(name, f"{_attack(name)} acc.", "%", "high", 2, 100, clean(name))
-            for name in adversarial_metrics(board.groups)
+            (name, f"{_attack(name)} acc.", "%", "high", 2, 100, (name, "clean"))
+            for name in adversarial_metrics(members)
         ),
-        _linearity(board),
-        Column("wall", "Wall time", unit, None, 1, scale, _wall_seconds),
-    ]  # fmt: skip
-    if board.baseline is not None:
-        base = board.baseline
-        mce = Column("mce", f"mCE vs {base.run.name}", "%", "low", 1, 100, lambda m: m.mce(base))
-        every.insert(2, mce)
+        *_linearity(board),
+        ("wall", "Wall time", unit, None, 1, scale, ("wall_seconds", "clean")),
+    ]
     if keys is not None:
-        kinds = [
-            Column(kind, kind.capitalize(), "%", "high", 2, 100, partial(_by_kind, kind))
-            for kind in KINDS
-        ]
-        known = {column.key: column for column in [*every, *kinds]}
-        every = [known[key] for key in keys if key in known]
-    return [column for column in every if any(group.stat(column.value) for group in board.groups)]
+        kinds = [(k, k.capitalize(), "%", "high", 2, 100, ("accuracy", k)) for k in KINDS]
+        known = {row[0]: row for row in [*rows, *kinds]}
+        rows = [known[key] for key in keys if key in known]
+    found = [Column(*row) for row in rows]
+    return [c for c in found if any(group.stat(*c.number) for group in board.groups)]
 
 
-def _by_kind(kind: str, measures: Measures) -> float | None:
-    return measures.corrupted("accuracy", names=CORRUPTION_FAMILIES[kind])
-
-
-def _linearity(board: Board) -> Column:
+def _linearity(board: Board) -> list[tuple]:
     """The local linearity error at `RADIUS` or, where no run has it, at the greatest radius."""
-    errors = [member.linearity() for group in board.groups for member in group.members]
-    radii = {radius for found in errors for radius in found}
-    radius = RADIUS if RADIUS in radii or not radii else max(radii)
-    largest = max((found.get(radius, 0.0) for found in errors), default=0.0)
-    digits = 2 if largest >= 1 else 4
-    title = f"Lin. error at {radius:g}/255"
-    return Column("linearity", title, "nats", "low", digits, 1, lambda m: m.linearity().get(radius))
+    names = radii(number for group in board.groups for number in group.stats)
+    if not names:
+        return []
+    radius = RADIUS if RADIUS in names else max(names)
+    name = (names[radius], "clean")
+    values = [numbers.get(name, 0.0) for group in board.groups for numbers in group.numbers]
+    digits = 2 if max(values) >= 1 else 4
+    return [("linearity", f"Lin. error at {radius:g}/255", "nats", "low", digits, 1, name)]
 
 
-def _wall_seconds(measures: Measures) -> float | None:
-    value: Any = measures.run.summary.get("wall_seconds")
-    return value if isinstance(value, (int, float)) else None
-
-
-def _time_unit(board: Board) -> tuple[float, str]:
-    walls = [_wall_seconds(member) or 0.0 for group in board.groups for member in group.members]
+def _time_unit(walls: Sequence[float]) -> tuple[float, str]:
     longest = max(walls, default=0.0)
     if longest < 180:
         return 1.0, "s"

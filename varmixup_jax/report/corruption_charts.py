@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from varmixup_jax.report.figures import short
-from varmixup_jax.report.measures import Board, Group, Stat
+from varmixup_jax.report.measures import Board, Group
 from varmixup_jax.report.names import CORRUPTION_FAMILIES, CORRUPTIONS, SEVERITIES
 from varmixup_jax.report.style import INK, Style, panel
 
@@ -22,13 +22,9 @@ def heat_table(group: Group) -> tuple[list[str], np.ndarray]:
 
     Means over seeds; NaN where no seed has the condition.
     """
-
-    def at(name: str, severity: int) -> Stat | None:
-        return group.stat(lambda m: m.at("accuracy", name, severity))
-
     names, lines = [], []
     for name in CORRUPTIONS:
-        stats = [at(name, severity) for severity in SEVERITIES]
+        stats = [group.stat("accuracy", f"{name} {severity}") for severity in SEVERITIES]
         if any(stats):
             names.append(name)
             lines.append([100 * stat.mean if stat else np.nan for stat in stats])
@@ -77,11 +73,7 @@ def heat_map(group: Group, limits: tuple[float, float]) -> Figure:
 
 def bar_charts(board: Board, look: Mapping[str, Style]) -> list[Figure]:
     """Per family of corruptions a bar chart: accuracy of every group, mean over severities."""
-
-    def of(group: Group, name: str) -> Stat | None:
-        return group.stat(lambda m: m.by_corruption(name))
-
-    stats = {(g.label, name): of(g, name) for g in board.groups for name in CORRUPTIONS}
+    stats = {(g.label, n): g.stat("accuracy", n) for g in board.groups for n in CORRUPTIONS}
     charts = []
     for family, members in CORRUPTION_FAMILIES.items():
         names = [n for n in members if any(stats[g.label, n] for g in board.groups)]

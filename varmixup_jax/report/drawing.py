@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from varmixup_jax.report import gallery, sections
-from varmixup_jax.report.measures import Group, Measures, board
+from varmixup_jax.report.measures import board, group
 from varmixup_jax.report.rows import read_run
 from varmixup_jax.report.style import png, styles
 
@@ -30,9 +30,9 @@ def pictures(run_dir: Path) -> list[Path]:
     arrays = run.artifacts()
     gallery.check_images(arrays, run.path / "artifacts.npz")
     found = board([run], run.dataset)
-    group = Group(run.method, run.name, (Measures(run, run.dataset, found.split),))
+    alone = group([run], run.name, found)
     look = {run.name: styles([(run.method, run.method)])[run.method]}
-    scene = sections.Scene(found._replace(groups=(group,)), look, {str(run.path): arrays})
+    scene = sections.Scene(found._replace(groups=(alone,)), look, {str(run.path): arrays})
     drawn: list[tuple[str, Figure | bytes]] = [
         (shown.name, gallery.encode(shown.canvas)) for shown in sections.vae_pictures(arrays)
     ]

@@ -33,13 +33,12 @@ def dots(column: Column, board: Board, look: Mapping[str, Style]) -> list[Dot]:
     """The rows of a dot chart of one measure, with the paper's accuracies where it has them."""
     found = []
     for group in board.groups:
-        stat = group.stat(column.value)
+        stat = group.stat(*column.number)
         if stat is None or math.isnan(stat.mean):
             continue
         spread = None if stat.std is None else stat.std * column.scale
         scaled = Stat(stat.mean * column.scale, spread, stat.n)
-        seeds = [value for value in map(column.value, group.members) if value is not None]
-        each = tuple(value * column.scale for value in seeds)
+        each = tuple(n[column.number] * column.scale for n in group.numbers if column.number in n)
         row = paper_row(board, group)
         paper = row.of(column.key) if row is not None and column.key in MEASURES else None
         found.append(Dot(group.label, look[group.label], scaled, each, paper))

@@ -1,22 +1,30 @@
-"""From rows to the numbers of a table: one run's measures, then mean ± std over seeds."""
+"""From rows to the numbers of a table: one run's measures, then mean ± std over seeds.
+
+A number is called by its measure and its condition: `("accuracy", "clean")`, `"fog 3"` (one
+severity), `"fog"` (its five), `"severity 3"` (the 15 corruptions), `"noise"` (a kind, all
+severities) or `"corrupted"` (the whole benchmark). A mean over conditions of which one is missing
+does not exist; one over a value that is not finite is NaN.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-import statistics
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from varmixup_jax.metric_names import linearity_radius
+import pandas as pd
+
+from varmixup_jax.metric_names import linearity_name, linearity_radius
 from varmixup_jax.report.fields import identity
 from varmixup_jax.report.labels import SEPARATOR, changed_settings, labels
-from varmixup_jax.report.names import BENCHMARK, SEVERITIES
-from varmixup_jax.report.rows import Run
+from varmixup_jax.report.names import BENCHMARK, CORRUPTION_FAMILIES, KINDS, SEVERITIES
+from varmixup_jax.report.rows import Row, Run
 
 SPLITS = ("test", "validation", "val")  # the first that a data set's rows have is the one reported
 WORST_CASE = "adversarial_accuracy"  # right under every attack of the run
 _ADVERSARIAL = re.compile(r"a?pgd\d+.*_accuracy")
+Numbers = Mapping[tuple[str, str], float]
 
 
 class Stat(NamedTuple):
@@ -27,91 +35,28 @@ class Stat(NamedTuple):
     n: int
 
 
-class Measures:
-    """The measures of one run on one data set.
-
-    Where a condition was measured twice, as after a resume, the later line counts.
-    """
-
-    def __init__(self, run: Run, dataset: str, split: str):
-        self.run = run
-        self._values = {
-            (row.metric, row.corruption, row.severity): row.value
-            for row in run.rows
-            if row.dataset == dataset and row.split == split
-        }
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The names of all measures of the run."""
-        return tuple(dict.fromkeys(metric for metric, _, _ in self._values))
-
-    def clean(self, metric: str) -> float | None:
-        """The value on the clean images."""
-        return self._values.get((metric, "none", 0))
-
-    def at(self, metric: str, corruption: str, severity: int) -> float | None:
-        """The value under one corruption at one severity."""
-        return self._values.get((metric, corruption, severity))
-
-    def benchmark_cells(self, metric: str) -> int:
-        """How many of the 15 × 5 conditions were measured."""
-        return sum(self.at(metric, c, s) is not None for c in BENCHMARK for s in SEVERITIES)
-
-    def corrupted(
-        self, metric: str, severities: Sequence[int] = SEVERITIES, names: Sequence[str] = BENCHMARK
-    ) -> float | None:
-        """The mean over corruptions × severities, None unless every one of them was measured."""
-        found = [self.at(metric, name, s) for name in names for s in severities]
-        values = [value for value in found if value is not None]
-        return statistics.fmean(values) if values and len(values) == len(found) else None
-
-    def by_corruption(self, corruption: str) -> float | None:
-        """The accuracy under one corruption, mean over the five severities."""
-        return self.corrupted("accuracy", names=(corruption,))
-
-    def linearity(self) -> dict[float, float]:
-        """The local linearity error by ε in units of 1/255."""
-        found = ((linearity_radius(metric), metric) for metric in self.metrics)
-        pairs = {radius: self.clean(metric) for radius, metric in found if radius is not None}
-        return {eps: value for eps, value in sorted(pairs.items()) if value is not None}
-
-    def mce(self, baseline: Measures) -> float | None:
-        """Mean corruption error against `baseline`, 1 for the baseline itself.
-
-        mCE = mean over c of Σ_s E(c, s) / Σ_s E_baseline(c, s), E = 1 − accuracy, over the 15.
-        None unless both runs have all 75 conditions, or where the baseline makes no error at all.
-
-        References: Hendrycks and Dietterich 2019, section 4.
-        """
-        ratios = []
-        for name in BENCHMARK:
-            ours, theirs = self.by_corruption(name), baseline.by_corruption(name)
-            if ours is None or theirs is None or theirs == 1.0:
-                return None
-            ratios.append((1.0 - ours) / (1.0 - theirs))
-        return statistics.fmean(ratios)
-
-
 class Group(NamedTuple):
     """Runs that differ in nothing but the seed: what one row of a table averages.
 
     Attributes:
       method: their method.
       label: what the row is called: see `labels`.
-      members: one per seed.
+      runs: one per seed.
+      numbers: of each run.
+      stats: mean ± std of each number over the runs that have it.
       changed: whether a setting of the method itself is not its default.
     """
 
     method: str
     label: str
-    members: tuple[Measures, ...]
+    runs: Sequence[Run]
+    numbers: Sequence[Numbers]
+    stats: Mapping[tuple[str, str], Stat]
     changed: bool = False
 
-    def stat(self, value: Callable[[Measures], float | None]) -> Stat | None:
-        """Mean ± std of `value` over the members that have it; None where none has."""
-        found = [v for v in map(value, self.members) if v is not None]
-        return summarize(found)
+    def stat(self, measure: str, condition: str = "clean") -> Stat | None:
+        """Mean ± std of a number; None where no run has it."""
+        return self.stats.get((measure, condition))
 
 
 class Board(NamedTuple):
@@ -121,21 +66,104 @@ class Board(NamedTuple):
     split: str
     groups: tuple[Group, ...]
     repeats: tuple[Run, ...]
-    baseline: Measures | None
+    baseline: Run | None
 
 
-def summarize(values: Sequence[float]) -> Stat | None:
-    """Mean, sample standard deviation and count; None of no values.
+def numbers(run: Run, dataset: str, split: str) -> dict[tuple[str, str], float]:
+    """Every measure of one run on one data set by its name and condition.
 
-    >>> summarize([1.0, 3.0])
-    Stat(mean=2.0, std=1.4142135623730951, n=2)
+    Where a condition was measured twice, as after a resume, the later line counts.
     """
-    if not values:
+    rows = pd.DataFrame(run.rows, columns=list(Row._fields)).astype({"value": float})
+    rows = rows[(rows.dataset == dataset) & (rows.split == split)]
+    rows = rows.assign(metric=[_one_spelling(metric) for metric in rows.metric])
+    rows = rows.drop_duplicates(["metric", "corruption", "severity"], keep="last")
+    clean, rest = rows[rows.corruption == "none"], rows[rows.corruption != "none"]
+    severity = rest.severity.astype(str)
+    known = rest.corruption.isin(BENCHMARK)
+    kind = rest.corruption.map({name: kind for kind in KINDS for name in CORRUPTION_FAMILIES[kind]})
+    size = kind.map({kind: len(CORRUPTION_FAMILIES[kind]) for kind in KINDS})
+    long = pd.concat(
+        [
+            clean.assign(condition="clean", needed=1),
+            rest[known].assign(condition="corrupted", needed=len(BENCHMARK) * len(SEVERITIES)),
+            rest.assign(condition=kind, needed=size * len(SEVERITIES))[known],
+            rest.assign(condition="severity " + severity, needed=len(BENCHMARK))[known],
+            rest.assign(condition=rest.corruption, needed=len(SEVERITIES)),
+            rest.assign(condition=rest.corruption + " " + severity, needed=1),
+        ]
+    )
+    groups = long.groupby(["metric", "condition"], sort=False)
+    found = over_runs(groups.value).assign(needed=groups.needed.first())
+    return found.loc[found.n == found.needed, "mean"].to_dict()
+
+
+def over_runs(values: Any) -> pd.DataFrame:
+    """Mean, sample standard deviation and count of each group of values, NaN where one is.
+
+    Args:
+      values: a pandas Series of floats, grouped.
+
+    Returns:
+      Columns `mean`, `std` (NaN also of one value) and `n`.
+    """
+    finite = values.count() == values.size()  # pandas would leave out what is NaN
+    return pd.DataFrame(
+        {
+            "mean": values.mean().where(finite),
+            "std": values.std(ddof=1).where(finite),
+            "n": values.size(),
+        }
+    )
+
+
+def group(runs: Sequence[Run], label: str, board: Board) -> Group:
+    """One row: the runs' numbers on the board's data set, wall time and mCE among them."""
+    found = [numbers(run, board.dataset, board.split) for run in runs]
+    base = board.baseline and numbers(board.baseline, board.dataset, board.split)
+    for run, own in zip(runs, found, strict=True):
+        wall = run.summary.get("wall_seconds")
+        if isinstance(wall, (int, float)):
+            own["wall_seconds", "clean"] = float(wall)
+        relative = mce(own, base) if base else None
+        if relative is not None:
+            own["mce", "corrupted"] = relative
+    keys = [key for own in found for key in own]
+    values = pd.Series([value for own in found for value in own.values()], dtype=float)
+    index = pd.MultiIndex.from_tuples(keys, names=["metric", "condition"]) if keys else None
+    stats = over_runs(values.set_axis(index).groupby(level=[0, 1])) if keys else pd.DataFrame()
+    return Group(
+        runs[0].method,
+        label,
+        runs,
+        found,
+        {
+            key: Stat(mean, None if math.isnan(std) else std, int(n))
+            for key, mean, std, n in stats.itertuples(name=None)
+        },
+        bool(changed_settings(runs[0])),
+    )
+
+
+def mce(ours: Numbers, theirs: Numbers) -> float | None:
+    """Mean corruption error against a baseline, 1 for the baseline itself.
+
+    mCE = mean over c of Σ_s E(c, s) / Σ_s E_baseline(c, s), E = 1 − accuracy, over the 15.
+    None unless both runs have all 75 conditions, or where the baseline makes no error at all.
+
+    References: Hendrycks and Dietterich 2019, section 4.
+    """
+    keys = [("accuracy", name) for name in BENCHMARK]
+    if not all(key in ours and key in theirs and theirs[key] != 1.0 for key in keys):
         return None
-    if not all(map(math.isfinite, values)):
-        return Stat(math.nan, None, len(values))
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return Stat(statistics.fmean(values), spread, len(values))
+    return sum((1.0 - ours[key]) / (1.0 - theirs[key]) for key in keys) / len(keys)
+
+
+def radii(numbers: Iterable[tuple[str, str]]) -> dict[float, str]:
+    """The measures of local linearity by their radius ε in units of 1/255, smallest first."""
+    clean = dict.fromkeys(measure for measure, condition in numbers if condition == "clean")
+    found = {eps: name for name in clean if (eps := linearity_radius(name)) is not None}
+    return dict(sorted(found.items()))
 
 
 def board(runs: Iterable[Run], dataset: str, baseline: str | None = None) -> Board:
@@ -154,34 +182,33 @@ def board(runs: Iterable[Run], dataset: str, baseline: str | None = None) -> Boa
     runs = [run for run in runs if run.done and dataset in run.datasets]
     present = {row.split for run in runs for row in run.rows if row.dataset == dataset}
     split = next((s for s in (*SPLITS, *sorted(present)) if s in present), SPLITS[0])
-    kept: dict[tuple[str, str], dict[int, Run]] = {}
-    repeats = []
-    for run in runs:
-        members = kept.setdefault((run.method, identity(run.config)), {})
-        if run.seed in members:
-            repeats.append(run)
-        else:
-            members[run.seed] = run
-    lists = [list(members.values()) for members in kept.values()]
-    firsts = [members[0] for members in lists]
-    groups = [
-        Group(
-            first.method,
-            label,
-            tuple(Measures(run, dataset, split) for run in members),
-            bool(changed_settings(first)),
-        )
-        for first, label, members in zip(firsts, labels(firsts), lists, strict=True)
-    ]
-    methods = list(dict.fromkeys(group.method for group in groups))
-    groups.sort(key=lambda group: (methods.index(group.method), group.label.count(SEPARATOR)))
-    base = next((Measures(run, dataset, split) for run in runs if run.name == baseline), None)
-    return Board(dataset, split, tuple(groups), tuple(repeats), base)
+    base = next((run for run in runs if run.name == baseline), None)
+    if not runs:
+        return Board(dataset, split, (), (), base)
+    frame = pd.DataFrame({"run": runs})
+    frame["settings"] = [(run.method, identity(run.config)) for run in runs]
+    frame["seed"] = [run.seed for run in runs]
+    repeated = frame.duplicated(["settings", "seed"])
+    empty = Board(dataset, split, (), tuple(frame.run[repeated]), base)
+    lists = [list(part.run) for _, part in frame[~repeated].groupby("settings", sort=False)]
+    names = labels([members[0] for members in lists])
+    methods = list(dict.fromkeys(run.method for run in runs))
+    order = sorted(
+        zip(names, lists, strict=True),
+        key=lambda pair: (methods.index(pair[1][0].method), pair[0].count(SEPARATOR)),
+    )
+    return empty._replace(groups=tuple(group(members, name, empty) for name, members in order))
 
 
-def adversarial_metrics(groups: Iterable[Group]) -> list[str]:
+def adversarial_metrics(groups: Iterable[Numbers]) -> list[str]:
     """Names of the adversarial accuracies that any run has: weakest attack first, worst case last."""
-    names = {m for g in groups for member in g.members for m in member.metrics}
+    names = {measure for numbers in groups for measure, _ in numbers}
     attacks = [name for name in names if _ADVERSARIAL.fullmatch(name)]
     attacks.sort(key=lambda n: (n.startswith("a"), int(re.findall(r"\d+", n)[0]), n))
     return attacks + [name for name in (WORST_CASE,) if name in names]
+
+
+def _one_spelling(metric: str) -> str:
+    """Measures of local linearity within one radius have one name, however it was written."""
+    eps = linearity_radius(metric)
+    return metric if eps is None else linearity_name(eps / 255)

@@ -23,6 +23,7 @@ CORRUPTION_FAMILIES: Mapping[str, tuple[str, ...]] = {
     "extra": ("speckle_noise", "gaussian_blur", "spatter", "saturate"),
 }
 BENCHMARK = tuple(n for f, names in CORRUPTION_FAMILIES.items() if f != "extra" for n in names)
+KINDS = tuple(kind for kind in CORRUPTION_FAMILIES if kind != "extra")
 CORRUPTIONS = (*BENCHMARK, *CORRUPTION_FAMILIES["extra"])
 SEVERITIES = (1, 2, 3, 4, 5)
 

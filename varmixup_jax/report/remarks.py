@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from varmixup_jax.report.measures import Board
+from varmixup_jax.report.names import BENCHMARK, SEVERITIES
 from varmixup_jax.report.paper_numbers import CITATION
 from varmixup_jax.report.vaes import vae_remarks
 
@@ -15,26 +16,28 @@ def remarks(board: Board, paper: bool) -> list[str]:
       paper: whether the paper's numbers stand beside them.
     """
     lines = [_set_up(board)]
-    members = [member for group in board.groups for member in group.members]
-    if any(len(group.members) > 1 for group in board.groups):
+    runs = [run for group in board.groups for run in group.runs]
+    found = [numbers for group in board.groups for numbers in group.numbers]
+    if any(len(group.runs) > 1 for group in board.groups):
         lines.append(
             "Mean ± sample standard deviation over seeds; the best mean of a column in bold."
         )
     else:
         lines.append("One seed each; the best of a column in bold.")
-    if any(member.corrupted("accuracy") is not None for member in members):
+    if any(("accuracy", "corrupted") in numbers for numbers in found):
         lines.append("Corrupted: mean over the 15 corruptions × 5 severities; extras left out.")
-    for member in members:
-        cells = member.benchmark_cells("accuracy")
-        if 0 < cells < 75:
-            lines.append(f"{member.run.name}: {cells} of 75 conditions measured, no mean shown.")
+    cells = [("accuracy", f"{c} {s}") for c in BENCHMARK for s in SEVERITIES]
+    for run, numbers in zip(runs, found, strict=True):
+        count = sum(cell in numbers for cell in cells)
+        if 0 < count < len(cells):
+            lines.append(f"{run.name}: {count} of 75 conditions measured, no mean shown.")
     notes: dict[str, set[str]] = {}
-    for member in members:
-        for row in member.run.rows:
+    for run in runs:
+        for row in run.rows:
             if row.dataset == board.dataset and row.split == board.split:
                 for name, value in row.notes:
                     notes.setdefault(name, set()).add(value)
-    lines += vae_remarks([member.run for member in members])
+    lines += vae_remarks(runs)
     lines += [
         f"{k.replace('_', ' ').capitalize()}: {', '.join(sorted(v))}."
         for k, v in sorted(notes.items())
@@ -48,7 +51,7 @@ def remarks(board: Board, paper: bool) -> list[str]:
 
 def _set_up(board: Board) -> str:
     """What was trained on what: values that differ between runs stand side by side."""
-    runs = [member.run for group in board.groups for member in group.members]
+    runs = [run for group in board.groups for run in group.runs]
 
     def values(field: str, source: str = "config") -> str:
         found = dict.fromkeys(str(getattr(run, source).get(field, "")) for run in runs)

@@ -55,8 +55,8 @@ class Scene(NamedTuple):
 
     def arrays(self) -> list[Mapping[str, np.ndarray]]:
         """The arrays of every run that has some."""
-        members = [member for group in self.board.groups for member in group.members]
-        found = [self.artifacts.get(str(member.run.path), {}) for member in members]
+        runs = [run for group in self.board.groups for run in group.runs]
+        found = [self.artifacts.get(str(run.path), {}) for run in runs]
         return [arrays for arrays in found if arrays]
 
 
@@ -87,7 +87,7 @@ def training_charts(scene: Scene) -> list[Chart]:
         for chart in _lines(
             scene, f"training_{name}", title, "step", ylabel, percent=percent,
             curves=[
-                series.training_curve([member.run for member in group.members], name)
+                series.training_curve(group.runs, name)
                 for group in scene.board.groups
             ],
         )
@@ -114,7 +114,7 @@ def reliability_charts(scene: Scene) -> list[Chart]:
     """A reliability diagram per group, bins pooled over its seeds."""
     drawn = []
     for group in scene.board.groups:
-        arrays = [scene.artifacts.get(str(member.run.path), {}) for member in group.members]
+        arrays = [scene.artifacts.get(str(run.path), {}) for run in group.runs]
         bins = [series.reliability(arrays, f"reliability{kind}") for kind in ("", "_corrupted")]
         if any(part is not None for part in bins):
             figure = reliability_chart(short(group.label, 44), scene.look[group.label], *bins)
@@ -174,7 +174,7 @@ def _measures(scene: Scene) -> list[Block]:
 def _autoencoders(scene: Scene) -> list[Block]:
     """For each VAE of the data set the pictures of the first run that used it."""
     blocks: list[Block] = []
-    runs = [member.run for group in scene.board.groups for member in group.members]
+    runs = [run for group in scene.board.groups for run in group.runs]
     users: dict[str, list[str]] = {}
     for run in runs:
         vae = run.summary.get("vae") or {}

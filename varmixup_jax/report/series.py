@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from varmixup_jax.report.measures import Group, Stat, summarize
+from varmixup_jax.report.measures import Group, Stat, over_runs, radii
+from varmixup_jax.report.names import SEVERITIES
 from varmixup_jax.report.rows import Run
 
 MOST_POINTS = 120  # of one curve: more than a chart of this size can show
@@ -38,49 +39,46 @@ class Reliability(NamedTuple):
         return float(np.sum(self.count * gap) / np.sum(self.count))
 
 
-def training_curve(runs: Iterable[Run], name: str) -> Curve | None:
+def training_curve(runs: Sequence[Run], name: str) -> Curve | None:
     """The mean over seeds of one key of `metrics.jsonl` against the step.
 
     Each run is first averaged within each of at most `MOST_POINTS` equal stretches of the steps,
     so that runs with other log intervals still meet. None where no run has the key.
     """
-    pairs = [
-        [(line["step"], line[name]) for line in run.metrics if _is_number(line.get(name))]
-        for run in runs
-    ]
-    pairs = [points for points in pairs if points]
-    if not pairs:
-        return None
-    steps = sorted({step for points in pairs for step, _ in points})
-    width = max((steps[-1] - steps[0] + 1) / MOST_POINTS, 1.0)
-    means: dict[int, list[float]] = {}
-    places: dict[int, list[int]] = {}
-    for points in pairs:
-        bins: dict[int, list[float]] = {}
-        for step, value in points:
-            number = int((step - steps[0]) / width)
-            bins.setdefault(number, []).append(value)
-            places.setdefault(number, []).append(step)
-        for number, values in bins.items():
-            means.setdefault(number, []).append(statistics.fmean(values))
-    order = sorted(means)
-    stats = [summarize(means[number]) for number in order]
-    return curve([statistics.fmean(places[number]) for number in order], stats)
-
-
-def curve(x: Sequence[float], stats: Sequence[Stat | None]) -> Curve | None:
-    """A curve through the points that have a finite mean; None where none has."""
-    points = [(a, s) for a, s in zip(x, stats, strict=True) if s and math.isfinite(s.mean)]
-    if not points:
-        return None
-    means = tuple(s.mean for _, s in points)
-    spreads = [s.std or 0.0 for _, s in points]
-    return Curve(
-        tuple(float(a) for a, _ in points),
-        means,
-        tuple(m - d for m, d in zip(means, spreads, strict=True)),
-        tuple(m + d for m, d in zip(means, spreads, strict=True)),
+    points = pd.DataFrame(
+        [
+            (number, line["step"], float(line[name]))
+            for number, run in enumerate(runs)
+            for line in run.metrics
+            if _is_number(line.get(name))
+        ],
+        columns=["run", "step", "value"],
     )
+    if points.empty:
+        return None
+    first, last = points.step.min(), points.step.max()
+    stretch = ((points.step - first) / max((last - first + 1) / MOST_POINTS, 1.0)).astype(int)
+    means = points.groupby([stretch, "run"]).value.mean()
+    return curve(points.groupby(stretch).step.mean(), over_runs(means.groupby(level=0)))
+
+
+def curve(x: Iterable[float], stats: pd.DataFrame) -> Curve | None:
+    """A curve through the points that have a finite mean; None where none has.
+
+    Args:
+      x: one place for each row of `stats`.
+      stats: as `over_runs` makes it.
+    """
+    points = stats.assign(x=list(x), std=stats["std"].fillna(0.0)).dropna(subset="mean")
+    if points.empty:
+        return None
+    lines = (
+        points.x,
+        points["mean"],
+        points["mean"] - points["std"],
+        points["mean"] + points["std"],
+    )
+    return Curve(*(tuple(line.astype(float)) for line in lines))
 
 
 def reliability(artifacts: Iterable[Mapping[str, np.ndarray]], kind: str) -> Reliability | None:
@@ -118,22 +116,22 @@ def gap_curve(group: Group) -> Curve | None:
 
     None without corruptions: the clean gap alone is no curve.
     """
-
-    def at(severity: int) -> Stat | None:
-        return group.stat(lambda m: m.corrupted("calibration_gap", (severity,)))
-
-    stats = [group.stat(lambda m: m.clean("calibration_gap")), *map(at, range(1, 6))]
-    return curve(range(6), stats) if any(stats[1:]) else None
+    conditions = ["clean", *(f"severity {s}" for s in SEVERITIES)]
+    stats: dict[float, Stat | None] = {
+        place: group.stat("calibration_gap", c) for place, c in enumerate(conditions)
+    }
+    return _through(stats) if any(list(stats.values())[1:]) else None
 
 
 def linearity_curve(group: Group) -> Curve | None:
     """The local linearity error over ε, in units of 1/255."""
-    radii = sorted({eps for member in group.members for eps in member.linearity()})
+    return _through({eps: group.stat(name) for eps, name in radii(group.stats).items()})
 
-    def at(eps: float) -> Stat | None:
-        return group.stat(lambda m: m.linearity().get(eps))
 
-    return curve(radii, [at(eps) for eps in radii])
+def _through(stats: Mapping[float, Stat | None]) -> Curve | None:
+    found = {x: stat for x, stat in stats.items() if stat is not None}
+    frame = pd.DataFrame(found.values(), columns=list(Stat._fields)).astype(float)
+    return curve(found, frame)
 
 
 def _is_number(value: object) -> bool:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from varmixup_jax.report.columns import KINDS, Column, columns
+from varmixup_jax.report.columns import Column, columns
 from varmixup_jax.report.measures import Board, Group, Stat
-from varmixup_jax.report.names import METHODS
+from varmixup_jax.report.names import KINDS, METHODS
 from varmixup_jax.report.paper_numbers import MEASURES, Published, published
 from varmixup_jax.report.remarks import remarks
 
@@ -56,16 +56,16 @@ def results(board: Board, layout: str = "full") -> Grid:
     """
     rows = [[Cell(group.label)] for group in board.groups]
     headings = ["Method"]
-    if layout == "full" or any(len(group.members) > 1 for group in board.groups):
+    if layout == "full" or any(len(group.runs) > 1 for group in board.groups):
         headings.append("Seeds")
         for cells, group in zip(rows, board.groups, strict=True):
-            cells.append(Cell(str(len(group.members))))
+            cells.append(Cell(str(len(group.runs))))
     for column in columns(board, LAYOUTS[layout]):
-        stats = [group.stat(column.value) for group in board.groups]
+        stats = [group.stat(*column.number) for group in board.groups]
         best = _best(column, stats)
         headings.append(column.heading)
         for i, (group, stat) in enumerate(zip(board.groups, stats, strict=True)):
-            rows[i].append(Cell(stat_text(stat, column, len(group.members)), i in best))
+            rows[i].append(Cell(stat_text(stat, column, len(group.runs)), i in best))
         if (
             layout in BESIDE_THE_PAPER
             and column.key in MEASURES
@@ -106,7 +106,7 @@ def paper_row(board: Board, group: Group) -> Published | None:
 def stat_text(stat: Stat | None, column: Column, runs: int) -> str:
     """`mean ± std`, with (n = ...) where fewer seeds than `runs` have the measure.
 
-    >>> accuracy = Column("clean", "Clean acc.", "%", "high", 2, 100, lambda m: None)
+    >>> accuracy = Column("clean", "Clean acc.", "%", "high", 2, 100, ("accuracy", "clean"))
     >>> stat_text(Stat(0.9391, 0.0045, 3), accuracy, 3)
     '93.91 ± 0.45'
     """

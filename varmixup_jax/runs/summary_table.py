@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from varmixup_jax.report.measures import WORST_CASE, Group, Measures, adversarial_metrics
+from varmixup_jax.report.measures import (
+    WORST_CASE,
+    Numbers,
+    adversarial_metrics,
+    numbers,
+    radii,
+)
 from varmixup_jax.report.rows import Run
 
 HEADLINES = {"accuracy": "acc.", "ece": "ECE"}  # shown clean and corrupted where runs are compared
@@ -19,30 +25,31 @@ def closing_table(runs: Sequence[Run]) -> Table:
     A mean is left out unless all 75 are there; the four extra corruptions never enter it. One run has
     a line for each measure; of several each has a line, with the measures that matter most.
     """
-    measured = [Measures(run, run.dataset, "test") for run in runs]
-    return _one(measured[0]) if len(measured) == 1 else _several(measured)
+    found = [(run.name, numbers(run, run.dataset, "test")) for run in runs]
+    return _one(*found[0]) if len(found) == 1 else _several(found)
 
 
-def _one(measured: Measures) -> Table:
-    table = _table("measure", "clean", "corrupted (15 × 5)", title=measured.run.name)
-    for metric in measured.metrics:
-        table.add_row(metric, _text(measured.clean(metric)), _text(measured.corrupted(metric)))
+def _one(name: str, found: Numbers) -> Table:
+    table = _table("measure", "clean", "corrupted (15 × 5)", title=name)
+    for metric in dict.fromkeys(metric for metric, _ in found):
+        table.add_row(metric, *(_text(found.get((metric, c))) for c in ("clean", "corrupted")))
     return table
 
 
-def _several(runs: Sequence[Measures]) -> Table:
-    attacks = [m for m in adversarial_metrics([Group("", "", tuple(runs))]) if m != WORST_CASE]
-    radius = max((eps for measured in runs for eps in measured.linearity()), default=None)
+def _several(runs: Sequence[tuple[str, Numbers]]) -> Table:
+    attacks = [
+        name for name in adversarial_metrics([found for _, found in runs]) if name != WORST_CASE
+    ]
+    errors = radii(number for _, found in runs for number in found)
     heads = [f"{head}\n{kind}" for head in HEADLINES.values() for kind in ("clean", "corr.")]
     heads += [metric.replace("_accuracy", "\nacc.") for metric in attacks]
-    heads += [] if radius is None else [f"lin. err.\n{radius:g}/255"]
+    heads += [f"lin. err.\n{max(errors):g}/255"] if errors else []
+    keys = [(metric, kind) for metric in HEADLINES for kind in ("clean", "corrupted")]
+    keys += [(metric, "clean") for metric in attacks]
+    keys += [(errors[max(errors)], "clean")] if errors else []
     table = _table("run", *heads)
-    for measured in runs:
-        pairs = [(measured.clean(metric), measured.corrupted(metric)) for metric in HEADLINES]
-        values = [value for pair in pairs for value in pair]
-        values += [measured.clean(metric) for metric in attacks]
-        values += [] if radius is None else [measured.linearity().get(radius)]
-        table.add_row(measured.run.name, *map(_text, values))
+    for name, found in runs:
+        table.add_row(name, *(_text(found.get(key)) for key in keys))
     return table
 
 

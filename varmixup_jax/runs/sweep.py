@@ -18,7 +18,6 @@ from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.classifier import train_and_evaluate
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.setup import chosen_devices, prepare
-from varmixup_jax.runs.summary_table import closing_table
 from varmixup_jax.runs.vae_store import TrainedVAE, obtain
 from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.validation import check_fields, validate
@@ -99,6 +98,9 @@ def close(
     page = report.write(places, workdir, baseline)
     done = [read_run(place) for place in places if run_directory.is_done(place)]
     if done:
+        # Here, for it needs pandas, which takes longer to import than all else of `--help`.
+        from varmixup_jax.runs.summary_table import closing_table
+
         Console(quiet=False).print(closing_table(done))
     console.print(f"page: {page}", markup=False, soft_wrap=True)
     return [json.loads((p / "summary.json").read_text(encoding="utf-8")) for p in places]
