@@ -41,6 +41,13 @@ def npz_bytes(**arrays):
     return buffer.getvalue()
 
 
+def npy_bytes(array):
+    """The bytes of an npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
 def image_bytes(side, mode="RGB", kind="JPEG", seed=0):
     """The bytes of a square picture of noise."""
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
@@ -135,7 +142,7 @@ def edit(name, alter):
 
 def saved(name, array):
     """An npy file of another array."""
-    return lambda root: np.save(root / name, array)
+    return write(name, npy_bytes(array))
 
 
 def both(*damages):

@@ -125,9 +125,7 @@ def idx(values, code=8):
 
 PIXELS, CLASSES = np.zeros((10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8)
 IDX = {
-    "images_empty": b"",
-    "images_plain": idx(PIXELS),
-    "images_gzip_empty": gzip.compress(b""),
+    "images_empty": b"", "images_plain": idx(PIXELS), "images_gzip_empty": gzip.compress(b""),
     "images_truncated": gzip.compress(idx(PIXELS))[:-20],
     "images_short": gzip.compress(idx(PIXELS)[:-1]),
     "images_long": gzip.compress(idx(PIXELS) + b"a"),
@@ -136,9 +134,8 @@ IDX = {
     "images_claim_more": gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12 + b"abc"),
     "labels_fewer": gzip.compress(idx(CLASSES[:-1])),
     "labels_beyond": gzip.compress(idx(CLASSES + 1)),
-    "labels_are_images": gzip.compress(idx(PIXELS)),
-    "labels_text": b"0 1 2",
-}
+    "labels_are_images": gzip.compress(idx(PIXELS)), "labels_text": b"0 1 2",
+}  # fmt: skip
 
 
 IDX_FILES = {

@@ -1,12 +1,21 @@
 """CIFAR-C directories and prepared TFDS sets: incomplete, damaged, hostile."""
 
-import io
-
 import numpy as np
 import pytest
-from damages import bomb_array, bomb_bytes, cut, folder, remove, saved, write
+from damages import (
+    bomb_array,
+    bomb_bytes,
+    cut,
+    empty_folder,
+    files,
+    folder,
+    npy_bytes,
+    remove,
+    saved,
+    spoiled,
+    write,
+)  # fmt: skip
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from refusing import accepted_or_refused, damaged, refused
 
 from varmixup_jax.data.corrupted import open_published
@@ -31,38 +40,29 @@ def read(path, kind="cifar10", names=NAMES, **options):
 
 FOG, SUMS = "fog.npy", "labels.npy"
 ARRAYS = {  # in the place of the images of one corruption
-    "float": (IMAGES / 255, "float64", "uint8"),
-    "int64": (IMAGES.astype(int), "int64"),
-    "one_row_less": (IMAGES[:-1], "29", "30"),
-    "one_severity": (IMAGES[:COUNT], "[6, 4, 4, 3]"),
-    "no_rows": (IMAGES[:0],),
-    "grey": (IMAGES[..., :1], "[30, 4, 4, 1]"),
+    "float": (IMAGES / 255, "float64", "uint8"), "int64": (IMAGES.astype(int), "int64"),
+    "one_row_less": (IMAGES[:-1], "29", "30"), "one_severity": (IMAGES[:COUNT], "[6, 4, 4, 3]"),
+    "no_rows": (IMAGES[:0],), "grey": (IMAGES[..., :1], "[30, 4, 4, 1]"),
     "not_square": (IMAGES[:, :3], "[30, 3, 4, 3]"),
-    "no_pixels": (IMAGES[:, :0, :0], "[30, 0, 0, 3]"),
-    "flat": (IMAGES.reshape(30, -1), "[30, 48]"),
+    "no_pixels": (IMAGES[:, :0, :0], "[30, 0, 0, 3]"), "flat": (IMAGES.reshape(30, -1), "[30, 48]"),
     "a_scalar": (np.uint8(3), "[]"),
-}
+}  # fmt: skip
 LABELLED = {  # in the place of the labels
-    "rows": (LABELS[:-1], "(29,)"),
-    "none": (LABELS[:0], "(0,)"),
-    "scalar": (np.int64(1), "()"),
+    "rows": (LABELS[:-1], "(29,)"), "none": (LABELS[:0], "(0,)"), "scalar": (np.int64(1), "()"),
     "one_hot": (np.eye(3, dtype=int)[LABELS], "(30, 3)"),
-    "float": (LABELS.astype(float), "float64"),
-    "text": (LABELS.astype(str), "<U"),
-    "negative": (LABELS - 1, "-1"),
-    "other_order": (np.sort(LABELS), "differ between severities"),
-}
+    "float": (LABELS.astype(float), "float64"), "text": (LABELS.astype(str), "<U"),
+    "negative": (LABELS - 1, "-1"), "other_order": (np.sort(LABELS), "differ between severities"),
+}  # fmt: skip
 DAMAGES = {
     "no_file": (remove(FOG), FOG, "no such file"),
-    "no_labels": (remove(SUMS), SUMS, "no such file"),
-    "a_folder": (folder(FOG), FOG),
-    "empty": (write(FOG, b""), FOG, "damaged"),
-    "text": (write(FOG, b"no array"), FOG, "damaged"),
-    "truncated": (cut(FOG, 1000), FOG, "damaged"),
-    "header_only": (cut(FOG, 60), FOG, "damaged"),
+    "no_labels": (remove(SUMS), SUMS, "no such file"), "a_folder": (folder(FOG), FOG),
+    "empty": (write(FOG, b""), FOG, "damaged"), "text": (write(FOG, b"no array"), FOG, "damaged"),
+    "truncated": (cut(FOG, 1000), FOG, "damaged"), "header_only": (cut(FOG, 60), FOG, "damaged"),
     "an_npz": (write(FOG, b"PK\x03\x04" + bytes(300)), FOG, "damaged"),
     "label_truncated": (cut(SUMS, 150), SUMS, "damaged"),
-}
+}  # fmt: skip
+DAMAGES |= {f"{file}_pickle": (write(file, bomb_bytes("exploded")), file) for file in (FOG, SUMS)}
+DAMAGES |= {f"{file}_objects": (saved(file, bomb_array("exploded")), file) for file in (FOG, SUMS)}
 for file, table in ((FOG, ARRAYS), (SUMS, LABELLED)):
     DAMAGES |= {f"{file}_{k}": (saved(file, a), file, *names) for k, (a, *names) in table.items()}
 test_a_damaged_directory = damaged(DAMAGES, read)
@@ -72,16 +72,6 @@ def test_the_undamaged_directory_is_read(root):
     assert (read(root).count, read(root).classes) == (COUNT, 3)
 
 
-@pytest.mark.parametrize("name", [FOG, SUMS])
-def test_a_pickle_is_never_loaded(name, root):
-    place = root / "exploded"
-    for spoil in (saved(name, bomb_array(place)), write(name, bomb_bytes(place))):
-        spoil(root)
-        with refused(name, untouched=[root]):
-            read(root)
-    assert not place.exists()
-
-
 @pytest.mark.parametrize("kind", ["cifar10", "cifar100"])
 def test_wrong_md5(kind, root):
     with refused(SUMS, "found md5", untouched=[root]):
@@ -89,29 +79,21 @@ def test_wrong_md5(kind, root):
 
 
 @settings(max_examples=100)
-@given(at=st.integers(0, 200), byte=st.integers(0, 255), size=st.integers(0, 3000))
-def test_damaged_bytes_are_read_or_refused(at, byte, size, tmp_path_factory):
-    root = tmp_path_factory.mktemp("set")
-    saved(SUMS, LABELS)(root)
-    buffer = io.BytesIO()
-    np.save(buffer, IMAGES)
-    content = bytearray(buffer.getvalue())
-    content[at] = byte
-    write(FOG, bytes(content[:size] if size % 2 else content))(root)
+@given(content=spoiled(npy_bytes(IMAGES), reach=200))
+def test_damaged_bytes_are_read_or_refused(content, root):
+    write(FOG, content)(root)
     accepted_or_refused(lambda: read(root, names=("fog",)), FOG)
 
 
 ARGUMENTS = [
-    ({"path": "/nowhere"}, "/nowhere", "nothing"),
-    ({"path": "/dev/null"}, "/dev/null"),
-    ({"kind": "cifar"}, "kind = 'cifar'"),
-    ({"kind": ""}, "kind = ''"),
+    ({"path": "/nowhere"}, "/nowhere", "nothing"), ({"path": "/dev/null"}, "/dev/null"),
+    ({"kind": "cifar"}, "kind = 'cifar'"), ({"kind": ""}, "kind = ''"),
     ({"kind": None}, "kind = None"),
     ({"names": ("fogg",)}, "names[0] = 'fogg'", "did you mean fog"),
     ({"names": ("fog", "../fog")}, "names[1] = '../fog'"),
     ({"names": ("fog", "/etc/passwd")}, "names[1] = '/etc/passwd'"),
     ({"names": ("labels",)}, "names[0] = 'labels'"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "names"), [(a, n) for a, *n in ARGUMENTS], ids=str)
@@ -133,16 +115,21 @@ def test_batches(arguments, message, root):
         next(read(root).batches(**{"name": "fog", "severity": 1, "batch_size": 2, **arguments}))
 
 
-def test_a_prepared_set_with_nothing_in_it(tmp_path):
-    (tmp_path / "cifar10_corrupted").mkdir()
-    with refused("fog_1", "tfds build", untouched=[tmp_path]):
-        read(tmp_path)
+PLACES = [
+    f"cifar10_corrupted/{name}_{severity}/1.0.0" for name in NAMES for severity in range(1, 6)
+]
+PREPARED = {"nothing": (empty_folder("cifar10_corrupted"), "fog_1", "tfds build")} | {
+    info: (
+        files({f"{p}/{f}": info for p in PLACES for f in ("dataset_info.json", "features.json")}),
+        *("fog_1", "cannot be read"),
+    )
+    for info in ("", "{}", "[]", "5", "{", "null", '{"name": "x"}')
+}
 
 
-@pytest.mark.parametrize("info", ["", "{}", "[]", "5", "{", "null", '{"name": "x"}'])
-def test_a_prepared_set_with_damaged_metadata(info, tmp_path):
-    for place in (f"{name}_{severity}/1.0.0" for name in NAMES for severity in range(1, 6)):
-        for file in ("dataset_info.json", "features.json"):
-            write(f"cifar10_corrupted/{place}/{file}", info)(tmp_path)
-    with refused("fog_1", "cannot be read", untouched=[tmp_path]):
+@pytest.mark.parametrize("kind", PREPARED)
+def test_a_prepared_set(kind, tmp_path):
+    damage, *names = PREPARED[kind]
+    damage(tmp_path)
+    with refused(*names, untouched=[tmp_path]):
         read(tmp_path)

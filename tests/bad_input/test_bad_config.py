@@ -130,22 +130,8 @@ def test_any_field_with_any_value(field, value):
     agrees(field, value)
 
 
-WRONG = [
-    None,
-    True,
-    "",
-    "many",
-    b"1",
-    (1,),
-    math.nan,
-    math.inf,
-    -math.inf,
-    1e300,
-    {},
-    {"a": 1},
-    [[]],
-]
-WRONG += [-1, -0.5, object, 10**5000, "x" * 10_000, "x" * 10_000 + "\n"]
+WRONG = [None, True, "", "many", b"1", (1,), math.nan, math.inf, -math.inf, 1e300, {}, {"a": 1}]
+WRONG += [[[]], -1, -0.5, object, 10**5000, "x" * 10_000, "x" * 10_000 + "\n"]
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -32,26 +32,19 @@ def archive(images=IMAGES, labels=LABELS, **others):
 
 
 PICTURES = {  # in the place of the images
-    "float": (IMAGES / 255, "float64", "uint8"),
-    "nan": (np.full((4, 8, 8, 3), np.nan), "float64"),
-    "bool": (IMAGES > 9, "bool"),
-    "text": (IMAGES.astype(str), "<U"),
+    "float": (IMAGES / 255, "float64", "uint8"), "nan": (np.full((4, 8, 8, 3), np.nan), "float64"),
+    "bool": (IMAGES > 9, "bool"), "text": (IMAGES.astype(str), "<U"),
     "small": (IMAGES[:, :7, :7], "(4, 7, 7, 3)", "S >= 8"),
     "not_square": (IMAGES[:, :, :7], "(4, 8, 7, 3)"),
     "two_channels": (IMAGES[..., :2], "(4, 8, 8, 2)"),
-    "alpha": (IMAGES[..., [0, 1, 2, 0]], "(4, 8, 8, 4)"),
-    "a_scalar": (np.uint8(1), "()"),
-    "flat": (IMAGES.reshape(4, -1), "(4, 192)"),
-    "five_axes": (IMAGES[None], "(1, 4, 8, 8, 3)"),
-}
+    "alpha": (IMAGES[..., [0, 1, 2, 0]], "(4, 8, 8, 4)"), "a_scalar": (np.uint8(1), "()"),
+    "flat": (IMAGES.reshape(4, -1), "(4, 192)"), "five_axes": (IMAGES[None], "(1, 4, 8, 8, 3)"),
+}  # fmt: skip
 CLASSES = {  # in the place of the labels
-    "fewer": (LABELS[:3], "(3,)", "[4]"),
-    "one_hot": (np.eye(2, dtype=int)[LABELS], "(8,)"),
-    "float": (LABELS / 2, "float64"),
-    "nan": (np.full(4, np.nan), "nan"),
-    "text": (LABELS.astype(str), "<U"),
-    "negative": (LABELS - 1, "-1"),
-}
+    "fewer": (LABELS[:3], "(3,)", "[4]"), "one_hot": (np.eye(2, dtype=int)[LABELS], "(8,)"),
+    "float": (LABELS / 2, "float64"), "nan": (np.full(4, np.nan), "nan"),
+    "text": (LABELS.astype(str), "<U"), "negative": (LABELS - 1, "-1"),
+}  # fmt: skip
 ARRAYS = {"no_images": ({"images": IMAGES[:0], "labels": LABELS[:0]}, "images", "(0, 8, 8, 3)")}
 for field, table in (("images", PICTURES), ("labels", CLASSES)):
     ARRAYS |= {f"{field}_{k}": ({field: a}, field, *names) for k, (a, *names) in table.items()}
@@ -98,14 +91,12 @@ def pictures(**sides):
 
 
 FOLDERS = {
-    "empty": (empty_folder("set"), "0 sizes"),
-    "no_images": (empty_folder("set/ant"), "0 sizes"),
-    "mixed": (pictures(a=8, b=9), "2 sizes"),
-    "small": (pictures(a=5), "(1, 5, 5, 3)"),
+    "empty": (empty_folder("set"), "0 sizes"), "no_images": (empty_folder("set/ant"), "0 sizes"),
+    "mixed": (pictures(a=8, b=9), "2 sizes"), "small": (pictures(a=5), "(1, 5, 5, 3)"),
     "damaged": (both(pictures(a=8), write("set/a/2.png", b"\x89PNG\r\n\x1a\n..")), "2.png"),
     "empty_file": (both(pictures(a=8), write("set/a/2.jpg", b"")), "2.jpg"),
     "folder": (both(pictures(a=8), empty_folder("set/a/2.png")), "2.png"),
-}
+}  # fmt: skip
 test_folders = rejected(main, FOLDERS, "make --out out --images set")
 FROST = [f"frost/frost{name}" for name in ("1.png", "2.png", "3.png", "4.jpg", "5.jpg")]
 OPTIONS = {

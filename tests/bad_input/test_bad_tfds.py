@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from damages import cut, edit, flip, remove, write
+from damages import both, cut, edit, flip, remove, write
 from refusing import damaged, refused
 
 from varmixup_jax.data import load
@@ -98,14 +98,15 @@ DAMAGES = {
     "fewer_names": (write(LABELS, "ant\n"), "tfds:toy"),
 }  # fmt: skip
 NO_INFO = {
-    "list": "[1]",
-    "number": "5",
-    "null": "null",
-    "deep": "[" * 50_000,
-    "bytes": b"\xff\xfe{}",
-}
+    "list": "[1]", "number": "5", "null": "null", "deep": "[" * 50_000, "bytes": b"\xff\xfe{}",
+}  # fmt: skip
 DAMAGES |= {f"info_{kind}": (write(INFO, c), "dataset_info.json") for kind, c in NO_INFO.items()}
 test_a_damaged_set = damaged(DAMAGES, read)
+UNPREPARED = {  # TFDS writes into `<version>.incomplete...` and renames at the end
+    "half_written": (lambda r: (r / TOY).rename(r / f"{TOY}.incompleteABC123"), "not prepared"),
+    "a_file": (both(remove(TOY), write(TOY, "")), "not prepared"),
+}
+test_a_set_that_is_not_there = damaged(UNPREPARED, read, "")
 
 
 def test_the_undamaged_set_is_read(root):
@@ -124,22 +125,8 @@ def test_names(name, root):
         read(root, name)
 
 
-def test_a_set_that_was_left_half_written(root):
-    """TFDS writes into `<version>.incomplete...` and renames at the end."""
-    (root / TOY).rename(root / "toy" / "1.0.0.incompleteABC123")
-    with refused("not prepared", str(root), untouched=[root]):
-        read(root)
-
-
 def test_a_root_that_is_not_there(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "none", tmp_path / "file", "~nobody-here/sets"):
         with refused("not prepared", str(place), untouched=[tmp_path]):
             read(place)
-
-
-def test_the_version_is_a_file(root):
-    shutil.rmtree(root / TOY)
-    (root / TOY).write_text("")
-    with refused("not prepared", untouched=[root]):
-        read(root)
