@@ -1,6 +1,8 @@
 """Training in a directory: stopped and resumed, the best of it chosen, the log of all of it."""
 
+import itertools
 import json
+from contextlib import contextmanager
 
 import chex
 import jax
@@ -69,19 +71,26 @@ def test_training_is_sgd_over_the_order_of_the_data_with_a_key_for_each_step(str
     assert steps_logged(straight[1]) == [3, 4, 7, 8, 11, 12]
 
 
-@pytest.mark.parametrize("when", [4, 7])
-def test_a_run_that_is_asked_to_stop_saves_and_resumes_bit_for_bit(when, straight, tmp_path):
-    preemption = Preemption()
+class AskedAfter(Preemption):
+    """Is asked to stop when so many chunks of steps are done."""
 
-    def each(step):
-        preemption.asked = step >= when
-        return {}
+    def __init__(self, chunks):
+        super().__init__()
+        self.chunks = chunks
 
-    watch = scores({8: 0.9})._replace(each=each)
+    @contextmanager
+    def deferred(self):
+        done = itertools.count(1)
+        yield lambda: next(done) >= self.chunks
+
+
+@pytest.mark.parametrize(("chunks", "saved"), [(1, 3), (2, 4), (3, 7)])
+def test_a_run_that_is_asked_to_stop_saves_and_resumes_bit_for_bit(
+    chunks, saved, straight, tmp_path
+):
     with pytest.raises(Preempted, match="saved step") as stopped:
-        train(tmp_path, preemption=preemption, watch=watch)
-    saved = stopped.value.step
-    assert when <= saved < PLAN.total_steps
+        train(tmp_path, preemption=AskedAfter(chunks))
+    assert stopped.value.step == saved
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.steps()[-1] == saved
     resumed = train(tmp_path, best=True)
