@@ -1,6 +1,7 @@
 """The examples run and learn, and what the README shows of the pieces runs as printed."""
 
 import importlib.util
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from varmixup_jax.losses import ce
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.types import Draw
+from varmixup_jax.vicinal.objective import Frozen, empirical_risk
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "own_loop.py"
@@ -59,3 +61,27 @@ def test_the_reuse_snippet_of_the_readme(key):
     assert bool((sample.image >= 0).all() & (sample.image <= 1).all())
     noisy = term.vicinity(key, names["env"], Draw(image, label))
     assert bool(jnp.allclose(noisy.image, image + 0.5))
+
+
+def test_the_method_of_contributing_trains(key):
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    try:
+        exec(code, {})
+        terms = build("jitter", sigma=0.2)
+    finally:
+        METHODS.pop("jitter", None)
+    image, label = jax.random.uniform(key, (8, 4, 4, 1)), jax.nn.one_hot(jnp.arange(8) % 2, 2)
+
+    def apply(params, stats, image, *, train, tap):
+        return tap(0, image).reshape(8, -1) @ params, stats
+
+    risk, frozen = empirical_risk(terms, apply), Frozen()
+
+    def loss(params, step):
+        return risk(params, {}, jax.random.fold_in(key, step), Draw(image, label), frozen).loss
+
+    start = jnp.zeros((16, 2))
+    assert float(loss(start, 1)) == pytest.approx(math.log(2))
+    after = start - 0.1 * jax.grad(loss)(start, 2)
+    assert float(loss(after, 3)) < math.log(2)
