@@ -16,9 +16,9 @@ from varmixup_jax.report.columns import columns
 from varmixup_jax.report.markdown import markers
 from varmixup_jax.report.measures import board
 from varmixup_jax.report.names import CORRUPTION_FAMILIES
+from varmixup_jax.report.results_table import paper_and_beyond, results
 from varmixup_jax.report.rows import read_run, read_runs
 from varmixup_jax.report.series import linearity_curve
-from varmixup_jax.report.tables import paper_and_beyond, results
 
 HALF = {"methods": {"varmixup": {"clean_weight": 0.5}}}
 

@@ -14,8 +14,8 @@ from varmixup_jax.report.markdown import BEGIN, END, markdown, replace_between_m
 from varmixup_jax.report.measures import adversarial_metrics, board, over_runs
 from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS, METHODS
 from varmixup_jax.report.paper_numbers import PAPER
+from varmixup_jax.report.results_table import results
 from varmixup_jax.report.rows import read_runs
-from varmixup_jax.report.tables import results
 
 
 def rewrite(path, change):
@@ -161,6 +161,7 @@ def test_a_diverged_run_shows_and_never_wins(tmp_path):
     make_run(tmp_path, "erm", corruptions=())
     bad = make_run(tmp_path, "trades", corruptions=())
     rewrite(bad, lambda r: r | {"value": None} if r["metric"] == "accuracy" else r)
+    make_run(tmp_path, "trades", 1, corruptions=())  # beside a seed that did not
     make_run(tmp_path, "iat", shift=0.01, corruptions=())
     grid = results(board(read_runs([tmp_path]), "cifar10"))
     assert cells(grid)["trades"]["Clean acc. (%)"] == "nan"

@@ -11,7 +11,7 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
-    "pictures": "drawing",
+    "pictures": "writing",
     "summary_picture": "writing",
     "update_readme": "writing",
     "write": "writing",

@@ -14,9 +14,9 @@ from varmixup_jax.report.columns import Column
 from varmixup_jax.report.labels import SEPARATOR
 from varmixup_jax.report.measures import Board, Stat
 from varmixup_jax.report.paper_numbers import MEASURES
+from varmixup_jax.report.results_table import paper_row
 from varmixup_jax.report.series import Curve, Reliability
 from varmixup_jax.report.style import GRID, INK, MUTED, PAPER, Style, panel
-from varmixup_jax.report.tables import paper_row
 
 
 class Dot(NamedTuple):

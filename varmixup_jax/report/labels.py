@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from varmixup_jax.report.defaults import DEFAULTS
-from varmixup_jax.report.fields import NOT_SETTINGS, differing_fields
 from varmixup_jax.report.rows import Run
-from varmixup_jax.report.usual import usual
+from varmixup_jax.report.run_settings import NOT_SETTINGS, differing_fields, usual
 from varmixup_jax.report.vaes import vae_names
 from varmixup_jax.report.words import SHARED, field_words, method_words
 

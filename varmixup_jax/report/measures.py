@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from varmixup_jax.metric_names import linearity_name, linearity_radius
-from varmixup_jax.report.fields import identity
 from varmixup_jax.report.labels import SEPARATOR, changed_settings, labels
 from varmixup_jax.report.names import BENCHMARK, CORRUPTION_FAMILIES, KINDS, SEVERITIES
 from varmixup_jax.report.rows import Row, Run
+from varmixup_jax.report.run_settings import identity
 
 SPLITS = ("test", "validation", "val")  # the first that a data set's rows have is the one reported
 WORST_CASE = "adversarial_accuracy"  # right under every attack of the run

@@ -23,9 +23,9 @@ from varmixup_jax.report import gallery
 from varmixup_jax.report.columns import columns
 from varmixup_jax.report.figures import Dot, dots, wrapped
 from varmixup_jax.report.measures import Board
+from varmixup_jax.report.results_table import TITLES
 from varmixup_jax.report.rows import Run
 from varmixup_jax.report.style import GRID, INK, MUTED, PAPER, SETTINGS, png, styles
-from varmixup_jax.report.tables import TITLES
 
 DPI = 100  # pixels of the picture are figure inches / 100: the grids are copied, never resampled
 CHART, ROW, MARGIN, CAPTION = 820, 64, 24, 44  # pixels

@@ -12,10 +12,10 @@ import numpy as np
 
 from varmixup_jax.report import gallery, provenance
 from varmixup_jax.report.measures import Board
+from varmixup_jax.report.results_table import PAPER_PREFIX, TITLES
 from varmixup_jax.report.rows import Run
 from varmixup_jax.report.sections import Scene, sections
 from varmixup_jax.report.style import colours, key, styles, svg
-from varmixup_jax.report.tables import PAPER_PREFIX, TITLES
 
 
 def render(
@@ -45,13 +45,15 @@ def render(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"svg": svg, "key": key, "data_uri": data_uri, "json": _json}
+    environment.filters |= {
+        name: getattr(provenance, name) for name in ("clock", "commit", "or_dash")
+    }
     return environment.get_template("page.html").render(
         names=", ".join(TITLES.get(board.dataset, board.dataset) for board in boards),
         lead=provenance.summary(runs, boards),
         parts=parts,
         runs=runs,
         differing=provenance.differing(runs),
-        provenance=provenance.run_table(runs),
         colours=colours(),
         paper_prefix=PAPER_PREFIX,
     )

@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 
-from varmixup_jax.report.fields import differing_fields, field_text
 from varmixup_jax.report.measures import Board
+from varmixup_jax.report.results_table import TITLES, Cell
 from varmixup_jax.report.rows import Run
-from varmixup_jax.report.tables import TITLES, Cell
+from varmixup_jax.report.run_settings import differing_fields, field_text
 
 VALUES_IN_A_CELL = 6  # of a field that takes many values among the runs of one method
 SHA_DIGITS = 12
@@ -58,35 +58,6 @@ def differing(runs: Sequence[Run]) -> Table | None:
     return (["Field", *methods], rows) if fields else None
 
 
-def run_table(runs: Sequence[Run]) -> Table:
-    """Per run: status, wall time, hash of the parameters, versions, commit and command."""
-    headings = ["Run", "Status", "Method", "Seed", "Wall time", "Steps", "Checkpoint"]
-    headings += ["Params SHA-256", "Device", "Git", "Versions", "Command"]
-    rows = []
-    for run in runs:
-        s = run.summary
-        wall = s.get("wall_seconds")
-        versions = s.get("versions")
-        texts = [
-            run.name,
-            _status(run),
-            run.method,
-            run.seed,
-            clock(wall) if isinstance(wall, (int, float)) else "–",
-            _or_dash(s.get("steps")),
-            _or_dash(s.get("checkpoint")),
-            _or_dash(s.get("params_sha256"))[:SHA_DIGITS],
-            _or_dash(s.get("device")),
-            _commit(s.get("git")),
-            ", ".join(f"{k} {v}" for k, v in versions.items())
-            if isinstance(versions, dict)
-            else "–",
-            _or_dash(s.get("command")),
-        ]
-        rows.append([Cell(str(text)) for text in texts])
-    return headings, rows
-
-
 def clock(seconds: float) -> str:
     """A duration as people write it.
 
@@ -98,13 +69,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, left = divmod(minutes, 60)
     return f"{hours} h {left:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def _status(run: Run) -> str:
-    """The status in words, of a failed run with the error that it recorded."""
-    if run.status == "failed" and run.summary.get("error"):
-        return f"failed: {run.summary['error']}"
-    return "unfinished" if run.status == "running" else run.status
 
 
 def _values(runs: Iterable[Run], name: str) -> str:
@@ -136,9 +100,9 @@ def _count(value: float) -> str:
     return f"{int(value):,}" if whole else f"{value:g}"
 
 
-def _commit(git: object) -> str:
+def commit(git: object) -> str:
     """A commit cut short; that the tree had changes stays visible."""
-    commit, mark, _ = _or_dash(git).partition("-dirty")
+    commit, mark, _ = or_dash(git).partition("-dirty")
     return commit[:SHA_DIGITS] + mark
 
 
@@ -146,5 +110,6 @@ def _plural(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _or_dash(value: object) -> str:
+def or_dash(value: object) -> str:
+    """A value that may be missing."""
     return "–" if value is None or value == "" else str(value)

@@ -14,9 +14,9 @@ from varmixup_jax.report.corruption_charts import bar_charts, heat_limits, heat_
 from varmixup_jax.report.figures import dot_chart, dots, line_chart, reliability_chart, short
 from varmixup_jax.report.measures import Board
 from varmixup_jax.report.paper_numbers import PAPER
+from varmixup_jax.report.results_table import results
 from varmixup_jax.report.series import Curve
 from varmixup_jax.report.style import Style
-from varmixup_jax.report.tables import results
 
 CURVES = (  # key of metrics.jsonl, title, axis label, in percent
     ("loss", "Training loss", "loss (nats)", False),

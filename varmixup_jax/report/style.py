@@ -14,7 +14,8 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -57,38 +58,9 @@ _FURTHER = (
     Style("#a77bca", "#caa3ea", "d", (0, (1, 1))),
     Style("#b9a38a", "#dccab3", "8", (0, (1, 1))),
 )
-SETTINGS: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.7,
-    "lines.markersize": 5.5,
-    "text.color": INK,
-    "text.parse_math": False,  # a name with two dollar signs is a name
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "figure.facecolor": PAPER,
-    "axes.facecolor": PAPER,
-    "savefig.facecolor": PAPER,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "report",
-    "image.interpolation": "nearest",
-}
+SETTINGS = matplotlib.rc_params_from_file(
+    Path(__file__).with_name("charts.mplstyle"), use_default_template=False
+)
 
 
 def styles(labels_and_methods: Iterable[tuple[str, str]]) -> dict[str, Style]:

@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from varmixup_jax.report.fields import NOT_SETTINGS, differing_fields, field_text
 from varmixup_jax.report.rows import Run
-from varmixup_jax.report.usual import usual
+from varmixup_jax.report.run_settings import NOT_SETTINGS, differing_fields, field_text, usual
 from varmixup_jax.report.words import VAE, field_words, number
 
 SIDES = {"cifar10": 32, "cifar100": 32, "tiny_imagenet": 64, "digits": 8}  # pixels of an image

@@ -22,8 +22,8 @@ from varmixup_jax import cluster
 from varmixup_jax.atomic_files import replace_text
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
-from varmixup_jax.report.fields import NOT_SETTINGS
 from varmixup_jax.report.rows import flatten
+from varmixup_jax.report.run_settings import NOT_SETTINGS
 from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__
 

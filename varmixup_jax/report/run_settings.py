@@ -1,8 +1,9 @@
-"""The fields of a configuration: which are settings, and in which several configurations differ."""
+"""The fields of a configuration: which are settings, in which several differ, what is usual."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,3 +28,15 @@ def field_text(config: Mapping[str, Any], name: str) -> str:
     """The value of a configuration's field as JSON, strings bare; an absent one as an en dash."""
     value = config.get(name, "–")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def usual(values: Sequence[str]) -> str | None:
+    """The value that occurs more often than every other; None where two share that or none is.
+
+    >>> usual(["a", "b", "a"]), usual(["a", "b"])
+    ('a', None)
+    """
+    counts = Counter(values).most_common(2)
+    if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
+        return None
+    return counts[0][0]
