@@ -23,3 +23,11 @@ def key():
 def cache(tmp_path_factory):
     """Compiled programs and VAEs, shared by all tests that run the command line on digits."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Unoptimised programs: for nets so small that compiling them is all they cost."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

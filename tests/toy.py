@@ -9,6 +9,7 @@ import numpy as np
 from varmixup_jax import models
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models.forward import as_apply, as_vae
+from varmixup_jax.models.resnet import ResNet
 from varmixup_jax.training.classifier_loss import classifier_loss
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import init_state, make_run, make_step
@@ -23,9 +24,8 @@ QUICK = {"at": {"steps": 2}, "trades": {"steps": 2}, "iat": {"steps": 2}, "noisy
 @functools.cache
 def parts():
     """Module, apply, variables, vae, its parameters, and the data set."""
-    module = models.build_classifier(
-        "resnet8", num_classes=CLASSES, mean=(0.5,), std=(0.25,), width=4
-    )
+    # Two stages, the second of half the resolution: all that a residual network has.
+    module = ResNet(num_classes=CLASSES, mean=(0.5,), std=(0.25,), blocks=(1, 1), width=4)
     image = jax.ShapeDtypeStruct((1, *SHAPE), jnp.float32)
     variables = models.init(module, jax.random.key(1), image, train=False)
     vae_module = models.build_vae(SHAPE, latent_size=2, width=4, blocks=0)
