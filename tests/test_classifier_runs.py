@@ -141,6 +141,13 @@ def test_the_numbers_are_those_of_the_configuration():
     assert observed(config_of(), data=without)["chosen"] == (False, False)
 
 
+def test_methods_that_attack_have_a_length_of_their_own():
+    config = config_of(epochs=5.0, attack_epochs=7.0)
+    assert [classifier.epochs_of(config, name) for name in ("erm", "at")] == [5.0, 7.0]
+    config.attack_epochs = 0.0
+    assert classifier.epochs_of(config, "at") == 5.0
+
+
 def test_the_classifier_sees_augmented_images():
     seen = []
 
