@@ -40,13 +40,14 @@ class Field(NamedTuple):
       default: its value, whose type the field keeps.
       meaning: what it does, its unit, and what a special value stands for.
       rules: what values are allowed.
-      used_if: the rules hold only where this field is not 0, since nothing reads the value else.
+      used_if: the field that must not be 0 for the rules to hold, since nothing reads the value else;
+        None where they always do.
     """
 
     default: Any
     meaning: str
     rules: tuple[Rule, ...] = ()
-    used_if: str = ""
+    used_if: str | None = None
 
 
 _positive = (checks.positive,)
@@ -245,7 +246,7 @@ def check(config: Mapping[str, Any]) -> None:
       ValueError: one line that names the field, its value and what is allowed.
     """
     for name, field in FIELDS.items():
-        if field.used_if and not value_of(config, field.used_if):
+        if field.used_if is not None and not value_of(config, field.used_if):
             continue
         for rule in field.rules:
             rule(**{f"config.{name}": value_of(config, name)})
