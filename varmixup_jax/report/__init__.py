@@ -10,16 +10,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_PUBLIC = {
-    "pictures": "writing",
-    "summary_picture": "writing",
-    "update_readme": "writing",
-    "write": "writing",
-}
 __all__ = ["pictures", "summary_picture", "update_readme", "write"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.writing"), name)

@@ -117,10 +117,16 @@ def over_runs(values: Any) -> pd.DataFrame:
     )
 
 
-def group(runs: Sequence[Run], label: str, board: Board) -> Group:
-    """One row: the runs' numbers on the board's data set, wall time and mCE among them."""
+def group(runs: Sequence[Run], label: str, board: Board, base: Numbers | None = None) -> Group:
+    """One row: the runs' numbers on the board's data set, wall time and mCE among them.
+
+    Args:
+      runs: of one configuration, a seed each.
+      label: what the row is called.
+      board: names the data set and the split.
+      base: the numbers of the run that mCE is relative to; None leaves mCE out.
+    """
     found = [numbers(run, board.dataset, board.split) for run in runs]
-    base = board.baseline and numbers(board.baseline, board.dataset, board.split)
     for run, own in zip(runs, found, strict=True):
         wall = run.summary.get("wall_seconds")
         if isinstance(wall, (int, float)):
@@ -197,7 +203,9 @@ def board(runs: Iterable[Run], dataset: str, baseline: str | None = None) -> Boa
         zip(names, lists, strict=True),
         key=lambda pair: (methods.index(pair[1][0].method), pair[0].count(SEPARATOR)),
     )
-    return empty._replace(groups=tuple(group(members, name, empty) for name, members in order))
+    theirs = None if base is None else numbers(base, dataset, split)
+    groups = tuple(group(members, name, empty, theirs) for name, members in order)
+    return empty._replace(groups=groups)
 
 
 def adversarial_metrics(groups: Iterable[Numbers]) -> list[str]:

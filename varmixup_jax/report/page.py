@@ -56,6 +56,7 @@ def render(
         differing=provenance.differing(runs),
         colours=colours(),
         paper_prefix=PAPER_PREFIX,
+        sha_digits=provenance.SHA_DIGITS,
     )
 
 

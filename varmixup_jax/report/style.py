@@ -35,7 +35,13 @@ class Style(NamedTuple):
     dash: str | tuple
 
 
-INK, MUTED, GRID, PAPER = "#1d2430", "#5b6472", "#dfe3e8", "#fefefe"
+SETTINGS = matplotlib.rc_params_from_file(
+    Path(__file__).with_name("charts.mplstyle"), use_default_template=False
+)
+INK, MUTED, GRID, PAPER = (
+    "#" + SETTINGS[name].removeprefix("#")
+    for name in ("text.color", "axes.edgecolor", "grid.color", "figure.facecolor")
+)
 THEME: Mapping[str, str] = {INK: "#e7ebf0", MUTED: "#a4adba", GRID: "#333b47", PAPER: "#171c23"}
 
 # Found by a search for the greatest least distance (CIE Lab, at least 30 in either theme) between
@@ -57,9 +63,6 @@ _FURTHER = (
     Style("#5f9e5a", "#8fcf89", "*", (0, (1, 1))),
     Style("#a77bca", "#caa3ea", "d", (0, (1, 1))),
     Style("#b9a38a", "#dccab3", "8", (0, (1, 1))),
-)
-SETTINGS = matplotlib.rc_params_from_file(
-    Path(__file__).with_name("charts.mplstyle"), use_default_template=False
 )
 
 
