@@ -40,6 +40,7 @@ _PUBLIC = {
     "pgd": "attacks.pgd",
     "pixels": "vicinal.mixing",
     "reconstructions": "vicinal.mixing",
+    "restyle": "vicinal.restyle",
     "register": "methods",
     "reliability_bins": "evaluation.calibration",
 }

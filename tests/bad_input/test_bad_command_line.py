@@ -18,6 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = "--config=configs/digits.py"
 ERM = f"{DIGITS}:erm"
+RESTYLE = f"{DIGITS}:restyle"
 RECIPES = {  # whole lines, and what the refusal must name
     "": ["--config = None", "configs/digits.py"],
     "--config": ["--config"],
@@ -73,8 +74,14 @@ OF_ERM = {
     "eval.corruptions=/nowhere": ["config.eval.corruptions", "/nowh"],
     "eval.corruptions=configs": ["labels.npy"], "eval.frost_dir=/nowhere": ["/nowhere", "frost1.png"],
 }  # fmt: skip
+OF_RESTYLE = {
+    "vae.latent=vector": ["config.methods.restyle: latent", "style needs a grid"],
+    "methods.restyle.groups=3": ["config.methods.restyle: groups = 3", "the latent's channels"],
+    "methods.restyle.strength=2.0": ["config.methods.restyle.strength = 2.0"],
+}
 LINES = RECIPES | {f"{DIGITS} --config.{words}": names for words, names in FIELDS.items()}
 LINES |= {f"{ERM} --config.{words}": names for words, names in OF_ERM.items()}
+LINES |= {f"{RESTYLE} --config.{words}": names for words, names in OF_RESTYLE.items()}
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line[-60:] or "nothing")

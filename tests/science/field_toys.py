@@ -6,7 +6,8 @@ import numpy as np
 
 from varmixup_jax.models.forward import VAE
 
-SHAPE, CLASSES, PIXELS, WIDTH, LATENT = (8, 8, 3), 3, 192, 5, 2
+SHAPE, CLASSES, PIXELS, WIDTH = (8, 8, 3), 3, 192, 5
+GRID, LATENT = (2, 1, 2), 4
 
 
 def _flat(image):
@@ -31,14 +32,16 @@ def toy_logits(variables, image):
 
 def encode(params, image):
     moments = _flat(image) @ params["encode"]
-    return jnp.tanh(moments[:, :LATENT]), 0.1 * moments[:, LATENT:]
+    mean, log_std = jnp.tanh(moments[:, :LATENT]), 0.1 * moments[:, LATENT:]
+    return mean.reshape(-1, *GRID), log_std.reshape(-1, *GRID)
 
 
 def _decode(params, latent):
-    return jax.nn.sigmoid(3.0 * latent @ params["decode"]).reshape(-1, *SHAPE)
+    flat = latent.reshape(latent.shape[0], -1)
+    return jax.nn.sigmoid(3.0 * flat @ params["decode"]).reshape(-1, *SHAPE)
 
 
-TOY_VAE = VAE(encode, _decode, (LATENT,))
+TOY_VAE = VAE(encode, _decode, GRID)
 SIZES = {
     "in": (PIXELS, WIDTH),
     "middle": (WIDTH, WIDTH),

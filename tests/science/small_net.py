@@ -38,7 +38,9 @@ STATS = {"mean": _normal(8, WIDTH), "var": 1 + np.abs(_normal(9, WIDTH))}
 VAES = {
     "standard": (_normal(10, PIXELS, LATENT), _normal(11, LATENT, PIXELS)),
     "adversarial": (_normal(12, PIXELS, LATENT), _normal(13, LATENT, PIXELS)),
+    "grid": (_normal(14, PIXELS, LATENT), _normal(15, LATENT, PIXELS)),
 }
+GRID = (3, 1, 2)
 
 
 def _forward(np_, params, stats, image, train, tap):
@@ -70,13 +72,15 @@ def wide(tree):
 
 
 def encode(vae, image):
-    return (image - 0.5).reshape(len(image), -1) @ VAES[vae][0]
+    code = (image - 0.5).reshape(len(image), -1) @ VAES[vae][0]
+    return code.reshape(-1, *GRID) if vae == "grid" else code
 
 
 def decode(vae, latent):
     """Every image another, whatever the latent."""
     np_ = np if isinstance(latent, np.ndarray) else jnp
-    return (1 / (1 + np_.exp(-(latent @ VAES[vae][1])))).reshape(-1, *SHAPE)
+    logits = latent.reshape(len(latent), -1) @ VAES[vae][1]
+    return (1 / (1 + np_.exp(-logits))).reshape(-1, *SHAPE)
 
 
 def flipped(image, flips):
@@ -212,7 +216,8 @@ def observe(terms, *, seed=0, vae="standard", cached=False, attack_bn="running")
         return decode(vae, latent)
 
     frozen = Frozen(lambda image: encode(vae, image), decoded, augment)
-    draw = Draw(jnp.asarray(IMAGE), jnp.asarray(LABEL), latent=CACHED if cached else None)
+    latent = CACHED.reshape(-1, *GRID) if vae == "grid" else CACHED
+    draw = Draw(jnp.asarray(IMAGE), jnp.asarray(LABEL), latent=latent if cached else None)
     terms = tuple(term._replace(vicinity=spied(term.vicinity)) for term in terms)
     value = empirical_risk(terms, apply, attack_bn=attack_bn)
     key = jax.random.key(seed, impl="rbg")

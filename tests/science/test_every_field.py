@@ -131,10 +131,12 @@ FIELDS = {
 
 SETTINGS = {
     "alpha": 0.5,
+    "amount": "constant",
     "beta": 1.0,
     "clean_weight": 0.25,
     "consistency": 1.0,
     "eps": 0.2,
+    "groups": 2,
     "input_noise": True,
     "lam": "example",
     "loss": "bce_softmax",
@@ -147,10 +149,13 @@ SETTINGS = {
     "start_sigma": 0.01,
     "step_size": 0.02,
     "steps": 3,
+    "strength": 0.5,
+    "styles": 2,
     "then_mixup": True,
     "views": 1,
 }
-COSTLY = ("at", "trades", "iat", "augmix", "noisymix", "varmixup_augmix")
+MATTERS_WITH = {("restyle", "lam"): {"methods.restyle.alpha": 0.5}}
+COSTLY = ("at", "trades", "iat", "augmix", "noisymix", "varmixup_augmix", "restyle_augmix")
 """To sample: seen by the terms they are made of, which print as names and numbers."""
 
 
@@ -270,9 +275,9 @@ def test_what_is_observed_is_the_configuration_and_not_chance(observer, context,
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in COSTLY])
 def test_every_setting_of_a_method_changes_its_loss(method, observed):
-    context = {"method": method}
-    before = observed(see.sampled, context)
     for name in METHODS[method].settings:
+        context = {"method": method, **MATTERS_WITH.get((method, name), {})}
+        before = observed(see.sampled, context)
         after = observed(see.sampled, {**context, f"methods.{method}.{name}": SETTINGS[name]})
         assert differing(before, after) == {"loss", "weights"}, name
 

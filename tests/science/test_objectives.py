@@ -203,6 +203,36 @@ def test_varmixup_augmix(clean_weight):
     check(seen, passes + [Pass(2.5, view, LABEL, "js") for view in views_of(seen, 2)])
 
 
+def restyled_image(seen):
+    """What the decoder made of the restyled latents, flipped anew; `test_restyle.py` has those."""
+    code = seen.codes[0].astype(np.float64)
+    assert np.abs(code - CACHED.reshape(code.shape)).max() > 0.1
+    return flipped(decode("grid", code), seen.flips[1])
+
+
+@covers("restyle")
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_restyle(alpha):
+    seen = observe(build("restyle", clean_weight=0.25, alpha=alpha), vae="grid", cached=True)
+    matrix = weights_of(seen, 0) if alpha else LABEL
+    np.testing.assert_array_equal(seen.samples[0].label, matrix.astype(np.float32))
+    check(
+        seen,
+        [Pass(0.75, restyled_image(seen), matrix), Pass(0.25, view_of(seen), LABEL)],
+    )
+
+
+@covers("restyle_augmix")
+def test_restyle_augmix():
+    settings = {"clean_weight": 0.25, "consistency": 5.0}
+    seen = observe(build("restyle_augmix", **settings), vae="grid", cached=True)
+    passes = [
+        Pass(0.75, restyled_image(seen), LABEL),
+        Pass(0.25, view_of(seen), LABEL, clean=True),
+    ]
+    check(seen, passes + [Pass(2.5, view, LABEL, "js") for view in views_of(seen, 2)])
+
+
 @covers("noisymix")
 def test_noisymix():
     sigma = {"sigma_add": 0.2, "sigma_mult": 0.4}

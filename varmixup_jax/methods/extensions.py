@@ -1,20 +1,22 @@
-"""Methods beyond the source paper's table: consistency over AugMix views, alone, with mixing and noise.
+"""Methods beyond the source paper's table: latent style, and consistency over AugMix views.
 
-Each asks for the same prediction on a clean image and on views of it: `views` terms
-c / views * augmix * JS to clean beside cross-entropy on the clean batch and, but for AugMix itself, on
-a mixture. A view is a pass of its own through the model, with its own BatchNorm statistics.
+`restyle` stands alone. The others ask for the same prediction on a clean image and on views of it:
+`views` terms c / views * augmix * JS to clean beside cross-entropy on the clean batch and, but for
+AugMix itself, on another sample. A view is a pass of its own through the model, with its own
+BatchNorm statistics.
 """
 
 from __future__ import annotations
 
 from varmixup_jax import checks
 from varmixup_jax.losses import ce, js_to_clean
-from varmixup_jax.methods.paper import varmixup
+from varmixup_jax.methods.paper import varmixup, with_clean
 from varmixup_jax.methods.registry import register
 from varmixup_jax.types import Term, Vicinity
 from varmixup_jax.vicinal.augmix import augmix as augmix_views
 from varmixup_jax.vicinal.hidden import mix_hidden, noisy_hidden
 from varmixup_jax.vicinal.mixing import chain, dirac
+from varmixup_jax.vicinal.restyle import restyle as restyled_images
 
 MOST_VIEWS = 100
 
@@ -94,3 +96,45 @@ def varmixup_augmix(
     mixed = varmixup(alpha=alpha, lam=lam, partners=partners, then_mixup=then_mixup)[0]
     vicinity = augmix_views(severity=severity)
     return _consistent(vicinity, consistency, views, mixed, clean_weight)
+
+
+@register("restyle", vae="standard", summary="latents decoded with the statistics of others")
+def restyle(
+    *,
+    strength: float = 1.0,
+    amount: str = "uniform",
+    groups: int = 1,
+    styles: int = 1,
+    alpha: float = 0.0,
+    lam: str = "batch",
+    clean_weight: float = 0.5,
+) -> tuple[Term, ...]:
+    """Cross-entropy on images decoded in the latent style of others, and on clean images."""
+    vicinity = restyled_images(
+        strength=strength, amount=amount, groups=groups, styles=styles, alpha=alpha, lam=lam
+    )
+    return with_clean(Term(1.0, vicinity, ce), clean_weight)
+
+
+@register(
+    "restyle_augmix", vae="standard", summary="latent style plus consistency over AugMix views"
+)
+def restyle_augmix(
+    *,
+    strength: float = 1.0,
+    amount: str = "uniform",
+    groups: int = 1,
+    styles: int = 1,
+    alpha: float = 0.0,
+    lam: str = "batch",
+    clean_weight: float = 0.5,
+    consistency: float = 12.0,
+    views: int = 2,
+    severity: float = 3.0,
+) -> tuple[Term, ...]:
+    """Cross-entropy on restyled and on clean images, and consistency over AugMix views."""
+    styled = restyled_images(
+        strength=strength, amount=amount, groups=groups, styles=styles, alpha=alpha, lam=lam
+    )
+    vicinity = augmix_views(severity=severity)
+    return _consistent(vicinity, consistency, views, Term(1.0, styled, ce), clean_weight)

@@ -19,7 +19,7 @@ from varmixup_jax.vicinal.mixing import (
 )
 
 
-def _with_clean(vicinal: Term, clean_weight: float) -> tuple[Term, ...]:
+def with_clean(vicinal: Term, clean_weight: float) -> tuple[Term, ...]:
     """(1 - w) * vicinal + w * CE on the clean batch."""
     checks.in_range(0.0, 1.0, clean_weight=clean_weight)
     if clean_weight == 0:
@@ -54,7 +54,7 @@ def mixup_r(
     """
     checks.one_of(("reconstruct_first", "mix_first"), order=order)
     space = reconstructions if order == "reconstruct_first" else reconstructed_mix
-    return _with_clean(Term(1.0, mix(space, alpha=alpha, lam=lam), ce), clean_weight)
+    return with_clean(Term(1.0, mix(space, alpha=alpha, lam=lam), ce), clean_weight)
 
 
 @register("manifold_mixup", paper=True, summary="interpolated hidden activations of a random stage")
@@ -130,7 +130,7 @@ def varmixup(
     vicinity = mix(latents, alpha=alpha, lam=lam, partners=partners)
     if then_mixup:
         vicinity = chain(vicinity, mix(pixels, alpha=alpha, lam=lam))
-    return _with_clean(Term(1.0, vicinity, ce), clean_weight)
+    return with_clean(Term(1.0, vicinity, ce), clean_weight)
 
 
 @register(

@@ -12,6 +12,15 @@ from typing import Any
 _MIX: Mapping[str, Any] = {"alpha": 1.0, "lam": "batch"}
 _LATENT: Mapping[str, Any] = {**_MIX, "clean_weight": 0.0, "partners": 1, "then_mixup": False}
 _AUGMIX: Mapping[str, Any] = {"consistency": 12.0, "views": 2, "severity": 3.0}
+_STYLE: Mapping[str, Any] = {
+    **_MIX,
+    "alpha": 0.0,
+    "strength": 1.0,
+    "amount": "uniform",
+    "groups": 1,
+    "styles": 1,
+    "clean_weight": 0.5,
+}
 _HIDDEN: Mapping[str, Any] = {"stages": [0, 1, 2]}
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -35,4 +44,6 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "clean_weight": 0.5,
     },
     "varmixup_augmix": {**_LATENT, **_AUGMIX, "clean_weight": 0.5},
+    "restyle": _STYLE,
+    "restyle_augmix": {**_STYLE, **_AUGMIX},
 }

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -15,12 +16,21 @@ from varmixup_jax.config import selected_methods
 from varmixup_jax.data import Dataset, crop_and_flip, load
 from varmixup_jax.data.corrupted import KINDS, open_published
 from varmixup_jax.data.published import Published
-from varmixup_jax.methods import METHODS
+from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models import build_classifier, build_vae
 from varmixup_jax.models.forward import as_apply, for_measures
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.training.parallel import Mapping, distribute
-from varmixup_jax.types import Array, Key, PyTree, identity_augment, identity_tap
+from varmixup_jax.types import (
+    Array,
+    Draw,
+    Env,
+    Key,
+    PyTree,
+    Term,
+    identity_augment,
+    identity_tap,
+)
 
 STEPS_PER_CALL = {"cpu": 8}
 STEPS_PER_CALL_ELSEWHERE = 100
@@ -168,17 +178,42 @@ def _check_fit(config: ConfigDict, data: Dataset) -> None:
         text = f"needs square images of {corruptions.SMALLEST} pixels or more, not {height}x{width}"
         raise ValueError(f"config.eval.corruptions = computed: {text}")
     sizes = {"batch_size": config.batch_size}
-    if any(METHODS[method].vae != "none" for method in selected_methods(config)):
+    over_vae = [method for method in selected_methods(config) if METHODS[method].vae != "none"]
+    if over_vae:
         sizes["vae.batch_size"] = config.vae.batch_size
         try:
-            vae_module(config, data.image_shape)
+            latent_shape = vae_module(config, data.image_shape).latent_shape
         except ValueError as error:
             text = f"config.vae.downsample = {config.vae.downsample}: {error}"
             raise ValueError(text) from None
+    for method in over_vae:
+        _check_latent(config, method, data, latent_shape)
     for field, size in sizes.items():
         if size > len(data.train_images):
             text = f"must be <= {len(data.train_images)}, the training images"
             raise ValueError(f"config.{field} = {size}: {text}")
+
+
+def _check_latent(
+    config: ConfigDict, method: str, data: Dataset, latent_shape: tuple[int, ...]
+) -> None:
+    """Traces the terms of a method, for what they refuse of a latent's shape."""
+
+    def of_shape(*shape: int) -> Callable[[Array], Array]:
+        return lambda points: jnp.zeros((points.shape[0], *shape))
+
+    logits, decode = of_shape(data.num_classes), of_shape(*data.image_shape)
+    env = Env(logits, of_shape(*latent_shape), decode)
+
+    def sample(term: Term, key: Key) -> Array:
+        latent = jnp.zeros((2, *latent_shape))
+        return term.vicinity(key, env, Draw(decode(latent), logits(latent), latent=latent)).image
+
+    for term in build(method, **config.methods[method].to_dict()):
+        try:
+            jax.eval_shape(partial(sample, term), jax.random.key(0))
+        except ValueError as error:
+            raise ValueError(f"config.methods.{method}: {error}") from None
 
 
 def _table(size: int) -> str:
