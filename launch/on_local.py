@@ -3,53 +3,98 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
+from launch.devices import share, visible_gpus
 from launch.plan import Job
+from launch.run_logs import last_lines
 
 POLL_SECONDS = 0.2
+STATUS_SECONDS = 10.0  # between two lines on each run that is under way
+SAVE_SECONDS = 120.0  # from SIGTERM to SIGKILL
 
 
-def run(jobs: Sequence[Job], parallel: int, say: Callable[[str], None]) -> bool:
-    """Runs every job, `parallel` at a time; each prints into its own log.
+class Outcome(NamedTuple):
+    """How the runs ended.
 
-    On a machine with GPUs the runs at one time share them out evenly. SIGTERM and Ctrl-C are passed
-    on as SIGTERM, so that what is training saves its state; nothing new is started then.
-
-    Returns:
-      Whether it went through; False after a signal.
-
-    Raises:
-      ValueError: more at a time than there are GPUs.
+    Attributes:
+      codes: what a shell would show of each run that began, by its name.
+      stopped: what ended the sweep before its time, "" where nothing did.
     """
-    gpus = visible_gpus()
-    if gpus and not parallel <= len(gpus):
-        raise ValueError(f"--jobs = {parallel}: must be <= {len(gpus)}, the GPUs there are")
-    waiting = list(jobs)
-    running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}
+
+    codes: dict[str, int]
+    stopped: str
+
+
+class Active(NamedTuple):
+    """A run under way, and when it began."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    began: float
+
+
+def run(
+    jobs: Sequence[Job],
+    parallel: int,
+    say: Callable[[str], None],
+    budget: float | None = None,
+) -> Outcome:
+    """Runs every job, `parallel` at a time in their order; each prints into its own log.
+
+    Of each run under way the last line of its log is said every ten seconds. SIGTERM, Ctrl-C and
+    the end of the budget reach the runs as SIGTERM, so that what is training saves its state;
+    nothing new is started then, and who has not left after two minutes is killed.
+
+    Args:
+      jobs: what to run.
+      parallel: how many at a time; what each gets of the GPUs is `devices.share`.
+      say: prints a line.
+      budget: seconds until all that still runs is stopped; None for no end.
+    """
+    gpus, waiting = visible_gpus(), list(jobs)
+    running: dict[int, Active] = {}
+    codes: dict[str, int] = {}
+    began = spoke = time.monotonic()
+    stopped, stopped_at = "", 0.0
     with _asked_to_stop() as asked:
-        told = False
-        while running or (waiting and not asked()):
-            while waiting and len(running) < parallel and not asked():
+        while running or (waiting and not stopped):
+            now = time.monotonic()
+            for slot, active in list(running.items()):
+                if active.process.poll() is not None:
+                    name = active.job.name
+                    codes[name] = exit_code(active.process.returncode)
+                    say(f"{name}: ended with code {codes[name]} after {now - active.began:.0f} s")
+                    del running[slot]
+            if not stopped:
+                over = budget is not None and now - began >= budget
+                stopped = "a signal" if asked() else f"the budget of {budget:g} s" if over else ""
+                stopped_at = now
+                for active in running.values() if stopped else ():
+                    say(f"{active.job.name}: asked to stop, by {stopped}")
+                    active.process.terminate()
+            elif now - stopped_at >= SAVE_SECONDS:
+                for active in running.values():
+                    active.process.kill()
+            while waiting and len(running) < parallel and not stopped:
                 slot = next(i for i in range(parallel) if i not in running)
                 job = waiting.pop(0)
-                say(f"{job.name}: started, log in {job.log}")
-                running[slot] = job, _start(job, gpus[slot::parallel])
-            for slot, (job, process) in list(running.items()):
-                if process.poll() is not None:
-                    say(f"{job.name}: ended with code {exit_code(process.returncode)}")
-                    del running[slot]
-            if asked() and not told:
-                told = True
-                for _, process in running.values():
-                    process.send_signal(signal.SIGTERM)
+                given = share(slot, parallel, gpus, os.environ)
+                running[slot] = Active(job, _start(job, given), now)
+                words = "".join(f" {name}={value}" for name, value in given.items())
+                say(f"{job.name}: started{words}, log in {job.log}")
+            if now - spoke >= STATUS_SECONDS:
+                spoke = now
+                for active in running.values():
+                    line = "".join(last_lines(active.job.log, 1)) or "nothing printed yet"
+                    say(f"{active.job.name} ({now - active.began:.0f} s): {line}")
             time.sleep(POLL_SECONDS)
-        return not asked()
+    return Outcome(codes, stopped)
 
 
 def exit_code(returncode: int) -> int:
@@ -61,28 +106,13 @@ def exit_code(returncode: int) -> int:
     return returncode if returncode >= 0 else 128 - returncode
 
 
-def visible_gpus() -> list[str]:
-    """NVIDIA GPUs that programs here may use, as `CUDA_VISIBLE_DEVICES` names them."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return [name for name in chosen.split(",") if name.strip() and name != "-1"]
-    if os.environ.get("JAX_PLATFORMS", "") == "cpu" or not shutil.which("nvidia-smi"):
-        return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    count = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
-    return [str(number) for number in range(count)]
-
-
-def _start(job: Job, gpus: Sequence[str]) -> subprocess.Popen[bytes]:
-    environment = dict(os.environ)
-    if gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+def _start(job: Job, given: dict[str, str]) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     # A session of its own: Ctrl-C in the terminal reaches it as one SIGTERM, from here.
     with job.log.open("wb") as log:
         return subprocess.Popen(
             job.words,
-            env=environment,
+            env={**os.environ, **given},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -1,32 +1,41 @@
 """Methods x seeds, one process each, on this machine or as a SLURM job array; then the comparison.
 
     python -m launch.sweep --config=configs/digits.py --methods=erm,varmixup --seeds=0,1 \
-        --workdir=runs/digits --on=local --jobs=2 --config.epochs=20
+        --workdir=runs/digits --on=local --parallel=2 --config.epochs=20
 
 Run in a clone of this repository. Runs live in `WORKDIR/<method>-s<seed>`, where a sweep by
 `varmixup_jax.main` keeps them, so that either resumes what the other started: finished runs are
 skipped, interrupted ones resume. The VAE is trained by whoever comes first; the others wait for it.
 
+`--parallel=N` runs N at a time. With fewer GPUs than that several runs share one, each with a part of
+its memory: one compiles or evaluates while another trains. `--budget=SECONDS` stops what still runs
+by then, with its state saved, and names what is left to do.
+
 Exit codes: 0 all done; 1 some runs failed (their names and the ends of their logs are shown); 2 the
-request cannot be carried out (one line says why); 143 a signal came (the same command resumes).
+request cannot be carried out (one line says why); 143 a signal came or the budget was used up (the
+same command resumes).
 """
 
 from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from launch import on_local, on_slurm
-from launch.plan import Job, Sweep, plan
+from launch.plan import Sweep, plan
+from launch.run_logs import last_lines
 from varmixup_jax import checks, report
 from varmixup_jax.errors import described
 from varmixup_jax.runs import run_directory
 
 TAIL = 8  # lines of a failed run's log that are shown
+STOPPED = 143  # exit code of a sweep, or of a run, that resumes
+RESUMES, NOT_BEGUN = "stopped; it resumes", "not begun"
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options, overrides = _parser().parse_known_args(arguments)
-        checks.whole(1, **{"--jobs": options.jobs})
+        checks.whole(1, **{"--parallel": options.parallel})
+        _check_budget(options)
         sweep = plan(
             options.config,
             options.methods,
@@ -63,15 +73,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.dry_run:
         return 0
     try:
-        through = True
+        outcome = on_local.Outcome({}, "")
         if todo and options.on == "slurm":
-            on_slurm.run(todo, options.jobs, settings, _say)
+            on_slurm.run(todo, options.parallel, settings, _say)
         elif todo:
-            through = on_local.run(todo, options.jobs, _say)
-        if not through:
-            _say("stopped by a signal; run the same command to resume")
-            return 143
-        return _conclude(sweep, Path(options.workdir))
+            outcome = on_local.run(todo, options.parallel, _say, options.budget)
+        if outcome.stopped:
+            _say(f"stopped by {outcome.stopped}")
+        code = _conclude(sweep, Path(options.workdir), outcome)
+        if outcome.stopped and code:
+            again = shlex.join(["python", "-m", "launch.sweep", *arguments])
+            _say(f"to do the rest, run the same command: {again}")
+            return STOPPED
+        return code
     except (ValueError, OSError) as error:
         print(f"error: {described(error, [])}", file=sys.stderr)
         return 2
@@ -95,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         parser.add_argument(name, default="", help=text)
     parser.add_argument("--on", default="local", choices=("local", "slurm"), help="where to run")
-    parser.add_argument("--jobs", type=int, default=1, help="at most so many at a time (default 1)")
+    parser.add_argument("--parallel", type=int, default=1, help="so many at a time (default 1)")
+    parser.add_argument("--budget", type=float, help="seconds, with --on=local (default: no end)")
     parser.add_argument("--baseline", help="method that mCE is relative to")
     parser.add_argument("--dry_run", action="store_true", help="print the commands and do nothing")
     slurm = parser.add_argument_group("with --on=slurm")
@@ -130,32 +145,46 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
-def _conclude(sweep: Sweep, workdir: Path) -> int:
-    """Shows the ends of the logs of failed runs and writes the page."""
-    failed = [job for job in sweep.jobs if not run_directory.is_done(job.place)]
-    for job in failed:
-        _say(f"{job.name}: failed; the end of {job.log}:")
-        for line in _tail(job):
-            _say(f"    {line}")
+def _check_budget(options: argparse.Namespace) -> None:
+    if options.budget is None:
+        return
+    checks.positive(**{"--budget": options.budget})
+    if options.on != "local":
+        raise ValueError(f"--budget = {options.budget:g}: is for --on=local; SLURM's is --time")
+
+
+def _conclude(sweep: Sweep, workdir: Path, outcome: on_local.Outcome) -> int:
+    """Writes the page, names every run that is not done, and shows the ends of failed ones' logs."""
+    left = [job for job in sweep.jobs if not run_directory.is_done(job.place)]
     begun = [job.place for job in sweep.jobs if (job.place / "summary.json").exists()]
-    if len(failed) < len(sweep.jobs):
+    if len(left) < len(sweep.jobs):
         page = report.write(begun, workdir, _baseline(sweep))
         _say((workdir / "report.md").read_text(encoding="utf-8").rstrip())
         _say(f"page: {page}")
-    _say(f"{len(sweep.jobs) - len(failed)} of {len(sweep.jobs)} runs done")
-    return 1 if failed else 0
+    for job in left:
+        how = _how_it_ended(outcome.codes.get(job.name), bool(outcome.stopped))
+        failed = how not in (RESUMES, NOT_BEGUN)
+        _say(f"{job.name}: {how}" + (f"; the end of {job.log}:" if failed else ""))
+        for line in (last_lines(job.log, TAIL) or ["(nothing was printed)"]) if failed else ():
+            _say(f"    {line}")
+    _say(f"{len(sweep.jobs) - len(left)} of {len(sweep.jobs)} runs done")
+    return 1 if left else 0
+
+
+def _how_it_ended(code: int | None, stopped: bool) -> str:
+    """What became of a run that is not done, from its exit code where it is known."""
+    if code is None and stopped:
+        return NOT_BEGUN
+    if code == STOPPED:
+        return RESUMES
+    if code is not None and code - 128 in signal.valid_signals():
+        return f"killed by {signal.Signals(code - 128).name}"
+    return "failed"
 
 
 def _baseline(sweep: Sweep) -> str | None:
     job = sweep.baseline
     return None if job is None or len(sweep.jobs) == 1 else run_directory.finished_run(job.place)
-
-
-def _tail(job: Job) -> list[str]:
-    if not job.log.exists():
-        return ["(no log: the run did not start)"]
-    lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [line.rstrip() for line in lines if line.strip()][-TAIL:] or ["(it is empty)"]
 
 
 def _say(text: str) -> None:

@@ -5,13 +5,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from stand_ins import executable
 
-from launch import on_local, sweep
-from launch.plan import Job, plan
+from launch import devices, on_local, sweep
+from launch.plan import Job, Sweep, plan
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = "configs/digits.py"
@@ -62,7 +65,10 @@ REFUSED = [
     (("--seeds=a",), "--seeds = 'a': must be whole numbers"),
     (("--seeds=1,1",), "must be distinct"),
     (("--seeds=-1",), "must be whole numbers >= 0"),
-    (("--jobs=0",), "--jobs = 0: must be a whole number >= 1"),
+    (("--parallel=0",), "--parallel = 0: must be a whole number >= 1"),
+    (("--budget=0",), "--budget = 0.0: must be > 0"),
+    (("--budget=soon",), "'soon'"),
+    (("--budget=60", "--on=slurm"), "--budget = 60: is for --on=local"),
     (("--on=moon",), "'moon'"),
     (("--gpus=-1",), "--gpus = -1"),
     (("--sbatch=account",), "must be NAME=VALUE"),
@@ -77,7 +83,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), REFUSED, ids=[w[0] for w, _ in REFUSED])
+@pytest.mark.parametrize(("words", "message"), REFUSED, ids=[" ".join(w) for w, _ in REFUSED])
 def test_bad_words_are_refused_in_one_line(words, message, tmp_path, capsys):
     arguments = [f"--config={RECIPE}", f"--workdir={tmp_path / 'runs'}", *words]
     assert sweep.main(arguments) == 2
@@ -102,45 +108,59 @@ def test_a_directory_with_another_configuration_is_refused(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A sweep of two runs of which the second cannot begin, and the same sweep once it can."""
+    """A sweep, two at a time, of three runs of which one cannot begin; the same once it can."""
     workdir = tmp_path_factory.mktemp("sweep")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(workdir / "cache")}
     environment.pop("XLA_FLAGS", None)
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # the nets are tiny
 
-    def start(*words, module="launch.sweep"):
-        line = [sys.executable, "-m", module, *words, f"--workdir={workdir}", *TINY]
+    def start(*words, module="launch.sweep", place=workdir):
+        line = [sys.executable, "-m", module, *words, f"--workdir={place}", *TINY]
         return subprocess.run(
             line, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240
         )
 
-    words = (f"--config={RECIPE}", "--methods=erm", "--seeds=0,1")
-    (workdir / "erm-s1").mkdir()
-    with (workdir / "erm-s1" / ".lock").open("w") as held:
+    words = (f"--config={RECIPE}", "--methods=erm", "--seeds=0,1,2")
+    (workdir / "erm-s2").mkdir()
+    with (workdir / "erm-s2" / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        first = start(*words, "--jobs=2")
+        first = start(*words, "--parallel=2")
     planned = start(*words, "--dry_run")
     second = start(*words)
-    by_main = start(f"--config={RECIPE}:erm", "--config.seeds=(0,1)", module="varmixup_jax.main")
+    by_main = start(f"{words[0]}:erm", "--config.seeds=(0,1,2)", module="varmixup_jax.main")
+    start(*words[:2], "--seeds=0,1", place=workdir / "in_turn")
     return workdir, first, planned, second, by_main
 
 
 def test_a_failed_run_is_reported_with_the_end_of_its_log(swept):
     workdir, first, *_ = swept
     assert first.returncode == 1, first.stderr
-    assert "erm-s1: ended with code 2" in first.stdout
-    shown = first.stdout.split("erm-s1: failed; the end of ")[1]
-    assert f"error: workdir {workdir / 'erm-s1'}: another run is using it" in shown
-    assert "1 of 2 runs done" in shown
-    assert "| erm | 1 |" in first.stdout
+    assert "erm-s2: ended with code 2" in first.stdout
+    shown = first.stdout.split("erm-s2: failed; the end of ")[1]
+    assert f"error: workdir {workdir / 'erm-s2'}: another run is using it" in shown
+    assert "2 of 3 runs done" in shown
+    assert "| erm | 2 |" in first.stdout
+
+
+def test_runs_at_a_time_end_with_the_numbers_of_runs_in_turn(swept):
+    workdir, first, *_ = swept
+    began = first.stdout.index("erm-s1: started")
+    assert began < first.stdout.index("erm-s0: ended")
+    for name in ("erm-s0", "erm-s1"):
+        places = (workdir / name, workdir / "in_turn" / name)
+        together, in_turn = (dict(np.load(place / "model.npz")) for place in places)
+        assert together.keys() == in_turn.keys()
+        for key, value in in_turn.items():
+            assert together[key].tobytes() == value.tobytes(), key
 
 
 def test_a_dry_run_prints_what_is_left_to_do(swept):
     workdir, _, planned, *_ = swept
     assert planned.returncode == 0, planned.stderr
-    done, left = planned.stdout.splitlines()
-    assert done == "erm-s0: done before"
+    *done, left = planned.stdout.splitlines()
+    assert done == ["erm-s0: done before", "erm-s1: done before"]
     assert "-m varmixup_jax.main --config=configs/digits.py" in left
-    assert left.endswith(f"--config.method=erm '--config.seeds=(1,)' --workdir={workdir}/erm-s1")
+    assert left.endswith(f"--config.method=erm '--config.seeds=(2,)' --workdir={workdir}/erm-s2")
 
 
 def test_finished_runs_are_skipped_and_the_page_compares_all(swept):
@@ -148,11 +168,11 @@ def test_finished_runs_are_skipped_and_the_page_compares_all(swept):
     assert second.returncode == 0, second.stdout + second.stderr
     assert "erm-s0: done before" in second.stdout
     assert "erm-s0: started" not in second.stdout
-    assert "erm-s1: ended with code 0" in second.stdout
-    assert "2 of 2 runs done" in second.stdout
-    assert "| erm | 2 |" in (workdir / "report.md").read_text()
+    assert "erm-s2: ended with code 0" in second.stdout
+    assert "3 of 3 runs done" in second.stdout
+    assert "| erm | 3 |" in (workdir / "report.md").read_text()
     assert (workdir / "report.html").stat().st_size > 10_000
-    for name in ("erm-s0", "erm-s1"):
+    for name in ("erm-s0", "erm-s2"):
         assert json.loads((workdir / name / "summary.json").read_text())["status"] == "done"
 
 
@@ -160,7 +180,8 @@ def test_main_goes_on_with_what_a_sweep_began(swept):
     workdir, *_, by_main = swept
     assert by_main.returncode == 0, by_main.stderr
     assert "step" not in by_main.stderr
-    assert sorted(p.parent.name for p in workdir.glob("*/summary.json")) == ["erm-s0", "erm-s1"]
+    found = sorted(p.parent.name for p in workdir.glob("*/summary.json"))
+    assert found == ["erm-s0", "erm-s1", "erm-s2"]
 
 
 def job(tmp_path, name, code):
@@ -172,11 +193,12 @@ def test_no_more_runs_at_a_time_than_asked_for(tmp_path):
     code = "import time; print(time.monotonic()); time.sleep(0.5); print(time.monotonic())"
     jobs = [job(tmp_path, str(n), code) for n in range(4)]
     said = []
-    assert on_local.run(jobs, 2, said.append)
+    outcome = on_local.run(jobs, 2, said.append)
+    assert outcome == on_local.Outcome(dict.fromkeys("0123", 0), "")
     times = [[float(line) for line in j.log.read_text().split()] for j in jobs]
     for begin, _ in times:
         assert sum(b <= begin < e for b, e in times) <= 2
-    assert sum(line.endswith("ended with code 0") for line in said) == 4
+    assert [line.split(":")[0] for line in said if ": started" in line] == list("0123")
 
 
 def test_a_signal_is_passed_on_and_nothing_new_begins(tmp_path):
@@ -190,21 +212,108 @@ os.kill(os.getppid(), signal.SIGTERM)
 time.sleep(60)
 """
     jobs = [job(tmp_path, "first", code), job(tmp_path, "second", "print('begun')")]
-    said = []
-    assert not on_local.run(jobs, 1, said.append)
-    assert said[-1] == "first: ended with code 143"
+    outcome = on_local.run(jobs, 1, lambda _: None)
+    assert outcome == on_local.Outcome({"first": 143}, "a signal")
     assert jobs[0].log.read_text() == "saved\n"
     assert not jobs[1].log.exists()
 
 
+SAVES = """
+import signal, sys, time
+def save(*_):
+    print("saved", flush=True)
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(60)
+"""
+STAYS = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def started(tmp_path, monkeypatch, capsys, jobs, *words):
+    """Exit code and printed lines of a sweep of these jobs."""
+    monkeypatch.setattr(sweep, "plan", lambda *_: Sweep(tuple(jobs), None))
+    code = sweep.main([f"--config={RECIPE}", f"--workdir={tmp_path}", *words])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_the_budget_stops_what_runs_and_says_what_to_repeat(tmp_path, monkeypatch, capsys):
+    jobs = [job(tmp_path, *pair) for pair in zip("abc", (SAVES, STAYS, ""), strict=True)]
+
+    def clock():
+        """The budget is over once both are ready, the time to save once the first has saved."""
+        printed = [j.log.read_text() if j.log.exists() else "" for j in jobs]
+        ready = all("ready" in text for text in printed[:2])
+        return time.monotonic() + 1000.0 * ready + 1000.0 * ("saved" in printed[0])
+
+    monkeypatch.setattr(on_local, "time", SimpleNamespace(monotonic=clock, sleep=time.sleep))
+    code, lines = started(tmp_path, monkeypatch, capsys, jobs, "--parallel=2", "--budget=500")
+    assert code == 143
+    assert "a: asked to stop, by the budget of 500 s" in lines
+    at = lines.index("stopped by the budget of 500 s")
+    words = "--parallel=2 --budget=500"
+    command = f"python -m launch.sweep --config={RECIPE} --workdir={tmp_path} {words}"
+    assert lines[at + 1 :] == [
+        "a: stopped; it resumes",
+        f"b: killed by SIGKILL; the end of {jobs[1].log}:",
+        "    ready",
+        "c: not begun",
+        "0 of 3 runs done",
+        f"to do the rest, run the same command: {command}",
+    ]
+    assert not jobs[2].log.exists()
+
+
+def test_a_killed_run_is_named_and_the_others_go_on(tmp_path, monkeypatch, capsys):
+    jobs = [job(tmp_path, "a", "import os; os.kill(os.getpid(), 9)"), job(tmp_path, "b", "1 / 0")]
+    code, lines = started(tmp_path, monkeypatch, capsys, jobs)
+    assert code == 1
+    at = lines.index(f"a: killed by SIGKILL; the end of {jobs[0].log}:")
+    assert lines[at + 1] == "    (nothing was printed)"
+    assert lines[at + 2] == f"b: failed; the end of {jobs[1].log}:"
+    assert lines[-2:] == ["    ZeroDivisionError: division by zero", "0 of 2 runs done"]
+
+
+def test_each_run_is_heard_of_every_ten_seconds(tmp_path, monkeypatch):
+    code = "import time; time.sleep(%g); print('loss 2', flush=True); time.sleep(%g)"
+    silent, speaks = job(tmp_path, "a", code % (0.5, 0)), job(tmp_path, "b", code % (0, 1))
+    now, real, said = iter(range(10_000)), time.sleep, []
+    clock = SimpleNamespace(monotonic=lambda: float(next(now)), sleep=lambda _: real(0.02))
+    monkeypatch.setattr(on_local, "time", clock)
+    on_local.run([silent, speaks], 1, said.append)
+    assert said[1:3] == ["a (9 s): nothing printed yet", "a (19 s): nothing printed yet"]
+    assert said[-2].startswith("b (")
+    assert said[-2].endswith(" s): loss 2")
+
+
 def test_runs_at_a_time_share_out_the_gpus(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
-    code = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1)"
-    jobs = [job(tmp_path, str(n), code) for n in range(2)]
-    assert on_local.run(jobs, 2, lambda _: None)
-    assert [j.log.read_text() for j in jobs] == ["4,7\n", "5\n"]
-    with pytest.raises(ValueError, match=r"--jobs = 4: must be <= 3, the GPUs there are"):
-        on_local.run(jobs, 4, lambda _: None)
+    for name in devices.MEMORY_SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ.get('%s'))"
+    jobs = [
+        job(tmp_path, str(n), f"{code % devices.FRACTION}; import time; time.sleep(1)")
+        for n in range(4)
+    ]
+
+    def seen(parallel):
+        on_local.run(jobs[:parallel], parallel, lambda _: None)
+        return [j.log.read_text().strip() for j in jobs[:parallel]]
+
+    assert seen(2) == ["4,7 None", "5 None"]
+    # The first of three GPUs has two of four runs.
+    assert seen(4) == ["4 0.450", "5 None", "7 None", "4 0.450"]
+
+
+@pytest.mark.parametrize("name", devices.MEMORY_SETTINGS)
+def test_the_users_own_memory_settings_stay(name):
+    assert devices.share(0, 2, ["0"], {name: "false"}) == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert devices.FRACTION in devices.share(0, 2, ["0"], {name: ""})
 
 
 def test_gpus_are_counted(tmp_path, monkeypatch):
@@ -212,12 +321,12 @@ def test_gpus_are_counted(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("JAX_PLATFORMS", "")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert on_local.visible_gpus() == ["0", "1"]
+    assert devices.visible_gpus() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert on_local.visible_gpus() == []
+    assert devices.visible_gpus() == []
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert on_local.visible_gpus() == []
+    assert devices.visible_gpus() == []
 
 
 # A sweep on SLURM; the real thing is in tests/cluster.

@@ -168,7 +168,7 @@ def test_a_sweep_runs_as_a_job_array(environment, tmp_path):
     pytest.importorskip("submitit")
     words = [w for w in WORDS if "epochs" not in w] + ["--config.epochs=2", "--config.vae.epochs=1"]
     line = [sys.executable, "-m", "launch.sweep", *words, f"--workdir={tmp_path}", "--on=slurm"]
-    line += ["--methods=erm", "--seeds=0,1", "--jobs=2", "--gpus=0", "--cpus=1", "--time=10"]
+    line += ["--methods=erm", "--seeds=0,1", "--parallel=2", "--gpus=0", "--cpus=1", "--time=10"]
     shown = call(environment, *line)
     assert "2 of 2 runs done" in shown
     assert "| erm | 2 |" in shown

@@ -9,10 +9,11 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import numpy as np
@@ -28,6 +29,8 @@ from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__
 
 DIFFERENCES = 8  # fields that a refusal lists
+SAY_SECONDS = 10.0  # between two words of one who waits for a directory
+POLL_SECONDS = 0.2
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")
 
 
@@ -87,31 +90,44 @@ def check_place(directory: Path) -> None:
 
 
 @contextmanager
-def claimed(directory: Path, *, wait: bool = False) -> Iterator[None]:
+def claimed(directory: Path, *, waiting: Callable[[float], None] | None = None) -> Iterator[None]:
     """Holds a directory for this run; the lock ends with its lead process, however that ends.
 
     Args:
       directory: made where it is missing.
-      wait: until another process lets it go, instead of refusing.
+      waiting: called at once and then every ten seconds, with the seconds so far, while another
+        process holds it; None refuses instead of waiting.
 
     Raises:
       Incompatible: another process holds it.
     """
     with ExitStack() as held:
-        cluster.on_lead(lambda: held.enter_context(_locked(directory, wait)))
+        cluster.on_lead(lambda: held.enter_context(_locked(directory, waiting)))
         yield
 
 
 @contextmanager
-def _locked(directory: Path, wait: bool) -> Iterator[None]:
+def _locked(directory: Path, waiting: Callable[[float], None] | None) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            text = "another run is using it"
-            raise Incompatible(f"workdir {directory}: {text}") from None
+        began, said = time.monotonic(), 0
+        while not _taken(handle):
+            if waiting is None:
+                raise Incompatible(f"workdir {directory}: another run is using it")
+            passed = time.monotonic() - began
+            if passed >= said * SAY_SECONDS:
+                waiting(passed)
+                said += 1
+            time.sleep(POLL_SECONDS)
         yield
+
+
+def _taken(handle: TextIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_done(directory: Path) -> bool:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
+from rich.console import Console
 
 from varmixup_jax import cluster, models
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
@@ -83,7 +84,7 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
     """The VAE of this configuration: loaded if it is in the store, else trained into it.
 
     An interrupted training resumes from its last checkpoint. Two processes that want the same VAE
-    take turns: the second finds it made.
+    take turns: the second says that it waits, and finds it made.
 
     Raises:
       ValueError: fields of `config.vae` that do not fit the images.
@@ -91,7 +92,13 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
     """
     key = vae_key(config, setup, kind)
     directory = store_root(config) / key
-    with run_directory.claimed(directory, wait=True):
+    console = Console(stderr=True, quiet=config.quiet)
+
+    def waiting(seconds: float) -> None:
+        text = f"VAE {key}: waiting for another process, which makes it ({seconds:.0f} s)"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    with run_directory.claimed(directory, waiting=waiting):
         vae, params, seconds = _trained(config, setup, kind, directory)
         put, latent_file = setup.mapping.shard_batch, directory / "latents.npy"
         latents = _latents(vae, params, setup.data.train_images, latent_file, config, put)
