@@ -1,7 +1,9 @@
-"""What a sweep consists of: one process per method and seed, each in a directory of its own."""
+"""What a sweep consists of: one process per method (or named run) and seed, each in its directory."""
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +14,32 @@ from ml_collections import ConfigDict, config_flags
 
 from varmixup_jax.config import selected_methods
 from varmixup_jax.runs import run_directory
-from varmixup_jax.validation import check_fields, validate
+from varmixup_jax.validation import check_fields, unknown_field, validate
 
 OWN_FLAGS = {"config.method": "--methods", "config.seeds": "--seeds"}
+
+
+class Kind(NamedTuple):
+    """What is run with every seed.
+
+    Attributes:
+      name: of its directories.
+      method: what trains.
+      overrides: `--config.x=y`.
+      config: the recipe with these.
+    """
+
+    name: str
+    method: str
+    overrides: tuple[str, ...]
+    config: ConfigDict
 
 
 class Job(NamedTuple):
     """One run.
 
     Attributes:
-      name: `<method>-s<seed>`.
+      name: `<method>-s<seed>`, or with the name that `--run` gives in the place of the method.
       place: its run directory, as `varmixup_jax.main` lays out a sweep of its own.
       log: the file for what it prints.
       words: the command.
@@ -49,62 +67,94 @@ def plan(
     workdir: Path,
     overrides: Sequence[str] = (),
     baseline: str | None = None,
+    named: Sequence[str] = (),
 ) -> Sweep:
     """Checks everything that can be checked without a device, and lists the runs.
 
     Args:
       recipe: `configs/NAME.py[:WORDS]`.
-      methods: several separated by commas, or "all"; "" for the recipe's own.
+      methods: several separated by commas, or "all"; "" for the recipe's own, and for none where
+        there are named runs.
       seeds: whole numbers separated by commas; "" for the recipe's own.
-      workdir: the runs live in `workdir/<method>-s<seed>`.
-      overrides: `--config.x=y`.
-      baseline: a method of the sweep; None for `config.eval.baseline` where it is run.
+      workdir: the runs live in `workdir/<method>-s<seed>`, named ones in `workdir/<name>-s<seed>`.
+      overrides: `--config.x=y`, of all runs.
+      baseline: a method or named run of the sweep; None for `config.eval.baseline` where it is run.
+      named: "NAME METHOD FIELD=VALUE ...", runs that differ from the others in some fields.
 
     Raises:
       ValueError: one line: a recipe or field that cannot run, or a directory that holds a run with
         another configuration.
     """
-    for word in overrides:
-        name, equals, _ = word.removeprefix("--").partition("=")
-        if not word.startswith("--config.") or not equals:
-            raise ValueError(f"argument {word!r}: not understood, fields are --config.NAME=VALUE")
-        if name in OWN_FLAGS:
-            raise ValueError(f"argument {word!r}: must be given as {OWN_FLAGS[name]}")
-    config = _config(recipe, overrides)
+    config = _config(recipe, overrides, seeds)
     if methods:
         config.method = methods
-    if seeds:
-        config.seeds = _seeds(seeds)
-    validate(config, 1)
+    kinds = []
+    if methods or not named:
+        validate(config, 1)
+        kinds = [Kind(name, name, tuple(overrides), config) for name in selected_methods(config)]
+    kinds += [_named(text, recipe, overrides, seeds) for text in named]
+    names = [kind.name for kind in kinds]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"--run = {name!r}: must be distinct, and no method of the sweep")
+    if baseline is not None and baseline not in names:
+        raise ValueError(f"--baseline = {baseline!r}: must be one of {', '.join(names)}")
     run_directory.check_place(workdir)
-    chosen = selected_methods(config)
-    if baseline is not None and baseline not in chosen:
-        raise ValueError(f"--baseline = {baseline!r}: must be one of {', '.join(chosen)}")
 
     jobs = []
     for seed in config.seeds:
-        for method in chosen:
-            place = workdir / f"{method}-s{seed}"
-            run_directory.check_same(place, run_directory.run_config(config, method, seed))
-            words = (sys.executable, "-m", "varmixup_jax.main", f"--config={recipe}", *overrides)
-            words += (f"--config.method={method}", f"--config.seeds=({seed},)")
-            words += (f"--workdir={place}",)
+        for kind in kinds:
+            place = workdir / f"{kind.name}-s{seed}"
+            fields = run_directory.run_config(kind.config, kind.method, seed)
+            run_directory.check_same(place, fields)
+            words = (
+                *(sys.executable, "-m", "varmixup_jax.main", f"--config={recipe}"),
+                *(*kind.overrides, f"--config.method={kind.method}"),
+                *(f"--config.seeds=({seed},)", f"--workdir={place}"),
+            )
             log = workdir / "logs" / f"{place.name}.log"
             jobs.append(Job(place.name, place, log, words, run_directory.is_done(place)))
     first = f"{baseline or config.eval.baseline}-s{config.seeds[0]}"
     return Sweep(tuple(jobs), next((job for job in jobs if job.name == first), None))
 
 
-def _config(recipe: str, overrides: Sequence[str]) -> ConfigDict:
-    """What `varmixup_jax.main` makes of the same words."""
+def _named(text: str, recipe: str, overrides: Sequence[str], seeds: str) -> Kind:
+    """A run that `--run` describes."""
+    name, method, *fields = [*shlex.split(text), "", ""]
+    fields = fields[:-2]
+    if not method or not re.fullmatch(r"[\w.+-]+", name):
+        raise ValueError(f"--run = {text!r}: must be NAME METHOD [FIELD=VALUE ...]")
+    own = tuple(f"--config.{field}" for field in fields)
+    unknown = unknown_field(own)
+    if unknown is not None:
+        raise ValueError(f"--run = {text!r}: {unknown}")
+    config = _config(recipe, (*overrides, *own), seeds)
+    config.method = method
+    validate(config, 1)
+    if selected_methods(config) != (method,):
+        raise ValueError(f"--run = {text!r}: must name one method")
+    return Kind(name, method, (*overrides, *own), config)
+
+
+def _config(recipe: str, overrides: Sequence[str], seeds: str) -> ConfigDict:
+    """What `varmixup_jax.main` makes of the same words, with the seeds, where there are some."""
+    for word in overrides:
+        name, equals, _ = word.removeprefix("--").partition("=")
+        if not word.startswith("--config.") or not equals:
+            raise ValueError(f"argument {word!r}: not understood, fields are --config.NAME=VALUE")
+        if name in OWN_FLAGS:
+            raise ValueError(f"argument {word!r}: must be given as {OWN_FLAGS[name]}")
     if not Path(recipe.split(":")[0]).is_file():
         raise ValueError(f"--config = {recipe!r}: no such file, must be a recipe")
     words = ["launch.sweep", f"--config={recipe}", *overrides]
     known = flags.FlagValues()
     holder = config_flags.DEFINE_config_file("config", None, "", flag_values=known, sys_argv=words)
     known(words)
-    check_fields(holder.value)
-    return holder.value
+    config = holder.value
+    check_fields(config)
+    if seeds:
+        config.seeds = _seeds(seeds)
+    return config
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Methods x seeds, one process each, on this machine or as a SLURM job array; then the comparison.
+"""Runs x seeds, one process each, on this machine or as a SLURM job array; then the comparison.
 
     python -m launch.sweep --config=configs/digits.py --methods=erm,varmixup --seeds=0,1 \
         --workdir=runs/digits --on=local --parallel=2 --config.epochs=20
@@ -6,6 +6,11 @@
 Run in a clone of this repository. Runs live in `WORKDIR/<method>-s<seed>`, where a sweep by
 `varmixup_jax.main` keeps them, so that either resumes what the other started: finished runs are
 skipped, interrupted ones resume. The VAE is trained by whoever comes first; the others wait for it.
+
+`--run='NAME METHOD FIELD=VALUE ...'`, as often as wanted, adds a run with fields of its own, in
+`WORKDIR/<NAME>-s<seed>`:
+
+    --run='half varmixup methods.varmixup.clean_weight=0.5' --run='narrow varmixup vae.width=16'
 
 `--parallel=N` runs N at a time. With fewer GPUs than that several runs share one, each with a part of
 its memory: one compiles or evaluates while another trains. `--budget=SECONDS` stops what still runs
@@ -60,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Path(options.workdir),
             overrides,
             options.baseline,
+            options.run,
         )
         settings = _settings(options)
     except (Exception, SystemExit) as error:  # a recipe can raise anything
@@ -94,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m launch.sweep",
-        description="Methods x seeds, one process each, and the page that compares them.",
+        description="Runs x seeds, one process each, and the page that compares them.",
         epilog="Fields of the recipe are changed as in varmixup_jax.main: --config.epochs=20",
         allow_abbrev=False,
     )
@@ -104,14 +110,21 @@ def _parser() -> argparse.ArgumentParser:
     }.items():
         parser.add_argument(name, required=True, help=text)
     for name, text in {
-        "--methods": "separated by commas, or all (default: the recipe's)",
+        "--methods": "separated by commas, or all (default: the recipe's, or none beside --run)",
         "--seeds": "whole numbers separated by commas (default: the recipe's)",
     }.items():
         parser.add_argument(name, default="", help=text)
+    parser.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        metavar="'NAME METHOD [FIELD=VALUE ...]'",
+        help="a run with fields of its own; may be given several times",
+    )
     parser.add_argument("--on", default="local", choices=("local", "slurm"), help="where to run")
     parser.add_argument("--parallel", type=int, default=1, help="so many at a time (default 1)")
     parser.add_argument("--budget", type=float, help="seconds, with --on=local (default: no end)")
-    parser.add_argument("--baseline", help="method that mCE is relative to")
+    parser.add_argument("--baseline", help="method or named run that mCE is relative to")
     parser.add_argument("--dry_run", action="store_true", help="print the commands and do nothing")
     slurm = parser.add_argument_group("with --on=slurm")
     slurm.add_argument("--partition", help="default: the cluster's")

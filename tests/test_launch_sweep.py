@@ -15,6 +15,8 @@ from stand_ins import executable
 
 from launch import devices, on_local, sweep
 from launch.plan import Job, Sweep, plan
+from launch.plan import _config as plan_config
+from varmixup_jax.runs import run_directory
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = "configs/digits.py"
@@ -60,7 +62,44 @@ def test_methods_and_seeds_default_to_the_recipes(tmp_path):
     assert made.baseline is None
 
 
+def test_named_runs_have_fields_of_their_own(tmp_path):
+    narrow = "narrow varmixup vae.width=4 epochs=2"
+    made = plan(RECIPE, "varmixup", "0,1", tmp_path, TINY, "narrow", ["plain erm", narrow])
+    assert [job.name for job in made.jobs] == [
+        *("varmixup-s0", "plain-s0", "narrow-s0"),
+        *("varmixup-s1", "plain-s1", "narrow-s1"),
+    ]
+    assert made.baseline is made.jobs[2]
+    fields = "--config.vae.width=4", "--config.epochs=2"
+    assert made.jobs[5].words[3:] == (
+        *(f"--config={RECIPE}", *TINY, *fields),
+        *("--config.method=varmixup", "--config.seeds=(1,)", f"--workdir={tmp_path / 'narrow-s1'}"),
+    )
+    alone = plan(RECIPE, "", "", tmp_path, TINY, None, [narrow])
+    assert [job.name for job in alone.jobs] == ["narrow-s0"]
+
+
+def test_a_named_run_is_compared_with_what_its_directory_holds(tmp_path):
+    config = plan_config(RECIPE, [*TINY, "--config.epochs=2"], "")
+    fields = run_directory.run_config(config, "erm", 0)
+    (tmp_path / "long-s0").mkdir()
+    (tmp_path / "long-s0" / "config.json").write_text(json.dumps(fields))
+    plan(RECIPE, "", "", tmp_path, TINY, None, ["long erm epochs=2"])  # over the epochs of TINY
+    with pytest.raises(ValueError, match=r"epochs = 3.0 \(there: 2.0\)"):
+        plan(RECIPE, "", "", tmp_path, TINY, None, ["long erm epochs=3"])
+
+
 REFUSED = [
+    (("--run=half",), "--run = 'half': must be NAME METHOD [FIELD=VALUE ...]"),
+    (("--run=a/b erm",), "--run = 'a/b erm': must be NAME METHOD"),
+    (("--run=x erm,mixup",), "must name one method"),
+    (("--run=x ermm",), "did you mean erm"),
+    (("--run=x erm epochs",), "'--config.epochs': not understood"),
+    (("--run=x erm epoch=2",), "config.epoch: no such field (did you mean epochs"),
+    (("--run=x erm seeds=3",), "must be given as --seeds"),
+    (("--run=x erm", "--run=x mixup"), "--run = 'x': must be distinct"),
+    (("--methods=erm", "--run=erm erm epochs=2"), "--run = 'erm': must be distinct"),
+    (("--run=x erm", "--baseline=erm"), "--baseline = 'erm': must be one of x"),
     (("--methods=ermm",), "did you mean erm"),
     (("--seeds=a",), "--seeds = 'a': must be whole numbers"),
     (("--seeds=1,1",), "must be distinct"),

@@ -14,7 +14,7 @@ from toy import set_fields
 from varmixup_jax import models
 from varmixup_jax.config import base_config
 from varmixup_jax.report.rows import flatten
-from varmixup_jax.runs import resume, vae_store
+from varmixup_jax.runs import resume, run_directory, vae_store
 from varmixup_jax.runs.vae_store import vae_key
 from varmixup_jax.training.parallel import distribute
 
@@ -187,6 +187,22 @@ def test_what_is_in_the_store_is_not_made_again(obtained):
     for name, value in first.params.items():
         np.testing.assert_array_equal(second.params[name], value)
     assert second.info == first.info
+
+
+def test_who_waits_for_the_vae_of_another_process_says_so(shared, tmp_path, monkeypatch, capsys):
+    config, setup = shared
+    config = with_fields(config, vae__store=str(tmp_path), quiet=False)
+    key = vae_key(config, setup, "standard")
+    other = run_directory.claimed(tmp_path / key)
+    other.__enter__()
+    leaves = lambda _: other.__exit__(None, None, None)  # noqa: E731
+    monkeypatch.setattr(run_directory.time, "sleep", leaves)
+    with mock.patch.object(vae_store, "_trained", side_effect=StopIteration) as trained:
+        with pytest.raises(StopIteration):
+            vae_store.obtain(config, setup, "standard")
+        trained.assert_called_once()
+    waits = f"VAE {key}: waiting for another process, which makes it (0 s)"
+    assert capsys.readouterr().err.splitlines() == [waits]
 
 
 @pytest.mark.parametrize("flip", [True, False])
