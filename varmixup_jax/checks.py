@@ -87,7 +87,8 @@ def like(template: Mapping[str, Any], name: str, value: Any) -> None:
     """Raises ValueError unless `value` has the fields of `template`, each of its type.
 
     A whole number passes for a float, a list for a tuple; a tuple's entries are of the type of the
-    template's first. Numbers are finite and fit 32 bits, strings are printable.
+    template's first, or strings where it has none. Numbers are finite and fit 32 bits, strings are
+    printable.
 
     Args:
       template: nested mappings of defaults.
@@ -115,7 +116,7 @@ def like(template: Mapping[str, Any], name: str, value: Any) -> None:
                 text = "must be a tuple"
                 raise ValueError(f"{name}.{field} = {shown(value[field])}: {text}")
             for entry in value[field]:
-                _same_kind(default[0], f"{name}.{field}", entry)
+                _same_kind(default[0] if default else "", f"{name}.{field}", entry)
         else:
             _same_kind(default, f"{name}.{field}", value[field])
 

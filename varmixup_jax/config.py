@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import checks
@@ -16,6 +17,7 @@ from varmixup_jax.fields import FIELDS
 from varmixup_jax.methods import METHODS, paper_methods
 
 ALL = "all"
+SHARED_BY_VAES = ("store", "others", "drawn", "adversary")
 
 
 def base_config() -> ConfigDict:
@@ -31,6 +33,33 @@ def base_config() -> ConfigDict:
     # A method registered elsewhere has its section here too.
     c.methods = ConfigDict({name: dict(method.settings) for name, method in METHODS.items()})
     return c.lock()
+
+
+def with_others(config: ConfigDict) -> list[ConfigDict]:
+    """The configuration of each VAE of a run: its own, then those of `vae.others`.
+
+    Raises:
+      ValueError: words that are no `field=value` of the section, or a field that VAEs of a run share.
+    """
+    found = [config]
+    for changes in config.vae.others:
+        other = ConfigDict(config.to_dict())
+        other.vae.others = ()
+        for change in changes.split():
+            name, _, value = change.partition("=")
+            where = f"config.vae.others: {change}"
+            allowed = [
+                f for f, v in other.vae.items() if f not in SHARED_BY_VAES and np.isscalar(v)
+            ]
+            if name not in allowed:
+                raise ValueError(f"{where}: must be field=value, of {', '.join(allowed)}")
+            try:
+                other.vae[name] = type(other.vae[name])(value)
+            except ValueError:
+                text = f"must be of type {type(other.vae[name]).__name__}"
+                raise ValueError(f"{where}: {text}") from None
+        found.append(other)
+    return found
 
 
 def selected_methods(config: ConfigDict) -> tuple[str, ...]:

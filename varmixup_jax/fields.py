@@ -24,6 +24,7 @@ from varmixup_jax.training.optim import OPTIMIZERS, SCHEDULES
 from varmixup_jax.training.parallel import VIAS
 from varmixup_jax.training.vae_loss import ADVERSARIES, ESTIMATORS
 from varmixup_jax.vicinal.objective import ATTACK_BN
+from varmixup_jax.vicinal.several_vaes import DRAWN
 
 Rule = Callable[..., None]
 """`rule(**{name: value})` raises a ValueError of one line that names the field."""
@@ -163,6 +164,12 @@ FIELDS: dict[str, Field] = {
     "vae.weight_decay": Field(1e-4, "decoupled", _non_negative),
     "vae.ema_decay": Field(0.999, "of the weights that are used once frozen", _fraction),
     "vae.seed": Field(0, "of its own: classifiers of every seed use the same VAE", _at_least_0),
+    "vae.others": Field(
+        (),
+        "further VAEs that samples are drawn over, each as the fields of this section it changes: "
+        '"width=32 latent_size=4"',
+    ),
+    "vae.drawn": Field("batch", "each draws one of them: batch | example", _choice(*DRAWN)),
     "vae.store": Field("", 'where trained VAEs are kept; "": the user\'s cache directory'),
     "vae.adversary.objective": Field(
         "recon",

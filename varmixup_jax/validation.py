@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from varmixup_jax import checks, fields
-from varmixup_jax.config import base_config, selected_methods
+from varmixup_jax.config import base_config, selected_methods, with_others
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models import build_classifier
 from varmixup_jax.training.optim import make_schedule
@@ -31,6 +31,12 @@ def validate(config: ConfigDict, devices: int) -> None:
     fields.check(config.to_dict())
     _validate_optimizer(config)
     _validate_evaluation(config)
+    for other in with_others(config)[1:]:
+        try:
+            check_fields(other)
+            fields.check(other.to_dict())
+        except ValueError as error:
+            raise ValueError(f"config.vae.others: {error}") from None
     for name in methods:
         _validate_method(config, name)
     for field in ("batch_size", "vae.batch_size"):

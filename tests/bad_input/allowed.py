@@ -65,6 +65,11 @@ def corruptions(value):
     return value in ("none", "computed") or there
 
 
+def other_vae(value):
+    return text(value) and value in OTHER_VAES
+
+
+OTHER_VAES = ("", "width=8", "width=8 latent_size=4")  # of those that are tried
 POSITIVE, NON_NEGATIVE, FRACTION = number(above=0), number(0), number(0, 0.999999)
 DTYPE, FEW = word("float32", "bfloat16"), whole(1, 100)
 RULES = [
@@ -98,6 +103,8 @@ RULES = [
     (word("rbf", "zhao", "imq"), "vae.kernel"),
     (word("unbiased", "biased"), "vae.estimator"),
     (word("recon", "latent"), "vae.adversary.objective"),
+    (entries(other_vae), "vae.others"),
+    (word("batch", "example"), "vae.drawn"),
     (word("last", "best"), "eval.checkpoint"),
     (corruptions, "eval.corruptions"),
     (word("", *METHODS), "eval.baseline"),

@@ -118,9 +118,16 @@ def trained(config, steps=STEPS):
     seen, vicinal = {}, None
     method, found = selected_methods(config)[0], prepared(config)
     if METHODS[method].vae != "none":
-        weights = toy_init(None, jax.random.key(9))["params"]
         pixels = jnp.asarray(found.data.train_images, jnp.float32) / 255
-        vicinal = vae_store.TrainedVAE(TOY_VAE, weights, np.asarray(encode(weights, pixels)[0]), {})
+
+        def frozen(seed):
+            weights = toy_init(None, jax.random.key(seed))["params"]
+            return vae_store.TrainedVAE(
+                TOY_VAE, weights, np.asarray(encode(weights, pixels)[0]), {}
+            )
+
+        others = tuple(frozen(10 + i) for i in range(len(config.vae.others)))
+        vicinal = frozen(9)._replace(others=others)
     with (
         mock.patch.object(models, "init", toy_init),
         mock.patch.object(classifier, "fitted", _stand_in(seen, steps)),

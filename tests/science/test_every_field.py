@@ -97,6 +97,13 @@ FIELDS = {
     "vae.adversary.eps": Change(0.2, see.vae_attacked, NEW_RECIPE, ADVERSARIAL),
     "vae.adversary.step_size": Change(1e-4, see.vae_attacked, NEW_RECIPE, ADVERSARIAL),
     "vae.adversary.steps": Change(3, see.vae_attacked, NEW_RECIPE, ADVERSARIAL),
+    "vae.others": Change(("width=8",), see.sampled, "loss weights", {"method": "varmixup"}),
+    "vae.drawn": Change(
+        "example",
+        see.sampled,
+        "loss weights",
+        {"method": "varmixup", "vae.others": ("width=8",)},
+    ),
     "eval.every_epochs": Change(2.0, see.planned, "plan"),
     "eval.checkpoint": Change("best", see.kept, "evaluated", {"quiet": True}),
     "eval.batch_size": Change(4, see.measured, "batches"),

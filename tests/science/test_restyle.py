@@ -143,13 +143,11 @@ def test_styles_are_averaged_with_dirichlet_weights():
             target = w * STD[j] + (1 - w) * STD[k]
             np.testing.assert_allclose(std, target, atol=2e-3)
             np.testing.assert_allclose(out, styled(i, mean, target, 1.0), atol=5e-3)
-            if j != k:
+            if 1e-3 < w < 1 - 1e-3:  # not the same partner twice
                 weights.append(w)
-    # Dirichlet(1, 1) is uniform.
-    weights = np.array(weights)
-    assert -1e-3 < weights.min() < 0.1
-    assert 0.9 < weights.max() < 1.001
-    assert abs(weights.std() - 12**-0.5) < 0.04
+    # Dirichlet(1, 1) is uniform: a fifth lies within 0.1 of the ends (normalised uniforms: a ninth).
+    outer = np.mean(np.abs(np.array(weights) - 0.5) > 0.4)
+    assert abs(outer - 0.2) < 0.05, outer
 
 
 def test_no_strength_is_the_reconstruction_to_the_bit():

@@ -73,6 +73,8 @@ VAE: Mapping[str, Callable[[Any], str]] = {
     "vae.gamma": _after("γ"),
     "vae.kernel": _alone,
     "vae.epochs": _counted("epoch"),
+    "vae.others": lambda value: "+ " + "; + ".join(map(_alone, value)),
+    "vae.drawn": _after("per"),
 }
 
 

@@ -173,12 +173,20 @@ def _train(
     risk = empirical_risk(
         build(method, **config.methods[method].to_dict()), setup.apply, attack_bn=config.attack_bn
     )
+    others = vae.others if vae else ()
     loss = classifier_loss(
-        risk, num_classes=data.num_classes, augment=setup.augment, vae=vae.vae if vae else None
+        risk,
+        num_classes=data.num_classes,
+        augment=setup.augment,
+        vae=vae.vae if vae else None,
+        others=tuple(other.vae for other in others),
+        drawn=config.vae.drawn,
     )
-    fixed = {"images": data.train_images, "labels": data.train_labels}
+    fixed: dict[str, PyTree] = {"images": data.train_images, "labels": data.train_labels}
     if vae:
         fixed |= {"vae": vae.params, "latents": vae.latents}
+    if others:
+        fixed["others"] = tuple((other.params, other.latents) for other in others)
 
     init_key, run_key = jax.random.split(jax.random.key(seed))
     image = jax.ShapeDtypeStruct((1, *data.image_shape), jnp.float32)

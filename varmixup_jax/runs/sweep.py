@@ -18,7 +18,7 @@ from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.classifier import train_and_evaluate
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.setup import chosen_devices, prepare
-from varmixup_jax.runs.vae_store import TrainedVAE, obtain
+from varmixup_jax.runs.vae_store import TrainedVAE, obtain_all
 from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.validation import check_fields, validate
 
@@ -68,9 +68,9 @@ def run(
         for method, seed in todo:
             kind = METHODS[method].vae
             if kind not in vaes:
-                trained = obtain(config, setup, kind)
-                vaes[kind], info = trained, trained.info
-                console.print(f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB")
+                trained = vaes[kind] = obtain_all(config, setup, kind)
+                for info in (trained.info, *(other.info for other in trained.others)):
+                    console.print(f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB")
             try:
                 train_and_evaluate(config, setup, vaes[kind], method, seed, places[method, seed])
             except NonFiniteError as error:

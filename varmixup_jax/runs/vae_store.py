@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from varmixup_jax import cluster, models
+from varmixup_jax.config import with_others
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
 from varmixup_jax.models.forward import VAE, as_vae
 from varmixup_jax.runs import run_directory
@@ -42,13 +43,15 @@ class TrainedVAE(NamedTuple):
       vae: its pure functions.
       params: what they take.
       latents: float32 `[N, *latent_shape]`, the encoder's means of the training images.
-      info: key, kind, psnr (dB, test split), wall_seconds.
+      info: key, kind, psnr (dB, test split), wall_seconds; `others`, where there are, the same of each.
+      others: further VAEs of `config.vae.others`.
     """
 
     vae: VAE
     params: PyTree
     latents: np.ndarray
     info: dict[str, Any]
+    others: tuple[TrainedVAE, ...] = ()
 
     def reconstruct(
         self, images: np.ndarray, batch_size: int, put: Put = jnp.asarray
@@ -69,7 +72,8 @@ def store_root(config: ConfigDict) -> Path:
 def vae_key(config: ConfigDict, setup: Setup, kind: str) -> str:
     """A name for the VAE made of all it depends on."""
     fields = config.vae.to_dict()
-    del fields["store"]
+    for not_of_one in ("store", "others", "drawn"):
+        del fields[not_of_one]
     if kind == "standard":
         del fields["adversary"]
     mapping = setup.mapping
@@ -78,6 +82,15 @@ def vae_key(config: ConfigDict, setup: Setup, kind: str) -> str:
     parts = [FORMAT, kind, fields, config.data.flip, setup.data.fingerprint, via]
     text = json.dumps(parts, sort_keys=True)
     return f"{setup.data.name}-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def obtain_all(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
+    """The VAE of this configuration with those of `config.vae.others`; see `obtain`."""
+    first, *others = (obtain(each, setup, kind) for each in with_others(config))
+    if not others:
+        return first
+    info = {**first.info, "others": [other.info for other in others]}
+    return first._replace(info=info, others=tuple(others))
 
 
 def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:

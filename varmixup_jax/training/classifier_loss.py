@@ -11,6 +11,16 @@ import jax.numpy as jnp
 from varmixup_jax.training.step import Loss
 from varmixup_jax.types import Array, Draw, Key, PyTree
 from varmixup_jax.vicinal.objective import Frozen, Risk
+from varmixup_jax.vicinal.several_vaes import OtherVAE
+
+
+def _other(vae: Any, weights: PyTree, latents: Array, index: Array) -> OtherVAE:
+    weights = jax.lax.stop_gradient(weights)
+    return OtherVAE(
+        lambda image: vae.encode(weights, image)[0],
+        lambda latent: vae.decode(weights, latent),
+        latents[index].astype(jnp.float32),
+    )
 
 
 def classifier_loss(
@@ -19,6 +29,8 @@ def classifier_loss(
     num_classes: int,
     augment: Callable[[Key, Array], Array],
     vae: Any = None,
+    others: tuple[Any, ...] = (),
+    drawn: str = "batch",
 ) -> Loss:
     """A `Loss` from a `Risk`.
 
@@ -27,10 +39,12 @@ def classifier_loss(
       num_classes: K.
       augment: `(key, image) -> image`, the recipe's crop and flip.
       vae: `models.forward.VAE` for methods that need one, else None.
+      others, drawn: further VAEs, of which each "batch" or "example" draws one.
 
     Returns:
       A `Loss` over `fixed`: `images` uint8 `[N, H, W, C]`, `labels` int32 `[N]`, and with a VAE
-      `vae` (its frozen parameters) and `latents` (`[N, ...]`, the encoder's means of `images`).
+      `vae` (its frozen parameters) and `latents` (`[N, ...]`, the encoder's means of `images`); with
+      others, `others`, one such pair for each.
       Metrics: `accuracy`, the soft-label accuracy of the first term.
     """
 
@@ -48,6 +62,13 @@ def classifier_loss(
                 encode=lambda image: vae.encode(weights, image)[0],
                 decode=lambda latent: vae.decode(weights, latent),
                 augment=augment,
+                others=tuple(
+                    _other(other, other_weights, latents, index)
+                    for other, (other_weights, latents) in zip(
+                        others, fixed.get("others", ()), strict=True
+                    )
+                ),
+                drawn=drawn,
             )
         out = risk(params, stats, key, draw, frozen)
         return out.loss, (out.stats, {"accuracy": out.accuracy})

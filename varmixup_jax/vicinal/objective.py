@@ -29,6 +29,7 @@ from varmixup_jax.types import (
     identity_augment,
     identity_tap,
 )
+from varmixup_jax.vicinal.several_vaes import OtherVAE, sample_over
 
 ATTACK_BN = ("running", "batch")
 
@@ -52,11 +53,15 @@ class Frozen(NamedTuple):
       encode: `image -> latent`, a frozen VAE's mean, or None.
       decode: `latent -> image`, or None.
       augment: `(key, image) -> image`, the recipe's random crop and flip.
+      others: further VAEs; every step draws one of all, for all terms.
+      drawn: whether the "batch" draws it or each "example".
     """
 
     encode: Callable[[Array], Array] | None = None
     decode: Callable[[Array], Array] | None = None
     augment: Callable[[Key, Array], Array] = identity_augment
+    others: tuple[OtherVAE, ...] = ()
+    drawn: str = "batch"
 
 
 class RiskOutput(NamedTuple):
@@ -107,6 +112,8 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
     def risk(params: PyTree, stats: PyTree, key: Key, draw: Draw, frozen: Frozen) -> RiskOutput:
         term_keys = jax.random.fold_in(key, 0)
         view = draw._replace(image=frozen.augment(jax.random.fold_in(key, 1), draw.image))
+        shape = () if frozen.drawn == "batch" else draw.label.shape[:1]
+        which = jax.random.randint(jax.random.fold_in(key, 2), shape, 0, 1 + len(frozen.others))
         fixed = jax.lax.stop_gradient(params)
         loss, clean_logits, accuracy = jnp.zeros((), jnp.float32), None, None
         for index, term in enumerate(terms):
@@ -117,7 +124,8 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
                 return apply(fixed, seen, image, train=train, tap=identity_tap)[0]
 
             env = Env(logits_of, frozen.encode, frozen.decode, frozen.augment)
-            sample = term.vicinity(jax.random.fold_in(term_keys, index), env, view)
+            term_key = jax.random.fold_in(term_keys, index)
+            sample = sample_over(term.vicinity, term_key, env, view, frozen.others, which)
             image, label = jax.lax.stop_gradient((sample.image, sample.label))
             logits, stats = apply(params, stats, image, train=True, tap=sample.tap)
             if clean_logits is None and _shows(sample, view):
