@@ -1,5 +1,6 @@
 """The loop around a program that only notes what it was asked: no compilation, every call seen."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,7 +41,7 @@ def fit(program, plan, *, start=0, **hooks):
         data_seed=3,
         mapping=MAPPING,
         hooks=loop.Hooks(
-            metrics=lambda step, means, images: notes.append((step, means["loss"], images)),
+            metrics=lambda step, means, _: notes.append((step, means["loss"])),
             evaluate=lambda step, state: notes.append(("evaluate", step, int(state.step))),
             **hooks,
         ),
@@ -76,11 +77,11 @@ def test_chunks_end_at_evaluations_and_see_the_steps_they_are():
     for epoch in range(2):
         assert sorted(seen[3 * epoch : 3 * epoch + 3].ravel()) == list(range(12))
     assert notes == [
-        (3, 1.0, 12),  # the mean of the losses 0, 1, 2 over 3 steps of 4 images
-        (4, 3.0, 4),
+        (3, 1.0),  # the mean of the losses 0, 1, 2
+        (4, 3.0),
         ("evaluate", 4, 4),
-        (7, 5.0, 12),
-        (8, 7.0, 4),
+        (7, 5.0),
+        (8, 7.0),
         ("evaluate", 8, 8),
     ]
     later = Program()
@@ -133,3 +134,56 @@ def test_a_stop_saves_the_step_it_reached():
         )
     assert error.value.step == 7
     assert saved == [(7, 7)]
+
+
+class Rows(np.ndarray):
+    """Metrics that are there at `ready`, on the clock of a `Device`."""
+
+    def block_until_ready(self):
+        self.owner.waited.until = self.ready
+        return self
+
+
+class Device:
+    """A program, and a clock on which each of its steps takes a second and compiling a minute.
+
+    As on a real device a call may return before its steps are done, or only then.
+    """
+
+    def __init__(self, returns_late):
+        self.returns_late, self.now, self.busy_until = returns_late, 0.0, 60.0
+        self.program, self.waited = Program(), threading.local()
+
+    def clock(self):
+        """The time; for a thread that waited for results, that of their arrival."""
+        return getattr(self.waited, "until", self.now)
+
+    def __call__(self, state, fixed, order, count, key):
+        state, rows = self.program(state, fixed, order, count, key)
+        self.busy_until = max(self.now, self.busy_until) + float(count)
+        if self.returns_late:
+            self.now = self.busy_until
+        found = {}
+        for name, value in rows.items():
+            found[name] = value.view(Rows)
+            found[name].owner, found[name].ready = self, self.busy_until
+        return state, found
+
+
+@pytest.mark.parametrize("returns_late", [True, False])
+def test_the_speed_is_that_of_the_device_however_its_reports_come(returns_late):
+    plan = loop.Plan(examples=40, batch_size=4, total_steps=22, steps_per_call=4, eval_every=10)
+    device, speeds = Device(returns_late), {}
+
+    def evaluate(step, state):
+        device.now = max(device.now, device.busy_until) + 500.0
+
+    loop.fit(
+        device, STATE, {}, plan, start=0, key=None, data_seed=0, mapping=MAPPING,
+        hooks=loop.Hooks(lambda step, means, speed: speeds.update({step: speed}), evaluate),
+        clock=device.clock,
+    )  # fmt: skip
+    first = speeds.pop(4)
+    assert first == pytest.approx(4 * 4 / 64)
+    assert list(speeds) == [8, 10, 14, 18, 20, 22]
+    assert list(speeds.values()) == pytest.approx([4.0] * 6)  # images a step, a step a second

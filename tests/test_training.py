@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 def quiet_hooks(seen=None):
     seen = {} if seen is None else seen
     return loop.Hooks(
-        lambda step, means, images: seen.setdefault("steps", []).append((step, means["loss"])),
+        lambda step, means, _: seen.setdefault("steps", []).append((step, means["loss"])),
         lambda step, state: seen.setdefault("evals", []).append(step),
     )
 

@@ -5,7 +5,6 @@ Classifier and VAE are both trained by `fitted`; what is theirs alone comes in a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -155,11 +154,7 @@ def _hooks(
     select: bool,
     stop: Callable[[], bool],
 ) -> Hooks:
-    clock = {"last": time.monotonic()}
-
-    def metrics(step: int, means: dict[str, float], images: int) -> None:
-        now = time.monotonic()
-        speed, clock["last"] = images / max(now - clock["last"], 1e-9), now
+    def metrics(step: int, means: dict[str, float], speed: float) -> None:
         epoch = step / plan.steps_per_epoch
         log.metrics(step, epoch=epoch, images_per_second=speed, **watch.each(step), **means)
 
@@ -169,7 +164,6 @@ def _hooks(
         if seen:
             log.metrics(step, epoch=step / plan.steps_per_epoch, **seen)
         checkpoints.save(step, plain, {SCORE: seen[SCORE]} if select else None)
-        clock["last"] = time.monotonic()
 
     def save(step: int, state: TrainState) -> None:
         checkpoints.save(step, mapping.collect(state), NO_SCORE if select else None)

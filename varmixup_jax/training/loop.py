@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from functools import lru_cache, partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ import numpy as np
 
 from varmixup_jax import checks
 from varmixup_jax.training.parallel import Mapping
-from varmixup_jax.training.step import Run
+from varmixup_jax.training.step import Metrics, Run
 from varmixup_jax.types import Key, PyTree, TrainState
 
 
@@ -118,15 +120,16 @@ class Hooks(NamedTuple):
     """What a run does besides stepping.
 
     Attributes:
-      metrics: `(step, means, images)` after each chunk: means of the chunk's metrics and how many
-        training images it took.
+      metrics: `(step, means, images_per_second)` after each chunk: means of the chunk's metrics, and
+        its training images over the time from the arrival of the results before it (the start, the
+        end of an evaluation) to that of its own.
       evaluate: `(step, state)` every `eval_every` steps and at the end, after the chunk was found
         finite: validate, save, whatever must see the state.
       stop: asked after each chunk; where it says True the state is saved and the run ends.
       save: `(step, state)` for that case.
     """
 
-    metrics: Callable[[int, dict[str, float], int], None]
+    metrics: Callable[[int, dict[str, float], float], None]
     evaluate: Callable[[int, TrainState], None]
     stop: Callable[[], bool] = lambda: False
     save: Callable[[int, TrainState], None] = lambda step, state: None
@@ -143,11 +146,13 @@ def fit(
     data_seed: int,
     mapping: Mapping,
     hooks: Hooks,
+    clock: Callable[[], float] = time.monotonic,
 ) -> TrainState:
     """Trains from step `start` to the end of the plan.
 
     While one chunk computes, the metrics of the one before are read, so the device does not wait
-    for the host.
+    for the host. A thread notes when results arrive: by the time the loop reads them the next chunk
+    may have ended too, for the call that starts a chunk returns late on some devices.
 
     Args:
       run: a mapped `make_run` program.
@@ -159,6 +164,7 @@ def fit(
       data_seed: of the order of the data.
       mapping: places each chunk's order.
       hooks: see `Hooks`.
+      clock: seconds.
 
     Returns:
       The state after `plan.total_steps`.
@@ -168,31 +174,46 @@ def fit(
       Preempted: `hooks.stop` said so; the state was passed to `hooks.save`.
     """
     names = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(state.params)]
-    report = partial(_report, names, plan, hooks)
     pending = None
-    step = start
-    while step < plan.total_steps:
-        end = plan.chunk_end(step)
-        order = np.zeros((plan.steps_per_call, plan.batch_size), np.int32)
-        order[: end - step] = data_order(plan, data_seed, step, end)
-        count = np.int32(end - step)
-        state, seen = run(state, fixed, mapping.shard_order(order), count, key)
-        if pending is not None:
-            report(*pending)
-        pending, step = (step, end, seen), end
-        if end % plan.eval_every == 0 or end == plan.total_steps:
-            report(*pending)
-            pending = None
-            hooks.evaluate(end, state)
-        if hooks.stop() and end < plan.total_steps:
+    step, last = start, clock()
+
+    def report(start: int, end: int, seen: Metrics, arrival: Future[float]) -> None:
+        nonlocal last
+        seconds, last = arrival.result() - last, arrival.result()
+        means = _means(names, start, end, seen)
+        hooks.metrics(end, means, (end - start) * plan.batch_size / max(seconds, 1e-9))
+
+    with ThreadPoolExecutor(max_workers=1) as watching:
+        while step < plan.total_steps:
+            end = plan.chunk_end(step)
+            order = np.zeros((plan.steps_per_call, plan.batch_size), np.int32)
+            order[: end - step] = data_order(plan, data_seed, step, end)
+            count = np.int32(end - step)
+            state, seen = run(state, fixed, mapping.shard_order(order), count, key)
+            arrival = watching.submit(_arrival, seen, clock)
             if pending is not None:
                 report(*pending)
-            hooks.save(end, state)
-            raise Preempted(end)
+            pending, step = (step, end, seen, arrival), end
+            if end % plan.eval_every == 0 or end == plan.total_steps:
+                report(*pending)
+                pending = None
+                hooks.evaluate(end, state)
+                last = clock()
+            if hooks.stop() and end < plan.total_steps:
+                if pending is not None:
+                    report(*pending)
+                hooks.save(end, state)
+                raise Preempted(end)
     return state
 
 
-def _report(names: list[str], plan: Plan, hooks: Hooks, start: int, end: int, seen: dict) -> None:
+def _arrival(seen: Metrics, clock: Callable[[], float]) -> float:
+    jax.block_until_ready(seen)
+    return clock()
+
+
+def _means(names: list[str], start: int, end: int, seen: Metrics) -> dict[str, float]:
+    """Means over the steps of a chunk, all of which must be finite."""
     values = {name: np.asarray(v)[: end - start] for name, v in seen.items()}
     leaves = values.pop("bad_leaf", None)
     for what in ("loss", "grad_norm"):
@@ -202,5 +223,4 @@ def _report(names: list[str], plan: Plan, hooks: Hooks, start: int, end: int, se
             leaf = -1 if leaves is None else int(leaves[first])
             name = names[leaf] if leaf >= 0 else ""
             raise NonFiniteError(start + first + 1, what, float(values[what][first]), name)
-    means = {name: float(v.mean()) for name, v in values.items()}
-    hooks.metrics(end, means, (end - start) * plan.batch_size)
+    return {name: float(v.mean()) for name, v in values.items()}
