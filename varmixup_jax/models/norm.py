@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from varmixup_jax.models.relu import relu
 from varmixup_jax.models.replicated import vary_like
 from varmixup_jax.types import Array
 
@@ -28,6 +29,7 @@ class BatchNorm(nn.Module):
       momentum: share of the old value that a running statistic keeps.
       epsilon: added to the variance.
       dtype: of the result; statistics and parameters are float32.
+      rectify: whether to return max(y, 0) instead, with one gradient for both.
 
     References:
       Ioffe, Szegedy 2015, "Batch Normalization", algorithms 1 and 2.
@@ -37,6 +39,7 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     dtype: str = "float32"
+    rectify: bool = False
 
     @nn.compact
     def __call__(self, hidden: Array) -> Array:
@@ -49,12 +52,12 @@ class BatchNorm(nn.Module):
         if self.use_running_average:
             factor = scale * lax.rsqrt(running_var.value + self.epsilon)
             shift = bias - running_mean.value * factor
-            out = hidden.astype(jnp.float32) * _maps(factor) + _maps(shift)
-            return out.astype(self.dtype)
+            out = _affine(hidden, factor, shift).astype(self.dtype)
+            return relu(out) if self.rectify else out
         wide = hidden.astype(jnp.float32)
         scale, bias = vary_like(scale, wide), vary_like(bias, wide)
         about = vary_like(lax.stop_gradient(running_mean.value), wide)
-        out, mean, var = _normalise(hidden, scale, bias, about, self.epsilon)
+        out, mean, var = _normalise(hidden, scale, bias, about, self.epsilon, self.rectify)
         if not self.is_initializing():
             keep, take = self.momentum, 1.0 - self.momentum
             running_mean.value = keep * running_mean.value + take * mean
@@ -62,51 +65,76 @@ class BatchNorm(nn.Module):
         return out.astype(self.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def _normalise(
-    hidden: Array, scale: Array, bias: Array, about: Array, epsilon: float
+    hidden: Array, scale: Array, bias: Array, about: Array, epsilon: float, rectify: bool
 ) -> tuple[Array, Array, Array]:
     """Returns the normalised `hidden`, and the mean and variance, which take no gradient."""
-    return _forward(hidden, scale, bias, about, epsilon)[0]
+    return _forward(hidden, scale, bias, about, epsilon, rectify)[0]
 
 
-def _forward(hidden: Array, scale: Array, bias: Array, about: Array, epsilon: float):
-    wide = hidden.astype(jnp.float32)
+def _forward(hidden: Array, scale: Array, bias: Array, about: Array, epsilon: float, rectify: bool):
     # v = E[(x - a)^2] - E[x - a]^2 for any a: both in one pass over `hidden`. The nearer a is to the
     # mean, the less cancels; a = 0 loses (mean / std)^2 roundings, the running mean next to none.
-    shifted = wide - _maps(about)
-    offset = jnp.mean(shifted, axis=(0, 1, 2))
-    square = jnp.mean(jnp.square(shifted), axis=(0, 1, 2))
+    shifted = hidden.astype(jnp.float32) - _maps(about)
+    offset, square = _two_sums(shifted, jnp.square(shifted)) / _count(hidden)
     mean = about + offset
     var = jnp.maximum(square - jnp.square(offset), 0.0)  # rounding may make it negative
     inverse = lax.rsqrt(var + epsilon)
     factor = scale * inverse
-    out = wide * _maps(factor) + _maps(bias - mean * factor)
-    return (out.astype(hidden.dtype), mean, var), (hidden, scale, mean, inverse)
+    shift = bias - mean * factor
+    out = _affine(hidden, factor, shift).astype(hidden.dtype)
+    out = jnp.maximum(out, 0) if rectify else out
+    return (out, mean, var), (hidden, mean, inverse, factor, shift)
 
 
-def _backward(epsilon: float, saved: tuple[Array, ...], cotangents: tuple[Array, ...]):
+def _backward(
+    epsilon: float, rectify: bool, saved: tuple[Array, ...], cotangents: tuple[Array, ...]
+):
     """With n = (x - m) / s, g the cotangent of n * scale + bias and M = B H W:
 
     dscale = sum g n,  dbias = sum g,  dx = scale / s * (g - dbias / M - n dscale / M).
     """
     del epsilon
-    hidden, scale, mean, inverse = saved
-    cotangent = cotangents[0].astype(jnp.float32)
-    centred = hidden.astype(jnp.float32) - _maps(mean)
-    bias_gradient = jnp.sum(cotangent, axis=(0, 1, 2))
-    scale_gradient = jnp.sum(cotangent * centred, axis=(0, 1, 2)) * inverse
-    count = hidden.size // hidden.shape[-1]
-    factor = scale * inverse
-    gradient = cotangent * _maps(factor)
-    gradient -= centred * _maps(factor * inverse * scale_gradient / count)
-    gradient -= _maps(factor * bias_gradient / count)
+    hidden, mean, inverse, factor, shift = saved
+
+    def terms(hidden: Array, cotangent: Array) -> tuple[Array, Array]:
+        """g and x - m."""
+        if rectify:
+            positive = _affine(hidden, factor, shift).astype(hidden.dtype) > 0
+            cotangent = jnp.where(positive, cotangent, 0)
+        return cotangent.astype(jnp.float32), hidden.astype(jnp.float32) - _maps(mean)
+
+    g, centred = terms(hidden, cotangents[0])
+    bias_gradient, scale_gradient = _two_sums(g, g * centred)
+    scale_gradient *= inverse
+    if rectify:
+        # Once more from what is kept anyway: the barrier keeps the compiler from writing the masked
+        # cotangent to memory for this second pass.
+        g, centred = terms(*lax.optimization_barrier((hidden, cotangents[0])))
+    gradient = g * _maps(factor)
+    gradient -= centred * _maps(factor * inverse * scale_gradient / _count(hidden))
+    gradient -= _maps(factor * bias_gradient / _count(hidden))
     return gradient.astype(hidden.dtype), scale_gradient, bias_gradient, None
 
 
 _normalise.defvjp(_forward, _backward)
 
 
+def _two_sums(a: Array, b: Array) -> Array:
+    """The sums of two maps over batch and space, `[2, C]`, finished by one reduction for both."""
+    return jnp.sum(jnp.stack([jnp.sum(a, axis=(1, 2)), jnp.sum(b, axis=(1, 2))]), axis=1)
+
+
+def _affine(hidden: Array, factor: Array, shift: Array) -> Array:
+    return hidden.astype(jnp.float32) * _maps(factor) + _maps(shift)
+
+
 def _maps(values: Array) -> Array:
     """`[C]` to `[1, 1, 1, C]`."""
     return values.reshape(1, 1, 1, -1)
+
+
+def _count(hidden: Array) -> int:
+    """Values of one channel: B H W."""
+    return hidden.size // hidden.shape[-1]

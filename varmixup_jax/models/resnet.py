@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from varmixup_jax.models.conv import Conv
 from varmixup_jax.models.initializers import scaled_normal
 from varmixup_jax.models.norm import BatchNorm
+from varmixup_jax.models.relu import relu
 from varmixup_jax.types import Array, Tap, identity_tap
 
 _HE_NORMAL = scaled_normal(2.0, "fan_out")
@@ -100,7 +101,7 @@ class ResNet(nn.Module):
         hidden = _normalise(hidden, self.mean, self.std).astype(self.dtype)
         hidden = conv(self.stem_width or self.width, (3, 3), name="stem")(hidden)
         if not self.preactivation:
-            hidden = nn.relu(norm(name="stem_norm")(hidden))
+            hidden = norm(name="stem_norm", rectify=True)(hidden)
         for stage, count in enumerate(self.blocks, start=1):
             features = self.width * 2 ** (stage - 1)
             for index in range(count):
@@ -109,7 +110,7 @@ class ResNet(nn.Module):
                 hidden = block(features, stride, conv, norm, name=name)(hidden)
             hidden = tap(stage, hidden)
         if self.final_norm:
-            hidden = nn.relu(norm(name="final_norm")(hidden))
+            hidden = norm(name="final_norm", rectify=True)(hidden)
         pooled = jnp.mean(hidden, axis=(1, 2), dtype=jnp.float32)
         head = nn.Dense(
             self.num_classes, precision=self.precision, kernel_init=_LECUN_NORMAL, name="head"
@@ -126,12 +127,12 @@ class _PostActivation(nn.Module):
     @nn.compact
     def __call__(self, hidden: Array) -> Array:
         out = self.conv(self.features, (3, 3), self.stride, name="conv1")(hidden)
-        out = nn.relu(self.norm(name="norm1")(out))
+        out = self.norm(name="norm1", rectify=True)(out)
         out = self.norm(name="norm2")(self.conv(self.features, (3, 3), name="conv2")(out))
         if hidden.shape != out.shape:
             hidden = self.conv(self.features, (1, 1), self.stride, name="shortcut")(hidden)
             hidden = self.norm(name="shortcut_norm")(hidden)
-        return nn.relu(out + hidden)
+        return relu(out + hidden)
 
 
 class _PreActivation(nn.Module):
@@ -142,11 +143,11 @@ class _PreActivation(nn.Module):
 
     @nn.compact
     def __call__(self, hidden: Array) -> Array:
-        out = nn.relu(self.norm(name="norm1")(hidden))
+        out = self.norm(name="norm1", rectify=True)(hidden)
         if self.stride != 1 or hidden.shape[-1] != self.features:
             hidden = self.conv(self.features, (1, 1), self.stride, name="shortcut")(out)
         out = self.conv(self.features, (3, 3), self.stride, name="conv1")(out)
-        out = nn.relu(self.norm(name="norm2")(out))
+        out = self.norm(name="norm2", rectify=True)(out)
         return hidden + self.conv(self.features, (3, 3), name="conv2")(out)
 
 
