@@ -19,6 +19,7 @@ from jax import lax
 from varmixup_jax import checks
 from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
 from varmixup_jax.vicinal.augmix_operations import BRANCHES, apply
+from varmixup_jax.vicinal.gamma import log_gamma
 from varmixup_jax.vicinal.mixing import dirac, interpolate
 
 TONE = BRANCHES[1:-1]
@@ -120,7 +121,7 @@ def draw_amounts(key: Key, batch: int, chains: int, alpha: float) -> tuple[Array
     Returns:
       w, float32 `[batch, chains]`, rows sum to 1, and m, float32 `[batch]`.
     """
-    draws = jax.random.loggamma(key, alpha, (batch, chains + 2), jnp.float32)
+    draws = log_gamma(key, alpha, (batch, chains + 2))
     amount = jax.nn.sigmoid(draws[:, chains] - draws[:, chains + 1])
     return jax.nn.softmax(draws[:, :chains]), amount
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from varmixup_jax import checks
 from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
+from varmixup_jax.vicinal.gamma import log_gamma
 
 LAM_KINDS = ("batch", "example")
 MOST_PARTNERS = 100
@@ -76,7 +77,9 @@ def draw_lam(key: Key, batch: int, alpha: float, lam: str = "batch", held: int =
     if alpha == 0:
         return jnp.ones((batch,), jnp.float32)
     shape = () if lam == "batch" else (batch,)
-    return jnp.broadcast_to(jax.random.beta(key, held * alpha, alpha, shape, jnp.float32), (batch,))
+    own_key, partner_key = jax.random.split(key)
+    own, partner = log_gamma(own_key, held * alpha, shape), log_gamma(partner_key, alpha, shape)
+    return jnp.broadcast_to(jax.nn.sigmoid(own - partner), (batch,))
 
 
 def draw_pairing(
