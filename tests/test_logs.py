@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from varmixup_jax import atomic_files
-from varmixup_jax.training import json_files, logs
+from varmixup_jax.training import heartbeat, json_files, logs
 from varmixup_jax.training.json_files import write_json
 from varmixup_jax.training.logs import RunLog
 
@@ -90,8 +91,8 @@ def test_plain_lines_come_by_time_and_for_validation(tmp_path):
         tmp_path, method="iat", total_steps=100, total_epochs=4, every_seconds=10, console=console,
         clock=clock,
     ) as log:  # fmt: skip
-        log.metrics(1, epoch=0, loss=2.0)  # too soon
         clock.now = 5.0
+        log.metrics(1, epoch=0, loss=2.0)  # too soon
         log.metrics(2, epoch=0, loss=1.9)  # too soon
         clock.now = 12.0
         log.metrics(3, epoch=0, loss=1.8, accuracy=0.25)  # by time
@@ -101,13 +102,14 @@ def test_plain_lines_come_by_time_and_for_validation(tmp_path):
     text = console.file.getvalue()
     assert "\x1b" not in text
     assert "\r" not in text
-    printed = [line.split("step ")[1].split("/")[0] for line in text.splitlines()]
+    begun, *lines = text.splitlines()
+    assert begun == "iat  step 0/100  compiling"
+    printed = [line.split("step ")[1].split("/")[0] for line in lines]
     assert printed == ["3", "6"]
-    third = text.splitlines()[0]
-    # 97 steps are left after 3 steps in 12 s: 388 s
+    # 97 steps are left after 2 steps in 7 s, compiling not counted: 339.5 s
     for part in ("iat", "epoch 0/4", "3/100", "loss 1.8000", "soft acc 25.0%"):
-        assert part in third
-    assert third.endswith("left 0:06:28")
+        assert part in lines[0]
+    assert lines[0].endswith("left 0:05:40")
     assert "img/s 12,346" in text
     assert "val acc 75.0%  val nll 0.9000" in text
 
@@ -117,9 +119,42 @@ def test_time_left_counts_only_the_steps_of_this_process(tmp_path):
     with RunLog(
         tmp_path, resume_step=50, total_steps=100, every_seconds=0, console=console, clock=clock
     ) as log:
-        clock.now = 10.0
+        clock.now = 90.0
+        log.metrics(55, loss=1.0)  # was compiled
+        clock.now = 100.0
         log.metrics(60, loss=1.0)
-    assert console.file.getvalue().strip().endswith("left 0:00:40")
+    lines = console.file.getvalue().splitlines()
+    assert lines[:2] == ["step 50/100  compiling", "step 55/100  loss 1.0000"]
+    assert lines[2].endswith("left 0:01:20")
+
+
+def test_nothing_is_silent_for_ten_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeat, "TICK_SECONDS", 0.001)
+    console, clock = plain_console(), Clock()
+
+    def later(seconds, expected):
+        clock.now += seconds
+        time.sleep(0.05)  # many ticks
+        until = time.monotonic() + 20
+        while len(console.file.getvalue().splitlines()) < expected and time.monotonic() < until:
+            time.sleep(0.01)
+
+    with RunLog(tmp_path, method="at", total_steps=9, console=console, clock=clock) as log:
+        later(9.0, 1)
+        later(2.0, 2)
+        later(10.0, 3)
+        log.metrics(3, loss=1.0)
+        later(9.0, 3)
+        later(3.0, 4)
+    lines = console.file.getvalue().splitlines()
+    assert lines == [
+        "at  step 0/9  compiling",
+        "at  step 0/9  compiling  0:00:11",
+        "at  step 0/9  compiling  0:00:21",
+        "at  step 3/9  loss 1.0000  (12 s ago)",
+    ]
+    later(60.0, 0)
+    assert console.file.getvalue().splitlines() == lines  # the thread has ended
 
 
 def test_a_terminal_gets_one_live_line(tmp_path):
@@ -193,7 +228,7 @@ def test_write_json_refuses_what_json_has_not(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", [logs, json_files])
+@pytest.mark.parametrize("module", [logs, heartbeat, json_files])
 def test_logs_do_not_import_jax(module):
     lines = Path(module.__file__).read_text().splitlines()
     assert not [line for line in lines if "import" in line.split() and "jax" in line.split()]

@@ -42,7 +42,7 @@ def asked(**fields):
         mock.patch.object(measure, "evaluate", side_effect=Asked) as evaluate,
         pytest.raises(Asked),
     ):
-        measure.measured(config, setup, None, None, {})
+        measure.measured(config, setup, None, None, {"run": "toy"})
     _, _, images, labels = evaluate.call_args.args
     return {"images": images, "labels": labels, **evaluate.call_args.kwargs}
 

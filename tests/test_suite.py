@@ -87,8 +87,10 @@ def test_clean_measures_recomputed_by_hand(key):
 
 
 def test_robustness_and_linearity_names_counts_and_order(key):
+    heard = []
     evaluation = run(
         key,
+        progress=heard.append,
         pgd_steps=3,
         apgd_steps=4,
         attack_images=20,
@@ -99,6 +101,8 @@ def test_robustness_and_linearity_names_counts_and_order(key):
         linearity_restarts=1,
         linearity_images=10,
     )
+    radii = [f"linearity {radius}/255" for radius in ("2", "0.5", "7.65")]
+    assert heard == ["clean", "pgd3", "apgd4", *radii]
     got = values(evaluation)
     count = {m["metric"]: m["count"] for m in evaluation.metrics}
     attacks = {"pgd3_accuracy", "apgd4_accuracy", "adversarial_accuracy"}

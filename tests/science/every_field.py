@@ -222,7 +222,9 @@ def swept(config):
         mock.patch.multiple(
             sweep,
             prepare=lambda config, preemption: None,
-            obtain=lambda config, found, kind: SimpleNamespace(info={"key": kind, "psnr": 30.0}),
+            obtain_all=lambda config, found, kind: SimpleNamespace(
+                info={"key": kind, "psnr": 30.0}, others=()
+            ),
             train_and_evaluate=one,
             close=close,
         ),

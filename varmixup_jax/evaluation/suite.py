@@ -49,6 +49,10 @@ class Row(NamedTuple):
     count: int  # type: ignore[assignment]
 
 
+def _unheard(part: str) -> None:
+    del part
+
+
 def evaluate(
     logits_fn: LogitsFn,
     variables: PyTree,
@@ -72,6 +76,7 @@ def evaluate(
     linearity_relative_step: float = 0.1,
     linearity_images: int | None = 1000,
     put: Put = jnp.asarray,
+    progress: Callable[[str], None] = _unheard,
 ) -> Evaluation:
     """Measures one classifier on a test set and on corrupted versions of it.
 
@@ -101,6 +106,7 @@ def evaluate(
       linearity_steps, linearity_restarts, linearity_relative_step: as in `local_linearity_error`.
       linearity_images: as `attack_images`.
       put: places a host batch on the device(s).
+      progress: told what is measured next: "clean", "pgd20", "linearity 8/255", "fog 3".
 
     Returns:
       `Evaluation`.
@@ -122,6 +128,7 @@ def evaluate(
         bins[view.corruption, view.severity] = view_bins
         metrics.extend(_metric(view, name, value, len(logits)) for name, value in values.items())
 
+    progress("clean")
     logits = predict(logits_fn, variables, images, batch_size=batch_size, put=put)
     clean_label = label = label_rows(labels, *logits.shape)
     add(CLEAN, logits, label)
@@ -129,12 +136,14 @@ def evaluate(
     chosen = spread(len(images), attack_images)
     correct = []
     if pgd_steps:
+        progress(f"pgd{pgd_steps}")
         static: tuple[Any, ...] = (logits_fn, pgd_steps, attack_restarts)
         fn = partial(programs.pgd, *static, variables, attack_eps, pgd_step_size)
         key_pgd = jax.random.fold_in(attack_key, 0)
         correct.append(stream(fn, (images[chosen], label[chosen]), key=key_pgd))
         metrics.append(_mean(f"pgd{pgd_steps}_accuracy", correct[-1]))
     if apgd_steps:
+        progress(f"apgd{apgd_steps}")
         static = (logits_fn, apgd_steps, attack_restarts, tuple(apgd_losses))
         fn = partial(programs.apgd, *static, variables, attack_eps)
         key_apgd = jax.random.fold_in(attack_key, 1)
@@ -145,6 +154,7 @@ def evaluate(
 
     chosen = spread(len(images), linearity_images)
     for index, eps in enumerate(linearity_eps):
+        progress(f"linearity {255 * eps:g}/255")
         static = (logits_fn, linearity_steps, linearity_restarts, linearity_relative_step)
         fn = partial(programs.linearity, *static, variables, eps)
         key_eps = jax.random.fold_in(linearity_key, index)
@@ -152,6 +162,7 @@ def evaluate(
         metrics.append(_mean(linearity_name(eps), error))
 
     for view in corruptions:
+        progress(f"{view.corruption} {view.severity}")
         if view.transform is None and view.images is not None:
             logits = stream(forward, (view.images,))
         elif view.transform is not None and view.images is None:

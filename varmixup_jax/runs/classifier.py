@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from varmixup_jax import cluster, models, report
 from varmixup_jax.evaluation.suite import label_rows
@@ -24,9 +23,11 @@ from varmixup_jax.runs import memory, run_directory
 from varmixup_jax.runs.measure import measured
 from varmixup_jax.runs.resume import Task, Trained, Watch, fitted
 from varmixup_jax.runs.setup import Setup, vae_module
+from varmixup_jax.runs.speaker import speaker
 from varmixup_jax.runs.vae_store import TrainedVAE
 from varmixup_jax.training.checkpoints import SCORE, digest
 from varmixup_jax.training.classifier_loss import classifier_loss
+from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.training.loop import NonFiniteError, make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import evaluated, init_state
@@ -71,10 +72,8 @@ def train_and_evaluate(
     with run_directory.claimed(directory):
         cluster.on_lead(lambda: run_directory.check_same(directory, fields))
         note = cluster.on_lead(lambda: run_directory.moved(directory, summary["device"]))
-        if note and cluster.is_lead():
-            Console(stderr=True, quiet=config.quiet).print(
-                f"{name}: {note}", markup=False, highlight=False, soft_wrap=True
-            )
+        if note:
+            speaker(config)(f"{name}: {note}")
         run_directory.write(directory, config=fields, summary=summary)
         memory.hand_back()
         measurable = memory.begin_peak()
@@ -190,11 +189,12 @@ def _train(
 
     init_key, run_key = jax.random.split(jax.random.key(seed))
     image = jax.ShapeDtypeStruct((1, *data.image_shape), jnp.float32)
-    variables = models.init(setup.module, init_key, image, train=False)
+    name = f"{method} s{seed}"
+    with Heartbeat(speaker(config), f"{name}: drawing the first weights"):
+        variables = models.init(setup.module, init_key, image, train=False)
     fresh = init_state(
         variables["params"], variables.get("batch_stats", {}), tx, ema_decay=config.ema_decay
     )
-    name = f"{method} s{seed}"
     return fitted(
         Task(name, loss, tx, config.ema_decay, fresh, fixed, plan, run_key, seed),
         directory,

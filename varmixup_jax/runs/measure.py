@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -16,7 +16,9 @@ from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.evaluation.views import View, computed_views
 from varmixup_jax.runs.pictures import corruption_sheet, vae_pictures
 from varmixup_jax.runs.setup import Setup
+from varmixup_jax.runs.speaker import speaker
 from varmixup_jax.runs.vae_store import TrainedVAE
+from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.types import PyTree
 
 EVALUATION_SEED = 0  # of attacks, linearity and corruptions, the same for every run
@@ -37,6 +39,18 @@ def measured(
     Returns:
       The rows of `results.jsonl` and the arrays of `artifacts.npz`.
     """
+    with Heartbeat(speaker(config), f"{who['run']}: evaluating") as progress:
+        return _measured(config, setup, vae, variables, who, progress)
+
+
+def _measured(
+    config: ConfigDict,
+    setup: Setup,
+    vae: TrainedVAE | None,
+    variables: PyTree,
+    who: dict[str, Any],
+    progress: Callable[[str], None],
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     c, data = config.eval, setup.data
     chosen = spread(len(data.test_images), c.examples or None)
     images, labels = data.test_images[chosen], data.test_labels[chosen]
@@ -62,7 +76,9 @@ def measured(
         linearity_relative_step=c.linearity_relative_step,
         linearity_images=c.linearity_examples or None,
         put=setup.mapping.shard_batch,
+        progress=progress,
     )
+    progress("pictures")
     lines = [row._asdict() for row in rows(found, dataset=data.name, split="test", **who)]
     for line in lines:
         if line["corruption"] != "none":

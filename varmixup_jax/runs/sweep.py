@@ -18,7 +18,9 @@ from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.classifier import train_and_evaluate
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.setup import chosen_devices, prepare
+from varmixup_jax.runs.speaker import speaker
 from varmixup_jax.runs.vae_store import TrainedVAE, obtain_all
+from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.validation import check_fields, validate
 
@@ -63,7 +65,8 @@ def run(
     console = Console(stderr=True, quiet=config.quiet or not cluster.is_lead())
     diverged: list[str] = []
     if todo:
-        setup = prepare(config, preemption or Preemption())
+        with Heartbeat(speaker(config), "loading the data"):
+            setup = prepare(config, preemption or Preemption())
         vaes: dict[str, TrainedVAE | None] = {"none": None}
         for method, seed in todo:
             kind = METHODS[method].vae

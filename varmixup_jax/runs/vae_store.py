@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from varmixup_jax import cluster, models
 from varmixup_jax.config import with_others
@@ -27,6 +26,8 @@ from varmixup_jax.models.forward import VAE, as_vae
 from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.resume import Task, fitted
 from varmixup_jax.runs.setup import Setup, augmentation, vae_module
+from varmixup_jax.runs.speaker import speaker
+from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.training.loop import make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import evaluated, init_state
@@ -105,30 +106,30 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
     """
     key = vae_key(config, setup, kind)
     directory = store_root(config) / key
-    console = Console(stderr=True, quiet=config.quiet)
+    say = speaker(config)
 
     def waiting(seconds: float) -> None:
-        text = f"VAE {key}: waiting for another process, which makes it ({seconds:.0f} s)"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"VAE {key}: waiting for another process, which makes it ({seconds:.0f} s)")
 
     with run_directory.claimed(directory, waiting=waiting):
         vae, params, seconds = _trained(config, setup, kind, directory)
-        put, latent_file = setup.mapping.shard_batch, directory / "latents.npy"
-        latents = _latents(vae, params, setup.data.train_images, latent_file, config, put)
-        found = TrainedVAE(vae, params, latents, {})
-        info_path = directory / "vae.json"
-        info = cluster.on_lead(lambda: _read(info_path))
-        if info is None:
-            restored = found.reconstruct(setup.data.test_images, config.eval.batch_size, put)
-            error = np.square(restored - setup.data.test_images / np.float32(255)).mean()
-            info = {
-                "key": key,
-                "kind": kind,
-                "psnr": float(psnr(jnp.asarray(error, jnp.float32))),
-                "wall_seconds": seconds,
-                "config": config.vae.to_dict(),
-            }
-            run_directory.write(directory, vae=info)
+        with Heartbeat(say, f"VAE {key}: encoding and decoding the images"):
+            put, latent_file = setup.mapping.shard_batch, directory / "latents.npy"
+            latents = _latents(vae, params, setup.data.train_images, latent_file, config, put)
+            found = TrainedVAE(vae, params, latents, {})
+            info_path = directory / "vae.json"
+            info = cluster.on_lead(lambda: _read(info_path))
+            if info is None:
+                restored = found.reconstruct(setup.data.test_images, config.eval.batch_size, put)
+                error = np.square(restored - setup.data.test_images / np.float32(255)).mean()
+                info = {
+                    "key": key,
+                    "kind": kind,
+                    "psnr": float(psnr(jnp.asarray(error, jnp.float32))),
+                    "wall_seconds": seconds,
+                    "config": config.vae.to_dict(),
+                }
+                run_directory.write(directory, vae=info)
     return found._replace(info=info)
 
 

@@ -7,8 +7,10 @@ must be host numbers by the time they arrive: the training loop decides when to 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -18,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from varmixup_jax import checks
 from varmixup_jax.atomic_files import replace_text
+from varmixup_jax.training.heartbeat import SAY_SECONDS, ticking
 from varmixup_jax.training.json_files import plain
 
 METRICS_FILE = "metrics.jsonl"
@@ -38,8 +41,9 @@ class RunLog:
     """The log of one run, as a context manager over its directory.
 
     On a terminal one live line shows method, epoch, step, loss, accuracies, speed and time left;
-    elsewhere (a CI log, a file) a plain line is printed every `every_seconds` and for each
-    validation. Time left is (total - step) · elapsed / steps taken by this process.
+    elsewhere (a CI log, a file) a plain line is printed every `every_seconds`, whether anything is
+    new or not, and for each validation. Until the first metrics arrive it says "compiling". Time
+    left is (total - step) · elapsed / steps, both since then.
 
     Args:
       directory: the run's directory; None writes no file (the processes other than the first).
@@ -49,7 +53,7 @@ class RunLog:
       total_steps: steps of the whole run; None leaves out the time left.
       total_epochs: epochs of the whole run; None shows the epoch alone.
       quiet: print nothing at all.
-      every_seconds: least time between plain lines, seconds, >= 0.
+      every_seconds: time between plain lines, seconds, >= 0.
       console: where to print; default a `rich` console on standard error.
 
     Raises:
@@ -71,7 +75,7 @@ class RunLog:
         total_steps: int | None = None,
         total_epochs: int | None = None,
         quiet: bool = False,
-        every_seconds: float = 30.0,
+        every_seconds: float = SAY_SECONDS,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -89,7 +93,12 @@ class RunLog:
         self._board: Any = None
         self._progress: Progress | None = None
         self._shown: dict[str, Any] = {}
+        self._step = self._first_step
         self._started = self._last_line = clock()
+        self._first: tuple[int, float] | None = None  # step and time of the first metrics
+        self._latest = self._started
+        self._lock = threading.RLock()  # the heartbeat shows lines too
+        self._heartbeat: AbstractContextManager[None] = nullcontext()
 
     def __enter__(self) -> RunLog:
         if self._directory is not None:
@@ -106,10 +115,15 @@ class RunLog:
                 transient=True,
             )
             self._task = self._progress.add_task(
-                self._method, total=self._total, completed=self._first_step
+                self._line(), total=self._total, completed=self._first_step
             )
             self._progress.start()
-        self._started = self._last_line = self._clock()
+        self._started = self._last_line = self._latest = self._clock()
+        if not self._quiet:
+            if self._progress is None:
+                self.say(self._line())
+            self._heartbeat = ticking(self._tick)
+            self._heartbeat.__enter__()
         return self
 
     def __exit__(
@@ -118,6 +132,7 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._heartbeat.__exit__(kind, error, trace)
         if self._progress is not None:
             self._progress.stop()
         for sink in (self._board, self._file):
@@ -150,29 +165,42 @@ class RunLog:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _show(self, step: int, numbers: Mapping[str, float]) -> None:
-        self._shown.update(numbers)
-        line = self._line(step)
+        with self._lock:
+            self._shown.update(numbers)
+            self._step, self._latest = step, self._clock()
+            self._first = self._first or (step, self._latest)
+            self._refresh(now=bool(VALIDATED & numbers.keys()))
+
+    def _tick(self) -> None:
+        with self._lock:
+            self._refresh()
+
+    def _refresh(self, now: bool = False) -> None:
+        """Renews the live line, or prints one where it is time."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=step, description=line)
-            return
-        due = self._clock() - self._last_line >= self._every
-        if due or VALIDATED & numbers.keys():
-            self.say(line)
+            self._progress.update(self._task, completed=self._step, description=self._line())
+        elif now or self._clock() - self._last_line >= self._every:
+            self.say(self._line())
             self._last_line = self._clock()
 
-    def _line(self, step: int) -> str:
+    def _line(self) -> str:
+        step, age = self._step, self._clock() - self._latest
         parts = [self._method] if self._method else []
         if "epoch" in self._shown:
             of = f"/{self._total_epochs}" if self._total_epochs else ""
             parts.append(f"epoch {self._shown['epoch']:g}{of}")
         parts.append(f"step {step}/{self._total}" if self._total else f"step {step}")
+        if self._first is None:
+            return "  ".join([*parts, "compiling", *([_clock_text(age)] if age >= 1 else [])])
         for key, label, form in SHOWN:
             if key in self._shown:
                 parts.append(f"{label} {form.format(self._shown[key])}")
-        taken = step - self._first_step
+        taken = step - self._first[0]
         if self._total and taken > 0:
-            left = (self._total - step) * (self._clock() - self._started) / taken
+            left = (self._total - step) * (self._latest - self._first[1]) / taken
             parts.append(f"left {_clock_text(left)}")
+        if age >= max(self._every, 1.0):
+            parts.append(f"({age:.0f} s ago)")
         return "  ".join(parts)
 
 
