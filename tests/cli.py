@@ -31,7 +31,7 @@ def command(cache, workdir, *words, recipe="digits.py", quick=QUICK, devices=Non
     """The words of the command and its environment.
 
     Args:
-      cache: of compiled programs and VAEs.
+      cache: of VAEs.
       workdir: of the run.
       *words: further flags.
       recipe: a file under `configs/`, with its argument.
@@ -40,7 +40,6 @@ def command(cache, workdir, *words, recipe="digits.py", quick=QUICK, devices=Non
     """
     arguments = [f"--config=configs/{recipe}", f"--workdir={workdir}", *quick, *words]
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
-    environment.pop("XLA_FLAGS", None)
     if devices:
         environment["JAX_NUM_CPU_DEVICES"] = str(devices)
     return [sys.executable, "-m", "varmixup_jax.main", *arguments], environment

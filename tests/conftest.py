@@ -1,16 +1,35 @@
-"""The floor every test stands on: strict promotion, key-reuse check, eight fake devices."""
+"""The floor every test stands on: strict promotion, key-reuse check, eight fake devices.
+
+Most tests compile more than they compute, so programs are hardly optimised, here and in the processes
+that tests start, and none is compiled twice.
+"""
 
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import pytest
+
+# The older way to emit fusions compiles in half the time; JAX 0.11 has the newer one alone.
+OLDER = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if jax.__version_info__ < (0, 11) and OLDER not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLDER}".strip()
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+
+
+def pytest_configure(config):
+    """Keeps compiled programs in pytest's cache, for all workers, their children and later sessions."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and hasattr(config, "cache"):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir("xla"))
+    jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR"))
 
 
 @pytest.fixture
@@ -21,13 +40,13 @@ def key():
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """Compiled programs and VAEs, shared by all tests that run the command line on digits."""
+    """VAEs, shared by all tests that run the command line on digits."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
-def quick_compilation():
-    """Unoptimised programs: for nets so small that compiling them is all they cost."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def optimized():
+    """Programs as users have them, for what computes longer than it compiles."""
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)

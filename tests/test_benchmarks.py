@@ -27,11 +27,9 @@ QUICK = ["--small", "--repeats", "2", "--seconds", "0"]
 
 @pytest.fixture(autouse=True)
 def as_a_user_has_it():
-    """Benchmarks give one key to every repeat, and compile as they come: quickly, here."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """Benchmarks give one key to every repeat."""
     with jax.debug_key_reuse(False), jax.numpy_dtype_promotion("standard"):
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def launch(scenario, directory, awaited=tuple(range(PROCESSES))):
     address = f"127.0.0.1:{free_port()}"
     env = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "SLURM_", "OMPI_"))}
     env |= {"JAX_PLATFORMS": "cpu", "PYTHONWARNINGS": "error"}
+    env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     running, files = [], []
     for process in range(PROCESSES):
         arguments = [scenario, directory, address, PROCESSES, process, DEVICES]

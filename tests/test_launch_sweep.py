@@ -150,7 +150,6 @@ def swept(tmp_path_factory):
     """A sweep, two at a time, of three runs of which one cannot begin; the same once it can."""
     workdir = tmp_path_factory.mktemp("sweep")
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(workdir / "cache")}
-    environment.pop("XLA_FLAGS", None)
     environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # the nets are tiny
 
     def start(*words, module="launch.sweep", place=workdir):
