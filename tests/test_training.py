@@ -14,8 +14,6 @@ from varmixup_jax.training.checkpoints import Checkpoints
 from varmixup_jax.training.parallel import check_batch, distribute
 from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def quiet_hooks(seen=None):
     seen = {} if seen is None else seen

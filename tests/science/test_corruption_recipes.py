@@ -14,7 +14,6 @@ from severities import TABLES
 
 from varmixup_jax import corruptions
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SIZE = 16
 
 

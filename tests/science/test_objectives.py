@@ -12,7 +12,6 @@ from small_net import CACHED, LABEL, Pass, check, decode, encode, flipped, forwa
 
 from varmixup_jax.methods import METHODS, build
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ATTACK = {"eps": 0.1, "step_size": 0.04, "steps": 3}
 COVERED = set()
 

@@ -16,7 +16,6 @@ from varmixup_jax.types import Draw, Env
 from varmixup_jax.vicinal.mixing import mix
 from varmixup_jax.vicinal.restyle import restyle, restyled
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 BATCH, CHANNELS = 6, 4
 EPSILON = 1e-5
 _rng = np.random.default_rng(0)

@@ -12,8 +12,6 @@ from varmixup_jax.methods import build
 from varmixup_jax.types import Term
 from varmixup_jax.vicinal import mixing
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_terms_and_augmentations_have_keys_of_their_own_and_runs_by_seed():
     # The view, a term, the augmentation of what it decoded, the other term; and all that once more.

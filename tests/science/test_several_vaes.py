@@ -15,7 +15,6 @@ from varmixup_jax.vicinal import hidden, mixing
 from varmixup_jax.vicinal.objective import Frozen, empirical_risk
 from varmixup_jax.vicinal.several_vaes import OtherVAE, sample_over
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 NAMES = ("standard", "adversarial", "grid")
 Z = {
     "standard": CACHED,

@@ -10,7 +10,7 @@ from varmixup_jax import models
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
-def test_resnet18_forward_and_running_statistics(quick_compilation):
+def test_resnet18_forward_and_running_statistics():
     torch = pytest.importorskip("torch", reason="PyTorch is an optional oracle")
     from benchmarks import settings, torch_nets
 

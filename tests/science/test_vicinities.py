@@ -17,7 +17,6 @@ from small_net import BATCH, CACHED, IMAGE, LABEL, decode, encode, pairing_of
 from varmixup_jax.types import Draw, Env
 from varmixup_jax.vicinal import augmix, hidden, mixing
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 ENV = Env(None, lambda image: encode("standard", image), lambda code: decode("standard", code))
 DRAW = Draw(jnp.asarray(IMAGE), jnp.asarray(LABEL))
 X, Z = IMAGE.astype(np.float64), CACHED.astype(np.float64)
