@@ -27,7 +27,7 @@ from varmixup_jax.models.forward import as_apply, as_vae
 from varmixup_jax.training.classifier_loss import classifier_loss
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import Step, init_state, make_step
-from varmixup_jax.training.vae_loss import vae_loss
+from varmixup_jax.training.vae_loss import Adversary, vae_loss
 from varmixup_jax.types import Array, PyTree, TrainState, identity_augment, identity_tap
 from varmixup_jax.vicinal.objective import empirical_risk
 
@@ -133,9 +133,13 @@ def step_parts(
     return make_step(loss, tx, axis_name=axis_name), state, fixed
 
 
-def vae_parts(case: Case, *, kernel: str = "rbf") -> tuple[Step, TrainState, PyTree]:
+def vae_parts(
+    case: Case, *, kernel: str = "rbf", adversary: Adversary | None = None
+) -> tuple[Step, TrainState, PyTree]:
     """`(step, state, fixed)` of the MMD-VAE with the same optimiser."""
-    loss = vae_loss(case.vae, gamma=GAMMA, kernel=kernel, augment=identity_augment)
+    loss = vae_loss(
+        case.vae, gamma=GAMMA, kernel=kernel, augment=identity_augment, adversary=adversary
+    )
     tx = optimizer()
     state = init_state(jax.tree.map(jnp.copy, case.vae_params), {}, tx)
     return make_step(loss, tx), state, {"images": case.images}
