@@ -16,6 +16,8 @@ from varmixup_jax.training.parallel import Mapping
 from varmixup_jax.training.step import Metrics, Run
 from varmixup_jax.types import Key, PyTree, TrainState
 
+WINDOW_SECONDS = 1.0
+
 
 class NonFiniteError(RuntimeError):
     """The loss or the gradient stopped being finite.
@@ -121,8 +123,8 @@ class Hooks(NamedTuple):
 
     Attributes:
       metrics: `(step, means, images_per_second)` after each chunk: means of the chunk's metrics, and
-        its training images over the time from the arrival of the results before it (the start, the
-        end of an evaluation) to that of its own.
+        the speed since the results before it arrived, or since earlier ones where those came less
+        than a second ago. The first chunk's holds the time to compile, none that of an evaluation.
       evaluate: `(step, state)` every `eval_every` steps and at the end, after the chunk was found
         finite: validate, save, whatever must see the state.
       stop: asked after each chunk; where it says True the state is saved and the run ends.
@@ -175,13 +177,13 @@ def fit(
     """
     names = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(state.params)]
     pending = None
-    step, last = start, clock()
+    step, speed = start, _Speed(clock())
 
-    def report(start: int, end: int, seen: Metrics, arrival: Future[float]) -> None:
-        nonlocal last
-        seconds, last = arrival.result() - last, arrival.result()
-        means = _means(names, start, end, seen)
-        hooks.metrics(end, means, (end - start) * plan.batch_size / max(seconds, 1e-9))
+    def report(begin: int, end: int, seen: Metrics, arrival: Future[float]) -> None:
+        images_per_second = speed.at(arrival.result(), (end - begin) * plan.batch_size)
+        if begin == start:
+            speed.compiled()
+        hooks.metrics(end, _means(names, begin, end, seen), images_per_second)
 
     with ThreadPoolExecutor(max_workers=1) as watching:
         while step < plan.total_steps:
@@ -198,13 +200,36 @@ def fit(
                 report(*pending)
                 pending = None
                 hooks.evaluate(end, state)
-                last = clock()
+                speed = _Speed(clock())
             if hooks.stop() and end < plan.total_steps:
                 if pending is not None:
                     report(*pending)
                 hooks.save(end, state)
                 raise Preempted(end)
     return state
+
+
+class _Speed:
+    """Images per second by the times at which results arrive, from the start of an interval on.
+
+    Over a second at least: results that are noticed late come together with the next ones.
+    """
+
+    def __init__(self, now: float):
+        self._seen = [(now, 0)]  # times, and images by then
+
+    def at(self, now: float, images: int) -> float:
+        """The speed when the results of so many more images arrive."""
+        total = self._seen[-1][1] + images
+        while len(self._seen) > 1 and now - self._seen[1][0] >= WINDOW_SECONDS:
+            del self._seen[0]
+        since, before = self._seen[0]
+        self._seen.append((now, total))
+        return (total - before) / max(now - since, 1e-9)
+
+    def compiled(self) -> None:
+        """Forgets the time until now."""
+        del self._seen[:-1]
 
 
 def _arrival(seen: Metrics, clock: Callable[[], float]) -> float:
