@@ -60,6 +60,13 @@ class Report:
         self.rows += found
         self.save()
 
+    def keep(self, rows: Iterable[Row]) -> None:
+        """Keeps rows that need no running."""
+        for row in rows:
+            self.rows.append(row)
+            print(line(row), flush=True)
+        self.save()
+
     def save(self) -> None:
         """Writes the file whole, never half."""
         if self.out is None:

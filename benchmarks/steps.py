@@ -12,14 +12,15 @@ from varmixup_jax.training.step import make_run
 
 
 class Training:
-    """Steps of one method that can be run in any number, in one program or one by one.
+    """Steps of one method, or "vae", that can be run in any number, in one program or one by one.
 
     `make_run` takes the number of steps as an argument, so one compilation serves all of them.
     """
 
     def __init__(self, case: cases.Case, method: str, batch: int, most: int) -> None:
         self.batch = batch
-        step, state, fixed = cases.step_parts(case, method)
+        vae = method == "vae"
+        step, state, fixed = cases.vae_parts(case) if vae else cases.step_parts(case, method)
         self._step = jax.jit(step, donate_argnums=0)
         self._run = jax.jit(make_run(step), donate_argnums=0)
         self._held, self._fixed = [state], jax.device_put(fixed)

@@ -103,7 +103,8 @@ def train_and_evaluate(
             "peak_rss_mib": memory.peak_mib() if measurable else None,
         }
         run_directory.write(directory, summary=summary)
-        cluster.on_lead(lambda: report.pictures(directory) and None)
+        with Heartbeat(speaker(config), f"{name}: drawing pictures"):
+            cluster.on_lead(lambda: report.pictures(directory) and None)
     return summary
 
 

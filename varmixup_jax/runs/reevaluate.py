@@ -26,8 +26,10 @@ from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.measure import measured
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.setup import Setup, chosen_devices, prepare, vae_module
+from varmixup_jax.runs.speaker import speaker
 from varmixup_jax.runs.sweep import close
 from varmixup_jax.runs.vae_store import TrainedVAE
+from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.validation import check_fields, validate
 
 CHANGEABLE = ("eval.", "parallel.", "data.dir", "quiet")  # what a trained model does not depend on
@@ -80,7 +82,8 @@ def evaluate_again(
             continue
         key = json.dumps({**fields, "methods": {}, "method": "", "seed": 0, "seeds": []})
         if shared is None or shared[0] != key:
-            shared = key, prepare(config, Preemption())
+            with Heartbeat(speaker(config), "loading the data"):
+                shared = key, prepare(config, Preemption())
         console.print(f"evaluating {run.path} into {place}", markup=False, soft_wrap=True)
         _evaluated(run, models[run.path], config, shared[1], place, fields)
     name = _baseline(found, baseline or configs[found[0].path].eval.baseline)
@@ -165,4 +168,5 @@ def _evaluated(
         cluster.on_lead(lambda: run_directory.write_results(place, lines, arrays))
         seconds = time.monotonic() - began
         run_directory.write(place, summary={**summary, "status": "done", "wall_seconds": seconds})
-        cluster.on_lead(lambda: report.pictures(place) and None)
+        with Heartbeat(speaker(config), f"{run.name}: drawing pictures"):
+            cluster.on_lead(lambda: report.pictures(place) and None)

@@ -98,7 +98,8 @@ def close(
     places: Sequence[Path], workdir: Path, baseline: str | None, console: Console
 ) -> list[dict[str, Any]]:
     """The page of several runs and the closing table; returns the summaries."""
-    page = report.write(places, workdir, baseline)
+    with Heartbeat(lambda text: console.print(text, markup=False), "writing the page"):
+        page = report.write(places, workdir, baseline)
     done = [read_run(place) for place in places if run_directory.is_done(place)]
     if done:
         # Here, for it needs pandas, which takes longer to import than all else of `--help`.

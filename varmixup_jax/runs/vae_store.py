@@ -162,7 +162,8 @@ def _trained(
     tx = make_optimizer("adamw", schedule, weight_decay=c.weight_decay)
     init_key, run_key = jax.random.split(jax.random.key(c.seed))
     image = jax.ShapeDtypeStruct((1, *data.image_shape), jnp.float32)
-    params = models.init(module, init_key, image)["params"]
+    with Heartbeat(speaker(config), f"VAE ({kind}): drawing the first weights"):
+        params = models.init(module, init_key, image)["params"]
     task = Task(
         f"VAE ({kind})",
         loss,

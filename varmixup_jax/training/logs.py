@@ -94,9 +94,8 @@ class RunLog:
         self._progress: Progress | None = None
         self._shown: dict[str, Any] = {}
         self._step = self._first_step
-        self._started = self._last_line = clock()
+        self._last_line = self._latest = clock()
         self._first: tuple[int, float] | None = None  # step and time of the first metrics
-        self._latest = self._started
         self._lock = threading.RLock()  # the heartbeat shows lines too
         self._heartbeat: AbstractContextManager[None] = nullcontext()
 
@@ -106,8 +105,19 @@ class RunLog:
             path = self._directory / METRICS_FILE
             _keep_until(path, self._resume_step)
             self._file = path.open("a", encoding="utf-8")
-            self._board = _tensorboard(self._directory / "tensorboard", self._resume_step)
-        if not self._quiet and self._console.is_terminal:
+        self._last_line = self._latest = self._clock()
+        if not self._quiet:
+            self._begin_to_show()
+        if self._directory is not None:
+            try:
+                self._board = _tensorboard(self._directory / "tensorboard", self._resume_step)
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
+        return self
+
+    def _begin_to_show(self) -> None:
+        if self._console.is_terminal:
             self._progress = Progress(
                 BarColumn(bar_width=16),
                 TextColumn("{task.description}", markup=False),
@@ -118,13 +128,10 @@ class RunLog:
                 self._line(), total=self._total, completed=self._first_step
             )
             self._progress.start()
-        self._started = self._last_line = self._latest = self._clock()
-        if not self._quiet:
-            if self._progress is None:
-                self.say(self._line())
-            self._heartbeat = ticking(self._tick)
-            self._heartbeat.__enter__()
-        return self
+        else:
+            self.say(self._line())
+        self._heartbeat = ticking(self._tick)
+        self._heartbeat.__enter__()
 
     def __exit__(
         self,

@@ -1,0 +1,27 @@
+"""How long XLA compiles, told by JAX itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@contextmanager
+def compile_times() -> Iterator[list[tuple[str, float]]]:
+    """While inside, fills a list: program, and seconds that compiling it, or finding it kept, took."""
+    found: list[tuple[str, float]] = []
+
+    def heard(event: str, seconds: float, **about: Any) -> None:
+        if event == COMPILED:
+            found.append((str(about.get("fun_name", "a program")), seconds))
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)
