@@ -110,6 +110,9 @@ def test_vaes_are_told_apart_by_few_words():
     vector = made("varmixup", vae={"latent": "vector", "latent_size": 256})
     assert labels([*usual, vector])[3] == "varmixup · VAE vector 256"
     assert labels([*usual, made("varmixup", vae={"gamma": 1.0})])[3] == "varmixup · VAE γ 1"
+    blurred = made("varmixup", vae={"others": ["latent_size=4 width=32"], "drawn": "example"})
+    alone = [made(run.method, vae={"others": [], "drawn": "batch"}) for run in usual]
+    assert labels([*alone, blurred])[3] == "varmixup · VAE and latent size 4, width 32"
     pair = labels([made("varmixup", vae={}), made("varmixup", vae=small)])
     assert pair == ["varmixup · VAE 8×8×16", "varmixup · VAE 8×8×4"]
 
@@ -147,10 +150,12 @@ def test_no_two_rows_share_a_label():
 def test_the_rows_of_the_results():
     groups = board(read_runs([RESULTS / "cifar10-h200"]), "cifar10").groups
     assert [group.label for group in groups] == [
-        "erm", "mixup", "varmixup", "varmixup · α 0", "varmixup · clean 0.5",
-        "varmixup · clean 0.5 · VAE 8×8×4", "augmix · 1 view", "varmixup_augmix · 1 view",
+        "erm", "mixup", "at · 10 epochs", "trades · 10 epochs", "iat · 10 epochs", "varmixup",
+        "varmixup · α 0", "varmixup · clean 0.5", "varmixup · clean 0.5 · VAE 8×8×4",
+        "augmix · 1 view", "restyle", "restyle_augmix · 2 views", "varmixup_augmix · 1 view",
         "varmixup_augmix · 2 views",
     ]  # fmt: skip
     assert [g.label for g in groups if not g.changed] == [
-        "erm", "mixup", "varmixup", "varmixup_augmix · 2 views",
+        "erm", "mixup", "at · 10 epochs", "trades · 10 epochs", "iat · 10 epochs", "varmixup",
+        "restyle", "restyle_augmix · 2 views", "varmixup_augmix · 2 views",
     ]  # fmt: skip

@@ -35,6 +35,8 @@ OPTIONAL = {
     "versions": Mapping,
     "vae": Mapping,
 }
+# Fields of older sections that runs of older versions do not have, with the values these ran with.
+LATER_FIELDS: Mapping[str, Any] = {"vae.others": [], "vae.drawn": "batch"}
 MARKERS = ("summary.json", "results.jsonl")  # a directory with one of these is a run directory
 
 
@@ -149,7 +151,7 @@ def read_run(path: Path | str) -> Run:
         dataset=summary["dataset"],
         status=summary["status"],
         summary=summary,
-        config=flatten(config),
+        config=_with_later_fields(flatten(config)),
         metrics=[
             line
             for where, line in json_lines(path / "metrics.jsonl", required=False, whole=done)
@@ -160,6 +162,13 @@ def read_run(path: Path | str) -> Run:
             for where, line in json_lines(path / "results.jsonl", required=done, whole=done)
         ],
     )
+
+
+def _with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """Adds the fields of a section that are newer than the run, as it had them."""
+    sections = {name.partition(".")[0] for name in config}
+    later = {n: v for n, v in LATER_FIELDS.items() if n.partition(".")[0] in sections}
+    return config | {name: value for name, value in later.items() if name not in config}
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

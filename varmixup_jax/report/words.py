@@ -26,6 +26,11 @@ def _alone(value: Any) -> str:
     return number(value).replace("_", " ")
 
 
+def _fields(words: str) -> str:
+    """Fields and values as they are given, `width=32 latent_size=4`."""
+    return ", ".join(word.replace("_", " ").replace("=", " ") for word in words.split())
+
+
 # By the last part of a field's name.
 _METHOD: Mapping[str, Callable[[Any], str]] = {
     "alpha": _after("α"),
@@ -73,7 +78,7 @@ VAE: Mapping[str, Callable[[Any], str]] = {
     "vae.gamma": _after("γ"),
     "vae.kernel": _alone,
     "vae.epochs": _counted("epoch"),
-    "vae.others": lambda value: "+ " + "; + ".join(map(_alone, value)),
+    "vae.others": lambda value: "and " + " and ".join(map(_fields, value)) if value else "alone",
     "vae.drawn": _after("per"),
 }
 
