@@ -130,6 +130,22 @@ def test_kernels_of_a_gpu_are_those_of_its_streams():
     ]
 
 
+def test_elsewhere_loops_and_calls_have_their_own_time_alone():
+    events = [
+        event("while.1", 0, 10e9, "while.1"),
+        event("call.2", 1e9, 6e9, "call.2"),
+        event("add.3", 2e9, 3e9, "add.3"),
+        event("add.4", 8e9, 1e9, "add.4"),
+        event("add.5", 10e9, 2e9, "add.5"),
+        event("python", 0, 50e9),
+    ]
+    line = SimpleNamespace(name="tf_XLAPjRtCpuClient", events=events)
+    found = kernels.kernels([SimpleNamespace(name="/host:CPU", lines=[line])])
+    assert {name.split()[0]: seconds for name, seconds in found} == {
+        "while.1": 3.0, "call.2": 3.0, "add.3": 3.0, "add.4": 1.0, "add.5": 2.0,
+    }  # fmt: skip
+
+
 def test_a_profile_holds_the_operations_of_a_loop():
     @jax.jit
     def program(x):
