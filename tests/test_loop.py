@@ -145,14 +145,14 @@ class Rows(np.ndarray):
 
 
 class Device:
-    """A program, and a clock on which each of its steps takes a second and compiling a minute.
+    """A program, and a clock on which each of its steps takes `pace` s and compiling a minute.
 
     As on a real device a call may return before its steps are done, or only then, and the end of a
     chunk may go unnoticed until the next one ends.
     """
 
-    def __init__(self, returns_late, unnoticed):
-        self.returns_late, self.unnoticed = returns_late, unnoticed
+    def __init__(self, returns_late, pace, unnoticed):
+        self.returns_late, self.pace, self.unnoticed = returns_late, pace, unnoticed
         self.now, self.busy_until = 0.0, 60.0
         self.program, self.waited = Program(), threading.local()
 
@@ -162,7 +162,7 @@ class Device:
 
     def __call__(self, state, fixed, order, count, key):
         state, rows = self.program(state, fixed, order, count, key)
-        self.busy_until = max(self.now, self.busy_until) + float(count)
+        self.busy_until = max(self.now, self.busy_until) + self.pace * float(count)
         if self.returns_late:
             self.now = self.busy_until
         found = {}
@@ -174,10 +174,10 @@ class Device:
 
 
 @pytest.mark.parametrize("returns_late", [True, False])
-@pytest.mark.parametrize("unnoticed", [0, 18])
-def test_the_speed_is_that_of_the_device_however_its_reports_come(returns_late, unnoticed):
+@pytest.mark.parametrize(("pace", "unnoticed"), [(1.0, 0), (1.0, 18), (0.1, 0)])
+def test_the_speed_is_that_of_the_device_however_its_reports_come(returns_late, pace, unnoticed):
     plan = loop.Plan(examples=40, batch_size=4, total_steps=34, steps_per_call=4, eval_every=14)
-    device, speeds = Device(returns_late, unnoticed), {}
+    device, speeds = Device(returns_late, pace, unnoticed), {}
 
     def evaluate(step, state):
         device.now = max(device.now, device.busy_until) + 500.0
@@ -188,8 +188,8 @@ def test_the_speed_is_that_of_the_device_however_its_reports_come(returns_late, 
         clock=device.clock,
     )  # fmt: skip
     assert list(speeds) == [4, 8, 12, 14, 18, 22, 26, 28, 32, 34]
-    expected = dict.fromkeys(speeds, 4.0)  # images a step, a step a second
-    expected[4] = 4 * 4 / 64  # compiled
+    expected = dict.fromkeys(speeds, 4.0 / pace)  # images a step
+    expected[4] = 4 * 4 / (60 + 4 * pace)  # compiled
     if unnoticed:
         expected[18] = 4 * 4 / 7.5
     assert speeds == pytest.approx(expected)
