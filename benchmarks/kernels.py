@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import jax
 
-# First match counts, in "operation kernel": XLA names the first, cuDNN, cuBLAS or XLA the second.
+# As `hlo_kernels` calls them. First match counts, in "operation kernel": XLA names the first, cuDNN, cuBLAS or XLA the second.
 KINDS = (
-    ("convolutions, weights", r"wgrad|bw-filter|bwd_filter"),
-    ("convolutions, image", r"dgrad|bw-input|bwd_data"),
-    ("convolutions, forward", r"conv(?!ert)|fprop|implicit|winograd"),
-    ("matrix products", r"gemm|dot|cublas|nvjet|cutlass"),
-    ("copies", r"mem(cpy|set)|copy|transpose"),
-    ("reductions", r"reduc"),
+    ("convolution, weights", r"wgrad|bw-filter|bwd_filter"),
+    ("convolution, image", r"dgrad|bw-input|bwd_data"),
+    ("convolution, forward", r"conv(?!ert)|fprop|implicit|winograd"),
+    ("matrix product", r"gemm|dot|cublas|nvjet|cutlass"),
+    ("copy", r"mem(cpy|set)|copy|transpose"),
+    ("reduction", r"reduc"),
 )
 REST = "element-wise"
 
@@ -58,9 +58,9 @@ def kind(name: str) -> str:
     """The kind of a kernel by the names of its operation and its own.
 
     >>> kind("cudnn-conv-bw-filter.3 sm90_xmma_wgrad_implicit_gemm_bf16")
-    'convolutions, weights'
+    'convolution, weights'
     >>> kind("input_reduce_fusion.12"), kind("loop_convert_fusion"), kind("gemm_fusion_dot.1")
-    ('reductions', 'element-wise', 'matrix products')
+    ('reduction', 'element-wise', 'matrix product')
     """
     return next((kind for kind, words in KINDS if re.search(words, name.lower())), REST)
 

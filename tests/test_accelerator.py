@@ -122,12 +122,29 @@ def test_kernels_of_a_gpu_are_those_of_its_streams():
     ]
     found = kernels.kernels(planes)
     assert [(kernels.kind(name), seconds) for name, seconds in found] == [
-        ("convolutions, forward", 5e-3),
-        ("convolutions, weights", 1e-3),
+        ("convolution, forward", 5e-3),
+        ("convolution, weights", 1e-3),
         (kernels.REST, 2e-3),
-        ("reductions", 3e-3),
-        ("copies", 1e-3),
+        ("reduction", 3e-3),
+        ("copy", 1e-3),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("cudnn-conv.20", "convolution, forward"),
+        ("cudnn-conv-bw-input.19", "convolution, image"),
+        ("cudnn-conv-bw-filter.38", "convolution, weights"),
+        ("input_reduce_fusion.7", "reduction"),
+        ("loop_convert_fusion.2", "element-wise"),
+        ("loop_multiply_fusion", "element-wise"),
+        ("gemm_fusion_dot.3", "matrix product"),
+        ("loop_transpose_fusion", "copy"),
+    ],
+)
+def test_names_of_a_program_for_a_gpu_say_what_its_kernels_do(name, kind):
+    assert kernels.kind(name) == kind
 
 
 def test_elsewhere_loops_and_calls_have_their_own_time_alone():
