@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-# As `hlo_kernels` calls them. First match counts, in "operation kernel": XLA names the first, cuDNN, cuBLAS or XLA the second.
+# As `hlo_kernels` calls them. First match counts, in "operation kernel": XLA names the first, cuDNN,
+# cuBLAS or XLA the second.
 KINDS = (
     ("convolution, weights", r"wgrad|bw-filter|bwd_filter"),
     ("convolution, image", r"dgrad|bw-input|bwd_data"),
