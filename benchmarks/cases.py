@@ -26,7 +26,7 @@ from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models.forward import as_apply, as_vae
 from varmixup_jax.training.classifier_loss import classifier_loss
 from varmixup_jax.training.optim import make_optimizer, make_schedule
-from varmixup_jax.training.step import Step, init_state, make_step
+from varmixup_jax.training.step import Loss, Step, init_state, make_step
 from varmixup_jax.training.vae_loss import Adversary, vae_loss
 from varmixup_jax.types import Array, PyTree, TrainState, identity_augment, identity_tap
 from varmixup_jax.vicinal.objective import empirical_risk
@@ -105,15 +105,12 @@ def optimizer() -> Any:
     return make_optimizer("sgd", schedule, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
 
 
-def step_parts(
-    case: Case, method: str, *, axis_name: str | None = None, **settings: Any
-) -> tuple[Step, TrainState, PyTree]:
-    """`(step, state, fixed)` of a method: what `make_run` and `jax.jit` take.
+def method_parts(case: Case, method: str, **settings: Any) -> tuple[Loss, TrainState, PyTree]:
+    """`(loss, state, fixed)` of a method.
 
     Args:
       case: the architecture.
       method: one of `METHODS`.
-      axis_name: of a mapped axis.
       **settings: of the method.
     """
     risk = empirical_risk(build(method, **settings), case.apply)
@@ -127,22 +124,33 @@ def step_parts(
     fixed = {"images": case.images, "labels": case.labels}
     if uses_vae:
         fixed |= {"vae": case.vae_params, "latents": case.latents}
-    tx = optimizer()
     params, stats = case.variables["params"], case.variables["batch_stats"]
-    state = init_state(*jax.tree.map(jnp.copy, (params, stats)), tx)
-    return make_step(loss, tx, axis_name=axis_name), state, fixed
+    return loss, init_state(*jax.tree.map(jnp.copy, (params, stats)), optimizer()), fixed
 
 
 def vae_parts(
     case: Case, *, kernel: str = "rbf", adversary: Adversary | None = None
-) -> tuple[Step, TrainState, PyTree]:
-    """`(step, state, fixed)` of the MMD-VAE with the same optimiser."""
+) -> tuple[Loss, TrainState, PyTree]:
+    """`(loss, state, fixed)` of the MMD-VAE with the same optimiser."""
     loss = vae_loss(
         case.vae, gamma=GAMMA, kernel=kernel, augment=identity_augment, adversary=adversary
     )
-    tx = optimizer()
-    state = init_state(jax.tree.map(jnp.copy, case.vae_params), {}, tx)
-    return make_step(loss, tx), state, {"images": case.images}
+    state = init_state(jax.tree.map(jnp.copy, case.vae_params), {}, optimizer())
+    return loss, state, {"images": case.images}
+
+
+def step_parts(
+    case: Case, method: str, *, axis_name: str | None = None, **settings: Any
+) -> tuple[Step, TrainState, PyTree]:
+    """`(step, state, fixed)` of a method under a mapped axis: what `make_run` and `jax.jit` take."""
+    loss, state, fixed = method_parts(case, method, **settings)
+    return make_step(loss, optimizer(), axis_name=axis_name), state, fixed
+
+
+def vae_step_parts(case: Case, **settings: Any) -> tuple[Step, TrainState, PyTree]:
+    """`(step, state, fixed)` of the MMD-VAE."""
+    loss, state, fixed = vae_parts(case, **settings)
+    return make_step(loss, optimizer()), state, fixed
 
 
 def batches(case: Case, batch: int, count: int) -> np.ndarray:

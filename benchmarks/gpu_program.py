@@ -61,7 +61,9 @@ def _seconds(kernel: Kernel) -> float:
     return max(kernel.moved / BYTES_PER_SECOND, kernel.flop / FLOP_PER_SECOND, LAUNCH_SECONDS)
 
 
-def compiled(name: str, *, net: str, dtype: str, batch: int, vae: tuple[int, int, int]) -> Any:
+def compiled(
+    name: str, *, net: str, dtype: str, batch: int, vae: tuple[int, int, int], flat: bool = False
+) -> Any:
     """The program of many steps of a method, or of a VAE, compiled for an H200.
 
     Args:
@@ -70,6 +72,7 @@ def compiled(name: str, *, net: str, dtype: str, batch: int, vae: tuple[int, int
       dtype: of the computation.
       batch: examples a step (of a VAE's, half of it).
       vae: width, blocks and latent size.
+      flat: the parameters in one vector (`training/flat.py`).
     """
     import jax
     import numpy as np
@@ -78,7 +81,8 @@ def compiled(name: str, *, net: str, dtype: str, batch: int, vae: tuple[int, int
     from benchmarks import cases
     from benchmarks.settings import NETS
     from varmixup_jax.config import base_config
-    from varmixup_jax.training.step import make_run
+    from varmixup_jax.training.flat import make_flat_run
+    from varmixup_jax.training.step import make_run, make_step
     from varmixup_jax.training.vae_loss import Adversary
 
     card = topologies.get_topology_desc(
@@ -98,13 +102,15 @@ def compiled(name: str, *, net: str, dtype: str, batch: int, vae: tuple[int, int
     if name in VAES:
         attack = base_config().vae.adversary
         adversary = Adversary(**attack.to_dict()) if name == "vae_adversarial" else None
-        step, state, fixed = cases.vae_parts(case, adversary=adversary)
+        loss, state, fixed = cases.vae_parts(case, adversary=adversary)
         batch //= 2
     else:
-        step, state, fixed = cases.step_parts(case, name)
+        loss, state, fixed = cases.method_parts(case, name)
     order = cases.batches(case, batch, 4)
     shapes = jax.eval_shape(lambda: (state, fixed, order, np.int32(4), jax.random.key(0)))
-    run = jax.jit(make_run(step), donate_argnums=0, in_shardings=place, out_shardings=place)
+    tx = cases.optimizer()
+    run = make_flat_run(loss, tx, state.params) if flat else make_run(make_step(loss, tx))
+    run = jax.jit(run, donate_argnums=0, in_shardings=place, out_shardings=place)
     # The package writes some things differently for a CPU, and asks JAX which backend it runs on.
     with mock.patch.object(jax, "default_backend", return_value="gpu"):
         return run.lower(*shapes).compile()
@@ -148,6 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--batch", type=int, default=512, help="of a VAE's step, half of it")
     parser.add_argument("--vae", default="64,2,16", help="width, blocks, latent size")
+    parser.add_argument("--flat", action="store_true", help="the parameters in one vector")
     parser.add_argument("--kinds", action="store_true", help="a line for each kind of kernel")
     parser.add_argument(
         "--top", type=int, default=0, help="how many of the largest kernels to list"
@@ -155,6 +162,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--hlo", type=Path, help="directory for the programs' text")
     parser.add_argument("--parse", type=Path, help="read this program instead of compiling")
     args = parser.parse_args(argv)
+    sizes = tuple(int(part) for part in args.vae.split(","))
+    settings = {"net": args.net, "dtype": args.dtype, "batch": args.batch, "vae": sizes}
     shown = {"kinds": args.kinds, "top": args.top}
     print(f"{HEADER}\n|{'---|' * HEADER.count(' | ')}---|")
     if args.parse:
@@ -164,11 +173,10 @@ def main(argv: list[str] | None = None) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     from varmixup_jax.methods import METHODS
 
-    sizes = tuple(int(part) for part in args.vae.split(","))
     for name in args.method or [*METHODS, *VAES]:
         if name not in {*METHODS, *VAES}:
             sys.exit(f"--method {name}: must be one of {', '.join([*METHODS, *VAES])}")
-        program = compiled(name, net=args.net, dtype=args.dtype, batch=args.batch, vae=sizes)
+        program = compiled(name, flat=args.flat, **settings)
         text = program.as_text()
         if args.hlo:
             args.hlo.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def measure(case: cases.Case, batch: int, *, repeats: int, seconds: float) -> It
     peer = VAEPeer(case)
     times = alternate(
         {
-            "ours": cases.single_steps(cases.vae_parts(case), order),
+            "ours": cases.single_steps(cases.vae_step_parts(case), order),
             "torch eager": peer.steps(order),
         },
         repeats=repeats,

@@ -41,6 +41,7 @@ def make_step(
     *,
     ema_decay: float = 0.0,
     axis_name: str | None = None,
+    first_bad: Callable[[PyTree], Array] | None = None,
 ) -> Step:
     """`step(state, fixed, index, key) -> (state, metrics)`, pure.
 
@@ -56,6 +57,7 @@ def make_step(
       tx: the optimiser.
       ema_decay: decay of the average of parameters and statistics, 0 keeps none.
       axis_name: of the mapped axis, None when the mapping is the compiler's (jit) or absent.
+      first_bad: gradients -> `bad_leaf`, where the leaves are not the parameters'.
 
     Returns:
       The step. Its metrics are float32 scalars: `loss`, `grad_norm`, `bad_leaf` (the number of the
@@ -86,10 +88,11 @@ def make_step(
             ema = optax.incremental_update((params, stats), ema, blend)
         squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(grads)])
         bad = ~jnp.isfinite(squares)
+        number = first_bad(grads) if first_bad else jnp.where(jnp.any(bad), jnp.argmax(bad), -1)
         metrics = {
             "loss": value,
             "grad_norm": jnp.sqrt(jnp.sum(squares)),
-            "bad_leaf": jnp.where(jnp.any(bad), jnp.argmax(bad), -1).astype(jnp.float32),
+            "bad_leaf": number.astype(jnp.float32),
             **metrics,
         }
         return TrainState(state.step + 1, params, stats, opt_state, ema), metrics
