@@ -100,7 +100,7 @@ def _kernels(bodies: dict[str, list[_Operation]], name: str) -> Iterator[Kernel]
             branches = [list(_kernels(bodies, b)) for b in _branches(operation)]
             yield from max(branches, key=lambda ks: sum(k.runs * k.moved for k in ks))
         elif operation.opcode not in _FREE:
-            yield _kernel(operation, types)
+            yield _kernel(operation, types, bodies)
 
 
 def _called(operation: _Operation, role: str) -> str:
@@ -114,12 +114,18 @@ def _branches(operation: _Operation) -> list[str]:
     return [_called(operation, f"{case}_computation") for case in ("true", "false")]
 
 
-def _kernel(operation: _Operation, types: dict[str, str]) -> Kernel:
+def _kernel(
+    operation: _Operation, types: dict[str, str], bodies: dict[str, list[_Operation]]
+) -> Kernel:
     read_from = [types.get(name, "") for name in operation.operands]
     target = re.search(r'custom_call_target="([^"]+)"', operation.text)
     # A library call's last result is its workspace.
     result = re.sub(r", u8\[\d+\]\{0\}\)", ")", operation.type) if target else operation.type
-    moved = size(result) + sum(size(one) for one in read_from)
+    sizes = [size(one) for one in read_from]
+    if operation.opcode == "fusion":
+        parts = _sliced(bodies.get(_called(operation, "calls"), []))
+        sizes = [min(whole, parts.get(index, whole)) for index, whole in enumerate(sizes)]
+    moved = size(result) + sum(sizes)
     if target and target[1].startswith("__cudnn$conv"):
         kind, flop = _convolution(target[1], result, read_from, operation.text)
     elif target:
@@ -127,6 +133,21 @@ def _kernel(operation: _Operation, types: dict[str, str]) -> Kernel:
     else:
         kind, flop = "reduction" if "reduce" in operation.name else "element-wise", 0
     return Kernel(operation.name, kind, moved, flop)
+
+
+def _sliced(body: list[_Operation]) -> dict[int, int]:
+    """Bytes read of the parameters that a fused computation only takes slices of."""
+    found = {}
+    for parameter in body:
+        index = re.search(r" parameter\((\d+)\)", parameter.text)
+        users = [o for o in body if parameter.name in o.operands]
+        if index and users and all(_slices(user, parameter.name) for user in users):
+            found[int(index[1])] = sum(size(user.type) for user in users)
+    return found
+
+
+def _slices(user: _Operation, name: str) -> bool:
+    return user.opcode in ("slice", "dynamic-slice", "gather") and user.operands[0] == name
 
 
 def _convolution(target: str, result: str, read_from: list[str], text: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from benchmarks import gpu_program  # noqa: E402
 from benchmarks.hlo_kernels import Kernel, read, size  # noqa: E402
 
 # A step: a convolution and its two gradients at stride 2, an element-wise kernel of two results, a
-# reduction, an inner loop of 7 rounds, a conditional. Before the steps: a copy, a loop that fills.
+# reduction, an inner loop of 7 rounds, a conditional, slices. Before it: a copy, a loop that fills.
 STORED = Path(__file__).with_name("gpu_program.hlo")
 IMAGE, OUT, KERNEL = 2 * 8 * 16 * 16 * 4, 2 * 8 * 8 * 8 * 6, 2 * 6 * 3 * 3 * 4
 FLOP = 2 * (8 * 8 * 8 * 6) * (3 * 3 * 4)  # for each result, 36 products and sums
@@ -31,6 +31,7 @@ def test_kernels_bytes_and_flop_of_one_step():
         Kernel("loop_add_fusion", "element-wise", 400, 0, runs=7),
         Kernel("loop_a_fusion", "element-wise", 80, 0),
         Kernel("loop_b_fusion", "element-wise", 80, 0),
+        Kernel("loop_slice_fusion", "element-wise", 4 * (10 + 20 + 1 + 50), 0),
     ]
 
 
@@ -70,6 +71,6 @@ def test_time_is_the_tightest_limit_and_each_run_counts():
 def test_the_table_of_a_stored_program(capsys):
     gpu_program.main(["--parse", str(STORED), "--kinds", "--top", "1"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2] == "| gpu_program | 14 | 0.00 | 0 |  | 0.03 |"
+    assert lines[2] == "| gpu_program | 15 | 0.00 | 0 |  | 0.03 |"
     assert sum(line.startswith("| … ") for line in lines) == 5
     assert "conv.1" in lines[-1]
