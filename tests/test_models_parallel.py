@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from varmixup_jax.models.conv import Conv
+from varmixup_jax.models.group_norm import GroupNormSilu
 from varmixup_jax.models.norm import BatchNorm
 
 SHARDS = 2
@@ -20,6 +21,7 @@ def _loss(variables, image, axis=None):
     hidden = Conv(3, (3, 3)).apply(variables["conv"], image)
     norm = BatchNorm(use_running_average=False)
     out, _ = norm.apply(variables["norm"], hidden, mutable=["batch_stats"])
+    out = GroupNormSilu(3).apply({"params": variables["norm"]["params"]}, out)
     loss = jnp.mean(jnp.sin(out))
     return jax.lax.pmean(loss, axis) if axis else loss
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from varmixup_jax.models.conv import Conv
+from varmixup_jax.models.group_norm import GroupNormSilu
 from varmixup_jax.models.initializers import scaled_normal
 from varmixup_jax.types import Array
 
@@ -185,8 +186,8 @@ class _Residual(nn.Module):
 
 
 def _norm_silu(hidden: Array, dtype: str, name: str) -> Array:
-    norm = nn.GroupNorm(math.gcd(_GROUPS, hidden.shape[-1]), name=name)
-    return nn.silu(norm(hidden.astype(jnp.float32)).astype(dtype))
+    groups = math.gcd(_GROUPS, hidden.shape[-1])
+    return GroupNormSilu(groups, dtype=dtype, name=name)(hidden)
 
 
 def depth_to_space(hidden: Array) -> Array:
