@@ -19,6 +19,20 @@ OLDER = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_co
 if jax.__version_info__ < (0, 11) and OLDER not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLDER}".strip()
 
+LONGEST = (
+    "test_cluster",
+    "test_benchmarks",
+    "test_main",
+    "test_every_field",
+    "test_loop_trap",
+    "test_evaluate",
+    "test_faults",
+    "test_launch_sweep",
+    "test_corruptions_contract",
+    "test_training",
+    "test_runs",
+)
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -30,6 +44,12 @@ def pytest_configure(config):
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and hasattr(config, "cache"):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(config.cache.mkdir("xla"))
     jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR"))
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first: one begun last would keep a worker busy while the others wait."""
+    place = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 @pytest.fixture

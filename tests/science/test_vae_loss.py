@@ -71,7 +71,8 @@ def test_loss_and_gradient_are_those_of_the_equation(case, draws, key):
         return loss64(weights, image, image, *draws, **options)
 
     total, reconstruction, mmd = expected(weights)
-    np.testing.assert_allclose(value, total, rtol=1e-5)
+    # Weights of up to 1,000 magnify what rounding leaves in the MMD.
+    np.testing.assert_allclose(value, total, rtol=2e-5)
     np.testing.assert_allclose(seen["reconstruction"], reconstruction, rtol=1e-5)
     np.testing.assert_allclose(seen["mmd"], mmd, rtol=1e-4)
     np.testing.assert_allclose(seen["psnr"], 10 * np.log10(1 / reconstruction), rtol=1e-5)
