@@ -93,11 +93,16 @@ class Distance(Protocol):
 
 
 class Term(NamedTuple):
-    """One summand of an objective: `weight * mean_B distance(model(vicinity(batch)))`."""
+    """One summand of an objective: `weight * mean_B distance(model(vicinity(batch)))`.
+
+    A `joint` term goes through the model in one batch with the term before it: BatchNorm normalises
+    both with common statistics.
+    """
 
     weight: float
     vicinity: Vicinity
     distance: Distance
+    joint: bool = False
 
 
 class TrainState(NamedTuple):

@@ -5,6 +5,7 @@ a mixed sample *is* its matrix of weights M: y' = M y = M. What was drawn is rea
 other number follows from the equations.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -88,7 +89,7 @@ def flipped(image, flips):
 
 
 class Pass(NamedTuple):
-    """One training pass in float64: weight * mean distance(f(image), label)."""
+    """One term in float64: weight * mean distance(f(image), label), `joint` with the one before."""
 
     weight: float
     image: np.ndarray
@@ -96,6 +97,7 @@ class Pass(NamedTuple):
     distance: str = "ce"
     tap: object = identity_tap
     clean: bool = False
+    joint: bool = False
 
 
 def log_softmax(logits):
@@ -122,8 +124,19 @@ def distance(name, logits, label, clean_logits=None):
 def risk(passes, params, stats):
     """(loss, statistics after all passes in order, soft accuracy of the first)."""
     loss, clean, accuracy = 0.0, None, None
-    for one in passes:
-        logits, stats = forward(params, stats, one.image, train=True, tap=one.tap)
+    first_of_each = [i for i, one in enumerate(passes) if not one.joint]
+    found = []
+    for start, stop in pairwise([*first_of_each, len(passes)]):
+        batch = passes[start:stop]
+
+        def tap(stage, hidden, batch=batch):
+            parts = zip(batch, np.split(hidden, len(batch)), strict=True)
+            return np.concatenate([one.tap(stage, part) for one, part in parts])
+
+        image = np.concatenate([one.image for one in batch])
+        logits, stats = forward(params, stats, image, train=True, tap=tap)
+        found += np.split(logits, len(batch))
+    for one, logits in zip(passes, found, strict=True):
         clean = logits if one.clean else clean
         loss += one.weight * distance(one.distance, logits, one.label, clean).mean()
         if accuracy is None:

@@ -145,6 +145,7 @@ SETTINGS = {
     "eps": 0.2,
     "groups": 2,
     "input_noise": True,
+    "joint": False,
     "lam": "example",
     "loss": "bce_softmax",
     "order": "mix_first",

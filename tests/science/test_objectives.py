@@ -180,11 +180,17 @@ def views_of(seen, first):
     return views
 
 
+def consistent(views, joint=True):
+    """The terms of two views, in one batch with the clean images or not."""
+    return [Pass(2.5, view, LABEL, "js", joint=joint) for view in views]
+
+
 @covers("augmix")
-def test_augmix():
-    seen = observe(build("augmix", consistency=5.0))
+@pytest.mark.parametrize("joint", [True, False])
+def test_augmix(joint):
+    seen = observe(build("augmix", consistency=5.0, joint=joint))
     passes = [Pass(1.0, view_of(seen), LABEL, clean=True)]
-    check(seen, passes + [Pass(2.5, view, LABEL, "js") for view in views_of(seen, 1)])
+    check(seen, passes + consistent(views_of(seen, 1), joint))
 
 
 @covers("varmixup_augmix")
@@ -199,7 +205,7 @@ def test_varmixup_augmix(clean_weight):
         Pass(1 - clean_weight, image, matrix),
         Pass(clean_weight, view_of(seen), LABEL, clean=True),
     ]
-    check(seen, passes + [Pass(2.5, view, LABEL, "js") for view in views_of(seen, 2)])
+    check(seen, passes + consistent(views_of(seen, 2)))
 
 
 def restyled_image(seen):
@@ -229,7 +235,7 @@ def test_restyle_augmix():
         Pass(0.75, restyled_image(seen), LABEL),
         Pass(0.25, view_of(seen), LABEL, clean=True),
     ]
-    check(seen, passes + [Pass(2.5, view, LABEL, "js") for view in views_of(seen, 2)])
+    check(seen, passes + consistent(views_of(seen, 2)))
 
 
 @covers("noisymix")
@@ -254,8 +260,8 @@ def test_noisymix():
         [
             Pass(0.75, view_of(seen), matrix, tap=noisy(seen.samples[0], matrix)),
             Pass(0.25, view_of(seen), LABEL, clean=True),
-            Pass(2.5, views[0], LABEL, "js", noisy(seen.samples[2], one)),
-            Pass(2.5, views[1], LABEL, "js", noisy(seen.samples[3], one)),
+            Pass(2.5, views[0], LABEL, "js", noisy(seen.samples[2], one), joint=True),
+            Pass(2.5, views[1], LABEL, "js", noisy(seen.samples[3], one), joint=True),
         ],
     )
 

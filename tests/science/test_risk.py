@@ -40,6 +40,11 @@ def test_the_attacked_logits_and_what_they_leave_alone(attack_bn):
     assert np.abs(stats["mean"] - net.STATS["mean"]).max() > 0.01
 
 
+def test_a_first_term_cannot_join_another():
+    with pytest.raises(ValueError, match="joint = True: the first term has none before it"):
+        observe((Term(1.0, mixing.dirac, ce, joint=True),))
+
+
 def soften(key, env, draw):
     """Changes labels alone."""
     return draw._replace(label=0.9 * draw.label + 0.1 / net.CLASSES)

@@ -18,9 +18,15 @@ from varmixup_jax.runs import resume, run_directory, vae_store
 from varmixup_jax.runs.vae_store import vae_key
 from varmixup_jax.training.parallel import distribute
 
-NOT_IN_THE_KEY = {"store": "where it is kept"}
+NOT_IN_THE_KEY = {
+    "store": "where it is kept",
+    "others": "each has a key of its own",
+    "drawn": "how classifiers use them",
+}
 ANOTHER: dict[str, Any] = {  # where twice the default is no other value, or not of the field
     "latent": "vector",
+    "others": ("width=8",),
+    "drawn": "example",
     "downsample": 4,
     "dtype": "bfloat16",
     "kernel": "imq",

@@ -2,8 +2,8 @@
 
 `restyle` stands alone. The others ask for the same prediction on a clean image and on views of it:
 `views` terms c / views * augmix * JS to clean beside cross-entropy on the clean batch and, but for
-AugMix itself, on another sample. A view is a pass of its own through the model, with its own
-BatchNorm statistics.
+AugMix itself, on another sample. Clean images and views go through the model in one batch, with
+common BatchNorm statistics (`joint`), or each in one of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ MOST_VIEWS = 100
 
 
 def _consistent(
-    vicinity: Vicinity, consistency: float, views: int, mixed: Term | None, clean_weight: float
+    vicinity: Vicinity,
+    consistency: float,
+    views: int,
+    joint: bool,
+    mixed: Term | None,
+    clean_weight: float,
 ) -> tuple[Term, ...]:
     """(1 - w) * mixed + w * CE on the clean batch + consistency * mean over views of JS to clean."""
     checks.in_range(0.0, 1.0, clean_weight=clean_weight)
@@ -30,21 +35,27 @@ def _consistent(
     checks.whole(1, views=views)
     checks.in_range(1, MOST_VIEWS, views=views)
     first = () if mixed is None else (mixed._replace(weight=1.0 - clean_weight),)
-    view = Term(consistency / views, vicinity, js_to_clean)
+    view = Term(consistency / views, vicinity, js_to_clean, joint)
     # The clean term stays even where its weight is 0: the views are compared with its logits.
     return (*first, Term(clean_weight, dirac, ce), *(view,) * views)
 
 
 @register("augmix", summary="clean cross-entropy plus consistency over AugMix views")
 def augmix(
-    *, consistency: float = 12.0, views: int = 2, severity: float = 3.0, alpha: float = 1.0
+    *,
+    consistency: float = 12.0,
+    views: int = 2,
+    severity: float = 3.0,
+    alpha: float = 1.0,
+    joint: bool = True,
 ) -> tuple[Term, ...]:
     """AugMix (Hendrycks et al. 2020), its three-way divergence replaced, see `js_to_clean`.
 
-    In their code clean images and views share one batch, so also its BatchNorm statistics.
+    As in their code, clean images and views share one batch, so also its BatchNorm statistics, unless
+    `joint` is False.
     """
     vicinity = augmix_views(severity=severity, alpha=alpha)
-    return _consistent(vicinity, consistency, views, None, 1.0)
+    return _consistent(vicinity, consistency, views, joint, None, 1.0)
 
 
 @register("noisymix", summary="noisy mixing of hidden layers plus consistency over AugMix views")
@@ -60,6 +71,7 @@ def noisymix(
     consistency: float = 12.0,
     views: int = 2,
     severity: float = 3.0,
+    joint: bool = True,
 ) -> tuple[Term, ...]:
     """In the manner of NoisyMix (Erichson, Lim, Utrera, Xu, Cao, Mahoney 2022).
 
@@ -77,7 +89,7 @@ def noisymix(
         noise = noisy_hidden(noisy_stages, additive=sigma_add, multiplicative=sigma_mult)
     mixed = Term(1.0, chain(mixing, noise), ce)
     vicinity = chain(augmix_views(severity=severity), noise)
-    return _consistent(vicinity, consistency, views, mixed, clean_weight)
+    return _consistent(vicinity, consistency, views, joint, mixed, clean_weight)
 
 
 @register("varmixup_augmix", vae="standard", summary="VarMixup plus consistency over AugMix views")
@@ -91,11 +103,12 @@ def varmixup_augmix(
     consistency: float = 12.0,
     views: int = 2,
     severity: float = 3.0,
+    joint: bool = True,
 ) -> tuple[Term, ...]:
     """Cross-entropy on decoded mixtures and on clean images, and consistency over AugMix views."""
     mixed = varmixup(alpha=alpha, lam=lam, partners=partners, then_mixup=then_mixup)[0]
     vicinity = augmix_views(severity=severity)
-    return _consistent(vicinity, consistency, views, mixed, clean_weight)
+    return _consistent(vicinity, consistency, views, joint, mixed, clean_weight)
 
 
 @register("restyle", vae="standard", summary="latents decoded with the statistics of others")
@@ -131,10 +144,11 @@ def restyle_augmix(
     consistency: float = 12.0,
     views: int = 2,
     severity: float = 3.0,
+    joint: bool = True,
 ) -> tuple[Term, ...]:
     """Cross-entropy on restyled and on clean images, and consistency over AugMix views."""
     styled = restyled_images(
         strength=strength, amount=amount, groups=groups, styles=styles, alpha=alpha, lam=lam
     )
     vicinity = augmix_views(severity=severity)
-    return _consistent(vicinity, consistency, views, Term(1.0, styled, ce), clean_weight)
+    return _consistent(vicinity, consistency, views, joint, Term(1.0, styled, ce), clean_weight)

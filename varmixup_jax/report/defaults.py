@@ -11,7 +11,7 @@ from typing import Any
 
 _MIX: Mapping[str, Any] = {"alpha": 1.0, "lam": "batch"}
 _LATENT: Mapping[str, Any] = {**_MIX, "clean_weight": 0.0, "partners": 1, "then_mixup": False}
-_AUGMIX: Mapping[str, Any] = {"consistency": 12.0, "views": 2, "severity": 3.0}
+_AUGMIX: Mapping[str, Any] = {"consistency": 12.0, "views": 2, "severity": 3.0, "joint": True}
 _STYLE: Mapping[str, Any] = {
     **_MIX,
     "alpha": 0.0,

@@ -36,7 +36,14 @@ OPTIONAL = {
     "vae": Mapping,
 }
 # Fields of older sections that runs of older versions do not have, with the values these ran with.
-LATER_FIELDS: Mapping[str, Any] = {"vae.others": [], "vae.drawn": "batch"}
+LATER_FIELDS: Mapping[str, Any] = {
+    "vae.others": [],
+    "vae.drawn": "batch",
+    "methods.augmix.joint": False,
+    "methods.noisymix.joint": False,
+    "methods.varmixup_augmix.joint": False,
+    "methods.restyle_augmix.joint": False,
+}
 MARKERS = ("summary.json", "results.jsonl")  # a directory with one of these is a run directory
 
 
@@ -151,7 +158,7 @@ def read_run(path: Path | str) -> Run:
         dataset=summary["dataset"],
         status=summary["status"],
         summary=summary,
-        config=_with_later_fields(flatten(config)),
+        config=with_later_fields(flatten(config)),
         metrics=[
             line
             for where, line in json_lines(path / "metrics.jsonl", required=False, whole=done)
@@ -164,10 +171,14 @@ def read_run(path: Path | str) -> Run:
     )
 
 
-def _with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Adds the fields of a section that are newer than the run, as it had them."""
-    sections = {name.partition(".")[0] for name in config}
-    later = {n: v for n, v in LATER_FIELDS.items() if n.partition(".")[0] in sections}
+def with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """Adds the fields of a section that are newer than a run, as the run had them.
+
+    Args:
+      config: flattened.
+    """
+    sections = {name.rpartition(".")[0] for name in config}
+    later = {n: v for n, v in LATER_FIELDS.items() if n.rpartition(".")[0] in sections}
     return config | {name: value for name, value in later.items() if name not in config}
 
 

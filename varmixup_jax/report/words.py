@@ -53,6 +53,7 @@ _METHOD: Mapping[str, Callable[[Any], str]] = {
     "consistency": _after("consistency"),
     "views": _counted("view"),
     "severity": _after("severity"),
+    "joint": lambda value: "views with the clean batch" if value is True else "views apart",
     "sigma_add": _after("additive noise"),
     "sigma_mult": _after("multiplicative noise"),
     "input_noise": _flag("input noise"),

@@ -23,7 +23,7 @@ from varmixup_jax import cluster
 from varmixup_jax.atomic_files import replace_text
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
-from varmixup_jax.report.rows import flatten
+from varmixup_jax.report.rows import flatten, with_later_fields
 from varmixup_jax.report.run_settings import NOT_SETTINGS
 from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__
@@ -49,7 +49,7 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     """Refuses a directory whose `config.json` differs from `fields` in what matters.
 
     A field that `config.json` does not have, because its run is of an older version, counts as there
-    with its default.
+    with its default, or with what it was before it was a field.
 
     Raises:
       Incompatible: names every field that differs, with both values.
@@ -65,7 +65,8 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
         raise Incompatible(f"{path}: holds a {type(there).__name__}, must be a JSON object")
     wanted = flatten(json.loads(json.dumps(fields)))
     defaults = flatten(json.loads(json.dumps(base_config().to_dict())))
-    found = {name: defaults[name] for name in wanted if name in defaults} | flatten(there)
+    found = {name: defaults[name] for name in wanted if name in defaults}
+    found |= with_later_fields(flatten(there))
     differing = [
         f"config.{name} = {shown(wanted.get(name))} (there: {shown(found.get(name))})"
         for name in sorted(wanted.keys() | found.keys())

@@ -83,8 +83,9 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
 
     The batch is augmented once; every term samples its vicinity around the same augmented view, with
     a key of its own (`fold_in(key, index)`, so that the first term of every method draws the same
-    partners and weights). Gradients flow through the model, never through a sample. Each term's
-    training pass updates the running statistics in turn, and the next term's vicinity sees them.
+    partners and weights). Gradients flow through the model, never through a sample. Each training
+    pass, of a term or of several joint ones, updates the running statistics in turn, and the
+    vicinities of the next see them.
 
     The first term whose sample shows the model the view itself (`dirac`, `chain(dirac)`, a vicinity
     that changes labels alone) leaves its logits to the distances of that term and later ones.
@@ -99,14 +100,17 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
       `risk(params, stats, key, draw, frozen) -> RiskOutput`.
 
     Raises:
-      ValueError: no term, a negative weight, or an unknown `attack_bn`; when called or traced, a
-        distance to the clean prediction without an earlier term that shows the view itself.
+      ValueError: no term, a negative weight, a first term that is joint, or an unknown `attack_bn`;
+        when called or traced, a distance to the clean prediction without an earlier term that shows
+        the view itself.
     """
     terms = tuple(terms)
     if not terms:
         raise ValueError("terms = (): an objective needs at least one term")
     for term in terms:
         checks.non_negative(weight=term.weight)
+    if terms[0].joint:
+        raise ValueError("joint = True: the first term has none before it")
     checks.one_of(ATTACK_BN, attack_bn=attack_bn)
 
     def risk(params: PyTree, stats: PyTree, key: Key, draw: Draw, frozen: Frozen) -> RiskOutput:
@@ -116,7 +120,7 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
         which = jax.random.randint(jax.random.fold_in(key, 2), shape, 0, 1 + len(frozen.others))
         fixed = jax.lax.stop_gradient(params)
         loss, clean_logits, accuracy = jnp.zeros((), jnp.float32), None, None
-        for index, term in enumerate(terms):
+        for indices in _passes(terms):
             seen = jax.lax.stop_gradient(stats)
 
             def logits_of(image: Array, seen: PyTree = seen) -> Array:
@@ -124,20 +128,62 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
                 return apply(fixed, seen, image, train=train, tap=identity_tap)[0]
 
             env = Env(logits_of, frozen.encode, frozen.decode, frozen.augment)
-            term_key = jax.random.fold_in(term_keys, index)
-            sample = sample_over(term.vicinity, term_key, env, view, frozen.others, which)
-            image, label = jax.lax.stop_gradient((sample.image, sample.label))
-            logits, stats = apply(params, stats, image, train=True, tap=sample.tap)
-            if clean_logits is None and _shows(sample, view):
-                clean_logits = logits
-            distance = term.distance(logits, label, clean_logits)
-            loss = loss + term.weight * jnp.mean(distance)
-            if accuracy is None:
-                accuracy = jnp.mean(soft_accuracy(logits, label))
+            samples = []
+            for index in indices:
+                term_key = jax.random.fold_in(term_keys, index)
+                vicinity = terms[index].vicinity
+                samples.append(sample_over(vicinity, term_key, env, view, frozen.others, which))
+            together = _together(samples)
+            image = jax.lax.stop_gradient(together.image)
+            joint, stats = apply(params, stats, image, train=True, tap=together.tap)
+            for index, sample, logits in zip(
+                indices, samples, _apart(joint, len(samples)), strict=True
+            ):
+                label = jax.lax.stop_gradient(sample.label)
+                if clean_logits is None and _shows(sample, view):
+                    clean_logits = logits
+                distance = terms[index].distance(logits, label, clean_logits)
+                loss = loss + terms[index].weight * jnp.mean(distance)
+                if accuracy is None:
+                    accuracy = jnp.mean(soft_accuracy(logits, label))
         assert accuracy is not None  # there is a first term
         return RiskOutput(loss, stats, accuracy)
 
     return risk
+
+
+def _passes(terms: tuple[Term, ...]) -> list[list[int]]:
+    """The indices of the terms of each pass through the model."""
+    passes: list[list[int]] = []
+    for index, term in enumerate(terms):
+        if term.joint:
+            passes[-1].append(index)
+        else:
+            passes.append([index])
+    return passes
+
+
+def _together(samples: list[Draw]) -> Draw:
+    """Several samples as one of their images, example by example: a device's stay on it."""
+    if len(samples) == 1:
+        return samples[0]
+
+    def tap(stage: int, hidden: Array) -> Array:
+        parts = _apart(hidden, len(samples))
+        tapped = [s.tap(stage, part) for s, part in zip(samples, parts, strict=True)]
+        return jnp.stack(tapped, axis=1).reshape(hidden.shape)
+
+    image = jnp.stack([sample.image for sample in samples], axis=1)
+    plain = all(sample.tap is identity_tap for sample in samples)
+    return Draw(
+        image.reshape(-1, *image.shape[2:]), samples[0].label, identity_tap if plain else tap
+    )
+
+
+def _apart(joint: Array, count: int) -> list[Array]:
+    """The inverse of `_together`, of an array."""
+    parts = joint.reshape(-1, count, *joint.shape[1:])
+    return [parts[:, i] for i in range(count)]
 
 
 def _shows(sample: Draw, view: Draw) -> bool:
