@@ -127,7 +127,7 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
                     "kind": kind,
                     "psnr": float(psnr(jnp.asarray(error, jnp.float32))),
                     "wall_seconds": seconds,
-                    "config": config.vae.to_dict(),
+                    "config": json.loads(json.dumps(config.vae.to_dict())),  # as it is read again
                 }
                 run_directory.write(directory, vae=info)
     return found._replace(info=info)
