@@ -62,6 +62,8 @@ def test_a_sweep_of_nine_methods_and_three_seeds_leaves_nothing_behind(tmp_path)
     temporary.mkdir()
     line, environment = command(cache, workdir, *SHORT, recipe="digits.py:all", quick=QUICK)
     environment["TMPDIR"] = str(temporary)
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_DISABLE_MOST_OPTIMIZATIONS", "XLA_FLAGS"):
+        environment.pop(name, None)  # programs as a user has them, none of them there yet
     handles, ports, output = [], set(), tmp_path / "output"
     with output.open("w") as written:
         process = subprocess.Popen(line, env=environment, cwd=ROOT, stdout=written, stderr=written)
