@@ -27,6 +27,23 @@ def test_recipes_are_valid(recipe, argument):
     assert f"--config=configs/{recipe}.py" in module.__doc__
 
 
+def test_the_presets_of_cifar10():
+    recipe = importlib.import_module("configs.cifar10")
+    found = {}
+    for preset in ("modern", "poster_guess", "record", "record_long", "cpu"):
+        c = recipe.get_config(preset)
+        validate(c, devices=1)
+        found[preset] = (c.method, c.model.name, c.epochs)
+    assert found == {
+        "modern": ("varmixup", "resnet18", 30.0),
+        "poster_guess": ("varmixup", "resnet34", 100.0),
+        "record": ("restyle_augmix", "resnet18", 150.0),
+        "record_long": ("restyle_augmix", "wrn28_4", 200.0),
+        "cpu": ("varmixup", "resnet8", 10.0),
+    }
+    assert recipe.get_config("erm,record").method == "erm"
+
+
 def test_every_method_has_its_section():
     c = base_config()
     assert set(c.methods) == set(METHODS)

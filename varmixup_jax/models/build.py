@@ -45,6 +45,7 @@ CLASSIFIERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
         "preact_resnet18": _pre((2, 2, 2, 2), 64),
         "wrn10_1": _wide(10, 1),
         "wrn16_4": _wide(16, 4),
+        "wrn28_4": _wide(28, 4),
         "wrn28_10": _wide(28, 10),
         "wrn40_2": _wide(40, 2),
     }
