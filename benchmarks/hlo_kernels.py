@@ -140,14 +140,24 @@ def _sliced(body: list[_Operation]) -> dict[int, int]:
     found = {}
     for parameter in body:
         index = re.search(r" parameter\((\d+)\)", parameter.text)
-        users = [o for o in body if parameter.name in o.operands]
-        if index and users and all(_slices(user, parameter.name) for user in users):
-            found[int(index[1])] = sum(size(user.type) for user in users)
+        taken = _taken(body, parameter.name) if index else None
+        if taken is not None:
+            found[int(index[1])] = taken * _bits(_shapes(parameter.type)[0][0]) // 8
     return found
 
 
-def _slices(user: _Operation, name: str) -> bool:
-    return user.opcode in ("slice", "dynamic-slice", "gather") and user.operands[0] == name
+def _taken(body: list[_Operation], name: str) -> int | None:
+    """How many of a value's entries are used, None where it may be all of them."""
+    total = 0
+    users = [o for o in body if name in o.operands]
+    for user in users:
+        if user.opcode in ("slice", "dynamic-slice", "gather") and user.operands[0] == name:
+            total += math.prod(_shapes(user.type)[0][1])
+        elif user.opcode in ("convert", "bitcast") and (more := _taken(body, user.name)):
+            total += more
+        else:
+            return None
+    return total if users else None
 
 
 def _convolution(target: str, result: str, read_from: list[str], text: str) -> tuple[str, int]:

@@ -51,8 +51,7 @@ def _norm_silu(hidden: Array, scale: Array, bias: Array, groups: int, epsilon: f
 
 def _forward(hidden: Array, scale: Array, bias: Array, groups: int, epsilon: float):
     wide = hidden.astype(jnp.float32)
-    mean = _group_mean(_over_space(wide), hidden, groups)
-    square = _group_mean(_over_space(jnp.square(wide)), hidden, groups)
+    mean, square = _group_means(_over_space(wide, jnp.square(wide)), hidden, groups)
     var = jnp.maximum(square - jnp.square(mean), 0.0)  # rounding may make it negative
     inverse = lax.rsqrt(var + epsilon)
     factor = scale[None] * inverse
@@ -72,28 +71,31 @@ def _backward(groups: int, epsilon: float, saved: tuple[Array, ...], cotangent: 
     out = wide * _maps(factor) + _maps(shift)
     gate = jax.nn.sigmoid(out)
     h = cotangent.astype(jnp.float32) * gate * (1.0 + out * (1.0 - gate))
+    # Both passes below read h from memory (XLA recomputes no sigmoid): behind the barrier it is kept
+    # in the dtype of the activations.
+    h = lax.optimization_barrier(h.astype(hidden.dtype)).astype(jnp.float32)
     n = (wide - _maps(mean)) * _maps(inverse)
-    first, second = _over_space(h), _over_space(h * n)
-    of_h = _group_mean(scale[None] * first, hidden, groups)
-    of_hn = _group_mean(scale[None] * second, hidden, groups)
+    sums = _over_space(h, h * n)
+    of_h, of_hn = _group_means(sums * scale[None, None], hidden, groups)
     gradient = h * _maps(factor) - _maps(of_h * inverse) - n * _maps(of_hn * inverse)
-    return gradient.astype(hidden.dtype), second.sum(axis=0), first.sum(axis=0)
+    bias_gradient, scale_gradient = jnp.sum(sums, axis=1)
+    return gradient.astype(hidden.dtype), scale_gradient, bias_gradient
 
 
 _norm_silu.defvjp(_forward, _backward)
 
 
-def _over_space(maps: Array) -> Array:
-    """`[B, H, W, C]` to sums `[B, C]`."""
-    return jnp.sum(maps, axis=(1, 2))
+def _over_space(a: Array, b: Array) -> Array:
+    """The sums over space of two maps, `[2, B, C]`, so that what follows is done for both at once."""
+    return jnp.stack([jnp.sum(a, axis=(1, 2)), jnp.sum(b, axis=(1, 2))])
 
 
-def _group_mean(sums: Array, hidden: Array, groups: int) -> Array:
-    """Each channel's group mean `[B, C]`, from sums over space `[B, C]`."""
-    batch, rows, columns, channels = hidden.shape
-    grouped = sums.reshape(batch, groups, channels // groups)
-    means = jnp.sum(grouped, axis=2, keepdims=True) / (rows * columns * channels // groups)
-    return jnp.broadcast_to(means, grouped.shape).reshape(batch, channels)
+def _group_means(sums: Array, hidden: Array, groups: int) -> Array:
+    """Each channel's group mean `[2, B, C]`, from sums over space `[2, B, C]`."""
+    _, rows, columns, channels = hidden.shape
+    grouped = sums.reshape(*sums.shape[:2], groups, channels // groups)
+    means = jnp.sum(grouped, axis=3, keepdims=True) / (rows * columns * channels // groups)
+    return jnp.broadcast_to(means, grouped.shape).reshape(sums.shape)
 
 
 def _maps(values: Array) -> Array:
