@@ -1,6 +1,8 @@
 """Sweeps of one process per run, on this machine and what SLURM needs."""
 
+import contextlib
 import fcntl
+import io
 import json
 import os
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -149,14 +152,19 @@ def test_a_directory_with_another_configuration_is_refused(tmp_path, capsys):
 def swept(tmp_path_factory):
     """A sweep, two at a time, of three runs of which one cannot begin; the same once it can."""
     workdir = tmp_path_factory.mktemp("sweep")
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(workdir / "cache")}
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # the nets are tiny
+    environment = {"JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(workdir / "cache")}
 
-    def start(*words, module="launch.sweep", place=workdir):
-        line = [sys.executable, "-m", module, *words, f"--workdir={place}", *TINY]
-        return subprocess.run(
-            line, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=240
-        )
+    def start(*words, place=workdir):
+        """The sweep in this process; its runs have processes of their own."""
+        shown, errors = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(ROOT),
+            contextlib.redirect_stdout(shown),
+            contextlib.redirect_stderr(errors),
+            mock.patch.dict(os.environ, environment),
+        ):
+            code = sweep.main([*words, f"--workdir={place}", *TINY])
+        return SimpleNamespace(returncode=code, stdout=shown.getvalue(), stderr=errors.getvalue())
 
     words = (f"--config={RECIPE}", "--methods=erm", "--seeds=0,1,2")
     (workdir / "erm-s2").mkdir()
@@ -165,7 +173,15 @@ def swept(tmp_path_factory):
         first = start(*words, "--parallel=2")
     planned = start(*words, "--dry_run")
     second = start(*words)
-    by_main = start(f"{words[0]}:erm", "--config.seeds=(0,1,2)", module="varmixup_jax.main")
+    line = [sys.executable, "-m", "varmixup_jax.main", f"{words[0]}:erm", "--config.seeds=(0,1,2)"]
+    by_main = subprocess.run(
+        [*line, f"--workdir={workdir}", *TINY],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     start(*words[:2], "--seeds=0,1", place=workdir / "in_turn")
     return workdir, first, planned, second, by_main
 
