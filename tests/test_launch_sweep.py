@@ -182,7 +182,7 @@ def swept(tmp_path_factory):
         text=True,
         timeout=240,
     )
-    start(*words[:2], "--seeds=0,1", place=workdir / "in_turn")
+    start(*words[:2], "--seeds=0", place=workdir / "alone")
     return workdir, first, planned, second, by_main
 
 
@@ -196,16 +196,15 @@ def test_a_failed_run_is_reported_with_the_end_of_its_log(swept):
     assert "| erm | 2 |" in first.stdout
 
 
-def test_runs_at_a_time_end_with_the_numbers_of_runs_in_turn(swept):
+def test_runs_at_a_time_end_with_the_numbers_of_one_alone(swept):
     workdir, first, *_ = swept
     began = first.stdout.index("erm-s1: started")
     assert began < first.stdout.index("erm-s0: ended")
-    for name in ("erm-s0", "erm-s1"):
-        places = (workdir / name, workdir / "in_turn" / name)
-        together, in_turn = (dict(np.load(place / "model.npz")) for place in places)
-        assert together.keys() == in_turn.keys()
-        for key, value in in_turn.items():
-            assert together[key].tobytes() == value.tobytes(), key
+    places = (workdir / "erm-s0", workdir / "alone" / "erm-s0")
+    together, alone = (dict(np.load(place / "model.npz")) for place in places)
+    assert together.keys() == alone.keys()
+    for key, value in alone.items():
+        assert together[key].tobytes() == value.tobytes(), key
 
 
 def test_a_dry_run_prints_what_is_left_to_do(swept):
