@@ -70,15 +70,66 @@ def probability_rows(tolerance: float = 1e-4, **fields: Any) -> None:
             raise ValueError(f"{name}: a row's sum is off by {worst:.3g}, rows must sum to 1")
 
 
+def floating(what: str, **fields: Any) -> None:
+    """Raises TypeError unless every value is a floating array; `what` says what it holds.
+
+    >>> floating("pixels in [0, 1]", image=np.zeros(2, np.uint8))
+    Traceback (most recent call last):
+    ...
+    TypeError: image: dtype is uint8, must be floating with pixels in [0, 1]
+    """
+    for name, value in fields.items():
+        dtype = getattr(value, "dtype", None)
+        if dtype is None:
+            raise TypeError(f"{name} = {shown(value)}: must be an array with {what}")
+        if np.dtype(dtype).kind in "iub":
+            raise TypeError(f"{name}: dtype is {np.dtype(dtype)}, must be floating with {what}")
+
+
+def values_within(low: float, high: float, remedy: str = "", **fields: Any) -> None:
+    """Raises ValueError if a value of an array lies outside [low, high], by more than half a grey
+    level of 8 bits.
+
+    Says nothing of traced arrays, whose values are not known, nor of NaN.
+
+    >>> values_within(0, 1, confidence=np.array([87.0, 95.5]))
+    Traceback (most recent call last):
+    ...
+    ValueError: confidence: has values from 87 to 95.5, must lie in [0, 1]
+    """
+    slack = (high - low) / 510
+    for name, value in fields.items():
+        if not value.size:
+            continue
+        try:
+            least, most = float(value.min()), float(value.max())
+        except (TypeError, RuntimeError):  # traced, or spread over several processes
+            continue
+        if least < low - slack or most > high + slack:
+            text = f"has values from {least:.6g} to {most:.6g}, must lie in [{low:g}, {high:g}]"
+            raise ValueError(f"{name}: {text}{remedy}")
+
+
+NORMALISED = "; the model does what normalisation it needs itself"
+
+
+def pixels(bounds: tuple[float, float] | None = (0.0, 1.0), **fields: Any) -> None:
+    """Raises TypeError/ValueError unless every value is a floating `[B, H, W, C]` within `bounds`.
+
+    Of traced arrays shape and dtype are checked alone.
+    """
+    float_image(**fields)
+    if bounds is not None:
+        values_within(*bounds, NORMALISED, **fields)
+
+
 def float_image(**fields: Any) -> None:
     """Raises TypeError/ValueError unless every value is a floating `[B, H, W, C]` array.
 
     Reads shape and dtype only, so it works on traced arrays too.
     """
+    floating("pixels in [0, 1]", **fields)
     for name, value in fields.items():
-        dtype = np.dtype(value.dtype)
-        if dtype.kind in "iub":
-            raise TypeError(f"{name}: dtype is {dtype}, must be floating with pixels in [0, 1]")
         if value.ndim != 4:
             raise ValueError(f"{name}: has shape {tuple(value.shape)}, must be [B, H, W, C]")
 

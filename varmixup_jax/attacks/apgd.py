@@ -22,6 +22,7 @@ from varmixup_jax.attacks.search import (
     Loss,
     best_of,
     better,
+    check_ball,
     check_bounds,
     finished,
     frozen,
@@ -127,17 +128,19 @@ def apgd(
       `Attacked`: per example the best point met in all starts, the starting points included.
 
     Raises:
-      TypeError: an integer image. ValueError: an argument out of range.
+      TypeError: an integer image. ValueError: an argument out of range, or an image outside `bounds`
+        whose values are known (not traced).
 
     References:
       Croce and Hein, *Reliable evaluation of adversarial robustness with an ensemble of diverse
       parameter-free attacks*, ICML 2020, algorithm 1.
     """
-    checks.float_image(image=image)
     checks.whole(1, steps=steps, restarts=restarts)
     checks.in_range(0.0, 1.0, momentum=momentum, rho=rho)
     checks.positive(momentum=momentum)
     check_bounds(bounds)
+    check_ball(ball)
+    checks.pixels(bounds, image=image)
 
     origin = lax.stop_gradient(image).astype(jnp.float32)
     climb = frozen(loss, origin)

@@ -33,6 +33,7 @@ from varmixup_jax.attacks.search import (
     Loss,
     best_of,
     better,
+    check_ball,
     check_bounds,
     check_step,
     finished,
@@ -95,7 +96,8 @@ def pgd(
       their loss. A NaN loss never counts as better.
 
     Raises:
-      TypeError: an integer image. ValueError: an argument out of range.
+      TypeError: an integer image. ValueError: an argument out of range, or an image outside `bounds`
+        whose values are known (not traced).
 
     References:
       Madry et al., *Towards Deep Learning Models Resistant to Adversarial Attacks*, ICLR 2018,
@@ -108,12 +110,13 @@ def pgd(
     >>> found.image.ravel().tolist()
     [0.75, 0.75]
     """
-    checks.float_image(image=image)
     checks.whole(0, steps=steps)
     checks.whole(1, restarts=restarts)
     checks.one_of(KEEP, keep=keep)
     check_step(step_size)
     check_bounds(bounds)
+    check_ball(ball)
+    checks.pixels(bounds, image=image)
 
     origin = lax.stop_gradient(image).astype(jnp.float32)
     climb = frozen(loss, origin)
@@ -165,6 +168,7 @@ def attack(
     checks.whole(1, restarts=restarts)
     checks.one_of(KEEP, keep=keep)
     check_step(step_size)
+    check_ball(ball)
     return partial(
         _attack,
         distance=distance,

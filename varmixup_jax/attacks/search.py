@@ -111,6 +111,12 @@ def check_step(step_size: float | Array) -> None:
         checks.non_negative(step_size=step_size)
 
 
+def check_ball(ball: Ball) -> None:
+    """Raises ValueError unless `ball` is one."""
+    if not all(hasattr(ball, name) for name in ("radius", "project", "sample", "ascent")):
+        raise ValueError(f"ball = {checks.shown(ball)}: must be a Ball, such as linf(8 / 255)")
+
+
 def check_bounds(bounds: Bounds) -> None:
     """Raises ValueError unless `bounds` is None or (low, high) with low < high."""
     if bounds is not None and not (len(bounds) == 2 and bounds[0] < bounds[1]):

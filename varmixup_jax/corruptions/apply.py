@@ -101,7 +101,8 @@ def corrupt(
       float32 `[B, S, S, C]`, multiples of 1/255 in [0, 1].
 
     Raises:
-      ValueError: unknown name or table, severity out of range, images of another shape.
+      ValueError: unknown name or table, severity out of range, images of another shape, or outside
+        [0, 1] where their values are known (not traced).
       TypeError: integer images.
 
     >>> images = jnp.full((1, 8, 8, 3), 0.5)
@@ -114,7 +115,7 @@ def corrupt(
     """
     checks.one_of(FUNCTIONS, name=name)
     checks.one_of(TABLES, table=table)
-    checks.float_image(images=images)
+    checks.pixels(images=images)
     _, height, width, channels = images.shape
     if height != width or height < SMALLEST or channels not in (1, 3):
         raise ValueError(

@@ -69,7 +69,8 @@ def reliability_bins(
       float32 once.
 
     Raises:
-      ValueError: M < 1, shapes that are not `[B]`, or B >= 2^24.
+      ValueError: M < 1, shapes that are not `[B]`, B >= 2^24, or values outside [0, 1] where they are
+        known (not traced).
 
     References:
       Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017, sec. 2.
@@ -196,6 +197,7 @@ def _predictions(
 ) -> tuple[Array, Array, Array]:
     """Checked float32 columns; masked entries are 0 in all three."""
     confidence = jnp.asarray(confidence).astype(jnp.float32)
+    checks.values_within(0.0, 1.0, confidence=confidence, correct=jnp.asarray(correct))
     correct = jnp.asarray(correct).astype(jnp.float32)
     keep = (
         jnp.ones(confidence.shape, jnp.bool_)

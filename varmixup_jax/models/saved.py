@@ -113,7 +113,7 @@ def load_model(path: Path | str) -> Model:
     functions, weights = as_vae(vae), trees["vae"]
     return Model(
         logits,
-        lambda image: functions.encode(weights, image)[0],
+        partial(_mean, functions.encode, weights),
         partial(functions.decode, weights),
         params,
         stats,
@@ -123,7 +123,13 @@ def load_model(path: Path | str) -> Model:
 
 
 def _logits(apply: Callable[..., Any], params: PyTree, stats: PyTree, image: Array) -> Array:
+    checks.pixels(image=image)
     return apply(params, stats, image, train=False)[0]
+
+
+def _mean(encode: Callable[..., tuple[Array, Array]], params: PyTree, image: Array) -> Array:
+    checks.pixels(image=image)
+    return encode(params, image)[0]
 
 
 def _fields(module: nn.Module) -> dict[str, Any]:

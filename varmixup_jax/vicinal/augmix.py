@@ -168,6 +168,7 @@ def _augmix(
     key: Key, env: Env, draw: Draw, *, severity: float, alpha: float, chains: int, depth: int
 ) -> Draw:
     del env
+    checks.floating("pixels in [0, 1]", image=draw.image)
     plan_key, amounts_key = jax.random.split(key)
     batch, height, width, _ = draw.image.shape
     image = draw.image.astype(jnp.float32)

@@ -33,6 +33,7 @@ def _mix_hidden(
         here = jnp.where(chosen == stage, weights, jnp.ones_like(weights))
         return interpolate(hidden, hidden[partners], here)
 
+    checks.floating("rows that sum to 1, as jax.nn.one_hot gives", label=draw.label)
     label = interpolate(draw.label, draw.label[partners], weights)
     return draw._replace(label=label, tap=tap, stage=chosen)
 

@@ -162,6 +162,8 @@ def dirac(key: Key, env: Env, draw: Draw) -> Draw:
 def _mix(
     key: Key, env: Env, draw: Draw, *, space: Space, alpha: float, lam: str, partners: int
 ) -> Draw:
+    checks.floating("pixels in [0, 1]", image=draw.image)
+    checks.floating("rows that sum to 1, as jax.nn.one_hot gives", label=draw.label)
     pair_key, into_key, out_key = jax.random.split(key, 3)
     points = space.into(into_key, env, draw)
     mixed, label = points, draw.label
@@ -193,8 +195,8 @@ def mix(
       so that methods can be compared on the same draws.
 
     Raises:
-      ValueError: alpha < 0, unknown `lam`, `partners` out of range, or (when called) a space without
-        the VAE it needs.
+      ValueError: no Space, alpha < 0, unknown `lam`, `partners` out of range, or (when called) a
+        space without the VAE it needs. TypeError: when called with integer images or labels.
 
     References:
       Zhang, Cissé, Dauphin, Lopez-Paz, *mixup*, ICLR 2018, eq. 1. Mangla, Singh, Havaldar,
@@ -205,6 +207,9 @@ def mix(
     >>> bool(jnp.allclose(mixed.label.sum(axis=1), 1.0))
     True
     """
+    if not (hasattr(space, "into") and hasattr(space, "out")):
+        text = "must be a Space, such as pixels or latents"
+        raise ValueError(f"space = {checks.shown(space)}: {text}")
     checks.non_negative(alpha=alpha)
     checks.one_of(LAM_KINDS, lam=lam)
     checks.whole(1, partners=partners)
@@ -222,8 +227,11 @@ def chain(*vicinities: Vicinity) -> Vicinity:
     """One vicinity after the other: `chain(a, b)` samples b around a sample of a.
 
     Raises:
-      ValueError: no vicinity is given.
+      ValueError: no vicinity is given, or what is none.
     """
     if not vicinities:
         raise ValueError("chain(): needs at least one vicinity")
+    for vicinity in vicinities:
+        if not callable(vicinity):
+            raise ValueError(f"chain: {checks.shown(vicinity)}: must be a vicinity")
     return partial(_chain, vicinities=vicinities)

@@ -1,0 +1,154 @@
+"""Arrays that would give a wrong number are refused: integer images and labels, other ranges."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import varmixup_jax as vj
+from varmixup_jax.attacks.apgd import apgd
+from varmixup_jax.vicinal.restyle import restyle
+
+KEY_SEED = 0
+IMAGE = jnp.full((2, 8, 8, 3), 0.5)
+LABEL = jnp.eye(2)
+ENV = vj.Env(None, encode=lambda image: image, decode=lambda latent: latent)
+BYTES = jnp.zeros((2, 8, 8, 3), jnp.uint8)
+NORMALISED = jnp.linspace(-2.0, 2.6, 2 * 8 * 8 * 3).reshape(2, 8, 8, 3)
+
+
+def key():
+    return jax.random.key(KEY_SEED)
+
+
+def total(image):
+    return image.sum(axis=(1, 2, 3))
+
+
+def sampled(vicinity, image=IMAGE, label=LABEL):
+    return vicinity(key(), ENV, vj.Draw(image, label))
+
+
+VICINITIES = {
+    "mix": vj.mix(vj.pixels),
+    "latents": vj.mix(vj.latents),
+    "chain": vj.chain(vj.mix(vj.pixels), vj.dirac),
+    "mix_hidden": vj.mix_hidden((1,)),
+    "restyle": restyle(),
+}
+
+
+@pytest.mark.parametrize("name", VICINITIES)
+def test_labels_are_rows_and_not_numbers_of_classes(name):
+    with pytest.raises(
+        TypeError, match=r"^label: dtype is int32, must be floating with rows that sum"
+    ):
+        sampled(VICINITIES[name], label=jnp.array([0, 1]))
+
+
+@pytest.mark.parametrize("name", ["mix", "latents", "chain", "restyle", "augmix", "attack"])
+@pytest.mark.parametrize("jitted", [False, True])
+def test_images_are_floating(name, jitted):
+    others = {
+        "augmix": vj.augmix(),
+        "attack": vj.attack(lambda logits, label, clean: logits, ball=vj.linf(0.1), steps=1,
+                            step_size=0.1),
+    }  # fmt: skip
+    vicinity = {**VICINITIES, **others}[name]
+    env = ENV._replace(logits=total)
+
+    def sample(image):
+        return vicinity(key(), env, vj.Draw(image, LABEL)).image
+
+    with pytest.raises(TypeError, match=r"^image: dtype is uint8, must be floating with pixels in"):
+        (jax.jit(sample) if jitted else sample)(BYTES)
+
+
+ATTACKS = {
+    "pgd": functools.partial(vj.pgd, step_size=0.1),
+    "apgd": apgd,
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_refuse_normalised_images_unless_told_their_bounds(name):
+    search = functools.partial(ATTACKS[name], loss=total, ball=vj.linf(0.1), steps=1)
+    with pytest.raises(ValueError) as refusal:
+        search(key(), NORMALISED)
+    assert str(refusal.value) == (
+        "image: has values from -2 to 2.6, must lie in [0, 1]; the model does what normalisation it "
+        "needs itself"
+    )
+    assert np.isfinite(search(key(), NORMALISED, bounds=(-2.0, 2.6)).image).all()
+    assert np.isfinite(search(key(), NORMALISED, bounds=None).image).all()
+    # To the rounding of a decoder or of bfloat16 pixels are pixels.
+    assert np.isfinite(search(key(), IMAGE.at[0, 0, 0, 0].set(1.0000002)).image).all()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_radius_is_no_ball(name):
+    with pytest.raises(ValueError, match=r"^ball = 0.03: must be a Ball, such as linf\(8 / 255\)"):
+        ATTACKS[name](key(), IMAGE, total, ball=0.03, steps=1)
+    with pytest.raises(ValueError, match=r"^ball = 0.03: must be a Ball"):
+        vj.attack(total, ball=0.03, steps=1, step_size=0.1)
+
+
+def test_a_name_is_no_space_and_no_vicinity():
+    with pytest.raises(ValueError, match=r"^space = 'latents': must be a Space, such as pixels or"):
+        vj.mix("latents")
+    with pytest.raises(ValueError, match=r"^chain: 'mix': must be a vicinity"):
+        vj.chain(vj.dirac, "mix")
+
+
+@pytest.mark.parametrize("images", [255 * IMAGE, NORMALISED], ids=["bytes", "normalised"])
+def test_corruptions_and_saved_models_take_pixels(images, trained_model):
+    from varmixup_jax.corruptions import corrupt
+
+    for function in (
+        lambda: corrupt("contrast", key(), images, severity=1),
+        lambda: trained_model.logits(images),
+        lambda: trained_model.encode(images),
+    ):
+        with pytest.raises(
+            ValueError, match=r"^images?: has values from .*, must lie in \[0, 1\]; the"
+        ):
+            function()
+
+
+@pytest.fixture(scope="module")
+def trained_model(tmp_path_factory):
+    """A model file of untrained networks, loaded again."""
+    from varmixup_jax import models
+    from varmixup_jax.models.saved import as_arrays
+
+    shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    classifier = models.build_classifier(
+        "resnet8", num_classes=2, mean=[0.5] * 3, std=[0.25] * 3, width=2
+    )
+    vae = models.build_vae((8, 8, 3), latent_size=2, width=4, blocks=0)
+    variables = models.init(classifier, jax.random.key(1), shape, train=False)
+    weights = models.init(vae, jax.random.key(2), shape)["params"]
+    path = tmp_path_factory.mktemp("saved") / "model.npz"
+    arrays = as_arrays(
+        classifier, variables["params"], variables["batch_stats"], vae=vae, vae_params=weights
+    )
+    np.savez(path, **arrays)
+    return vj.load_model(path)
+
+
+def test_confidences_are_fractions_and_not_percentages():
+    correct = jnp.array([1.0, 0.0])
+    with pytest.raises(ValueError, match=r"^confidence: has values from 42 to 99, must lie in"):
+        vj.reliability_bins(jnp.array([99.0, 42.0]), correct)
+    with pytest.raises(ValueError, match=r"^correct: has values from 0 to 100, must lie in"):
+        vj.reliability_bins(jnp.array([0.99, 0.42]), 100 * correct)
+    assert np.isnan(vj.reliability_bins(jnp.array([jnp.nan, 0.42]), correct).confidence).any()
+
+
+def test_values_under_jit_are_not_looked_at():
+    found = jax.jit(
+        lambda image: vj.pgd(key(), image, total, ball=vj.linf(0.1), steps=0, step_size=0.1)
+    )
+    assert np.isfinite(found(NORMALISED).image).all()
