@@ -201,7 +201,7 @@ def _train(
         directory,
         setup.mapping,
         setup.preemption,
-        watch=_watch(config, setup, schedule),
+        watch=_watch(config, setup, schedule, plan.total_steps),
         keep=config.checkpoints.keep,
         select=len(data.val_images) > 0,
         best=config.eval.checkpoint == "best",
@@ -209,7 +209,7 @@ def _train(
     )
 
 
-def _watch(config: ConfigDict, setup: Setup, schedule: optax.Schedule) -> Watch:
+def _watch(config: ConfigDict, setup: Setup, schedule: optax.Schedule, steps: int) -> Watch:
     data = setup.data
 
     def quick(variables: PyTree, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -227,4 +227,6 @@ def _watch(config: ConfigDict, setup: Setup, schedule: optax.Schedule) -> Watch:
             seen |= {SCORE: accuracy, "val_nll": nll}
         return seen
 
-    return Watch(lambda step: {"learning_rate": float(schedule(step - 1))}, validate)
+    # All rates at once: between chunks no device is asked for one.
+    rates = np.asarray(jax.vmap(schedule)(jnp.arange(steps)))
+    return Watch(lambda step: {"learning_rate": float(rates[step - 1])}, validate)
