@@ -62,11 +62,3 @@ def key():
 def cache(tmp_path_factory):
     """VAEs, shared by all tests that run the command line on digits."""
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def optimized():
-    """Programs as users have them, for what computes longer than it compiles."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
