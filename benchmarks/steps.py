@@ -20,7 +20,7 @@ class Training:
     def __init__(self, case: cases.Case, method: str, batch: int, most: int) -> None:
         self.batch = batch
         vae = method == "vae"
-        step, state, fixed = cases.vae_parts(case) if vae else cases.step_parts(case, method)
+        step, state, fixed = cases.vae_step_parts(case) if vae else cases.step_parts(case, method)
         self._step = jax.jit(step, donate_argnums=0)
         self._run = jax.jit(make_run(step), donate_argnums=0)
         self._held, self._fixed = [state], jax.device_put(fixed)
