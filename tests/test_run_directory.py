@@ -1,6 +1,7 @@
 """What a run leaves in its directory, and whose directory it is."""
 
 import json
+import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -99,3 +100,27 @@ def test_arrays_that_cannot_be_written_whole_leave_the_old_ones(tmp_path, monkey
         run_directory.write_arrays(tmp_path / "x.npz", {"a": np.arange(4)})
     with np.load(tmp_path / "x.npz") as arrays:
         assert len(arrays["a"]) == 3
+
+
+def test_the_commit_is_of_the_packages_own_repository(tmp_path, monkeypatch):
+    """Installed inside somebody's project it is not that project's."""
+    place = tmp_path / "venv" / "varmixup_jax"
+    place.mkdir(parents=True)
+    (place / "run_directory.py").touch()
+    (tmp_path / "theirs.py").touch()
+
+    def git(*words):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    monkeypatch.setattr(run_directory, "__file__", str(place / "run_directory.py"))
+    assert run_directory.provenance()["git"] == ""
+    git("init", "-q")
+    git("add", "theirs.py")
+    git("commit", "-qm", "theirs")
+    assert run_directory.provenance()["git"] == ""
+    git("add", ".")
+    git("commit", "-qm", "ours")
+    commit = run_directory.provenance()["git"]
+    assert len(commit) == 12
+    assert set(commit) <= set("0123456789abcdef")

@@ -199,14 +199,16 @@ def _noted(directory: Path, field: str) -> Any:
 
 
 def _git_hash() -> str:
-    here = Path(__file__).resolve().parents[2]
+    """The commit of this package's files; "" where no repository keeps them, whatever surrounds it."""
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
+    return _git("describe", "--always", "--dirty", "--abbrev=12") if tracked else ""
+
+
+def _git(*words: str) -> str:
+    here = Path(__file__).resolve().parent
     try:
         found = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+            ["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ""
