@@ -14,7 +14,7 @@ import pytest
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.resume import Task, Watch, fitted
 from varmixup_jax.training.checkpoints import SCORE, Checkpoints
-from varmixup_jax.training.loop import Plan, Preempted, data_order
+from varmixup_jax.training.loop import NonFiniteError, Plan, Preempted, data_order
 from varmixup_jax.training.parallel import distribute
 from varmixup_jax.training.step import init_state
 
@@ -127,6 +127,19 @@ def test_the_best_state_is_the_one_with_the_highest_score(straight, tmp_path):
     assert found.step == found.chosen.step == 4
     np.testing.assert_array_equal(found.chosen.params, chosen[4])
     chex.assert_trees_all_equal(found.last, straight[0].last)
+
+
+@pytest.mark.parametrize(("spoilt", "saved"), [(8, [4]), (12, [4, 8])])
+def test_an_update_that_spoils_the_parameters_after_a_finite_loss_is_not_saved(
+    tmp_path, spoilt, saved
+):
+    tx = optax.sgd(lambda count: jnp.where(count == spoilt - 1, jnp.nan, RATE))
+    toy = task()._replace(tx=tx, fresh=init_state(jnp.zeros(3), {}, tx))
+    mapping = distribute("jit", jax.devices()[:1])
+    with pytest.raises(NonFiniteError, match=rf"^step {spoilt}: params = nan; training stopped$"):
+        fitted(toy, tmp_path, mapping, Preemption(), watch=scores({}), select=True, quiet=True)
+    steps = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    assert sorted(steps) == saved
 
 
 def test_a_run_that_has_ended_is_not_trained_again(straight):

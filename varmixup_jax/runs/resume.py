@@ -15,7 +15,7 @@ from varmixup_jax import cluster
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.training.checkpoints import SCORE, Checkpoints
 from varmixup_jax.training.logs import RunLog
-from varmixup_jax.training.loop import Hooks, Plan, fit
+from varmixup_jax.training.loop import Hooks, Plan, check_finite, fit
 from varmixup_jax.training.parallel import Mapping
 from varmixup_jax.training.step import Loss, make_run, make_step
 from varmixup_jax.types import Key, PyTree, TrainState
@@ -160,13 +160,16 @@ def _hooks(
 
     def evaluate(step: int, state: TrainState) -> None:
         plain = mapping.collect(state)
+        check_finite(step, plain)
         seen = watch.validate(plain)
         if seen:
             log.metrics(step, epoch=step / plan.steps_per_epoch, **seen)
         checkpoints.save(step, plain, {SCORE: seen[SCORE]} if select else None)
 
     def save(step: int, state: TrainState) -> None:
-        checkpoints.save(step, mapping.collect(state), NO_SCORE if select else None)
+        plain = mapping.collect(state)
+        check_finite(step, plain)
+        checkpoints.save(step, plain, NO_SCORE if select else None)
         checkpoints.wait()
 
     return Hooks(metrics, evaluate, stop, save)

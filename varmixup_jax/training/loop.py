@@ -210,6 +210,20 @@ def fit(
     return state
 
 
+def check_finite(step: int, state: TrainState) -> None:
+    """Refuses a state that is to be evaluated or saved: an update can spoil it after a finite loss.
+
+    Raises:
+      NonFiniteError: a parameter, a running statistic or an average is not finite.
+    """
+    for part in ("params", "stats", "ema"):
+        for path, leaf in jax.tree.leaves_with_path(getattr(state, part)):
+            values = np.asarray(leaf)
+            if not np.isfinite(values).all():
+                name = f"{part}{jax.tree_util.keystr(path)}"
+                raise NonFiniteError(step, name, float(values[~np.isfinite(values)][0]))
+
+
 class _Speed:
     """Images per second by the times at which results arrive, from the start of an interval on.
 
