@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import checks
@@ -42,15 +41,13 @@ def with_others(config: ConfigDict) -> list[ConfigDict]:
       ValueError: words that are no `field=value` of the section, or a field that VAEs of a run share.
     """
     found = [config]
+    allowed = [field for field in config.vae if field not in SHARED_BY_VAES]
     for changes in config.vae.others:
         other = ConfigDict(config.to_dict())
         other.vae.others = ()
         for change in changes.split():
             name, _, value = change.partition("=")
             where = f"config.vae.others: {change}"
-            allowed = [
-                f for f, v in other.vae.items() if f not in SHARED_BY_VAES and np.isscalar(v)
-            ]
             if name not in allowed:
                 raise ValueError(f"{where}: must be field=value, of {', '.join(allowed)}")
             try:

@@ -147,8 +147,8 @@ def restyle_augmix(
     joint: bool = True,
 ) -> tuple[Term, ...]:
     """Cross-entropy on restyled and on clean images, and consistency over AugMix views."""
-    styled = restyled_images(
+    styled = restyle(
         strength=strength, amount=amount, groups=groups, styles=styles, alpha=alpha, lam=lam
-    )
+    )[0]
     vicinity = augmix_views(severity=severity)
-    return _consistent(vicinity, consistency, views, joint, Term(1.0, styled, ce), clean_weight)
+    return _consistent(vicinity, consistency, views, joint, styled, clean_weight)

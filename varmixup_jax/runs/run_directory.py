@@ -25,11 +25,11 @@ from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
 from varmixup_jax.report.rows import flatten, with_later_fields
 from varmixup_jax.report.run_settings import NOT_SETTINGS
+from varmixup_jax.training.heartbeat import SAY_SECONDS
 from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__
 
 DIFFERENCES = 8  # fields that a refusal lists
-SAY_SECONDS = 10.0  # between two words of one who waits for a directory
 POLL_SECONDS = 0.2
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")
 

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from varmixup_jax import checks
 from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
+from varmixup_jax.vicinal.gamma import log_gamma
 from varmixup_jax.vicinal.mixing import Space, latents, mix
 
 MOST_STYLES = 100
@@ -80,9 +81,8 @@ def _drawn_style(key: Key, latent: Array, groups: int, styles: int) -> tuple[Arr
     partner_key, weight_key = jax.random.split(key)
     keys = jax.random.split(partner_key, (groups, styles))
     partners = jax.vmap(jax.vmap(lambda key: jax.random.permutation(key, batch)))(keys)
-    # Normalised exponentials are Dirichlet(1, ..., 1), without the loops of a rejection sampler.
-    weights = jax.random.exponential(weight_key, (groups, styles, batch))
-    weights = weights / jnp.sum(weights, axis=1, keepdims=True)
+    # Dirichlet(1, ..., 1) over the partners.
+    weights = jax.nn.softmax(log_gamma(weight_key, 1.0, (groups, styles, batch)), axis=1)
 
     def mixed(statistic: Array) -> Array:
         split = statistic.reshape(batch, groups, channels // groups)
