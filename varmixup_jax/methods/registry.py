@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from varmixup_jax import checks
 from varmixup_jax.types import Term
 
 VAE_KINDS = ("none", "standard", "adversarial")
+Build = TypeVar("Build", bound=Callable[..., tuple[Term, ...]])
 
 
 class Method(NamedTuple):
@@ -51,7 +52,7 @@ METHODS: dict[str, Method] = {}
 
 def register(
     name: str, *, summary: str, vae: str = "none", paper: bool = False, attacks: bool = False
-) -> Callable[[Callable], Callable]:
+) -> Callable[[Build], Build]:
     """Decorator that adds a function from settings to terms to `METHODS`.
 
     Args:
@@ -62,7 +63,7 @@ def register(
     """
     checks.one_of(VAE_KINDS, vae=vae)
 
-    def add(build: Callable[..., tuple[Term, ...]]) -> Callable[..., tuple[Term, ...]]:
+    def add(build: Build) -> Build:
         if name in METHODS:
             raise ValueError(f"method = {name!r}: is registered already")
         for parameter in inspect.signature(build).parameters.values():
