@@ -123,7 +123,8 @@ def test_help_says_what_there_is(word, monkeypatch, capsys):
         assert text in printed.out
     for flag in ("workdir", "coordinator", "num_processes", "process_id", "cluster", "debug"):
         assert f"  --{flag} " in printed.out
-    for code in ("0 done", "2 the request", "3 a loss", "4 the disk", "5 another", "143 SIGTERM"):
+    codes = ("0 done", "2 the request", "3 a loss", "4 the disk", "5 another", "143 SIGTERM")
+    for code in (*codes, "130 Ctrl-C"):
         assert code in printed.out
     assert max(map(len, printed.out.splitlines())) <= 105
 

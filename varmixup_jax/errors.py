@@ -24,14 +24,16 @@ def exit_code(action: Callable[[], None], arguments: Sequence[str]) -> int:
     """Runs a command and turns the way it ends into an exit code, and one line where it is not 0.
 
     0 done; 2 refused; 3 a loss stopped being finite; 4 the disk is full or broken; 5 another process
-    was lost; 143 SIGTERM came. With `--debug` among the arguments errors are raised instead.
+    was lost; 130 Ctrl-C; 143 SIGTERM came. With `--debug` among the arguments errors are raised instead.
     """
     try:
         action()
     except Diverged as error:
         return refuse(error, 3, arguments)
     except Preempted as error:
-        return refuse(error, 143, arguments)
+        return refuse(error, 128 + error.signal, arguments)
+    except KeyboardInterrupt:  # before the run took over the signal
+        return refuse(Preempted(), 130, arguments)
     except (ValueError, TypeError, OSError, JaxRuntimeError) as error:
         if not cluster.broke_off(error):
             return refuse(error, 4 if getattr(error, "errno", None) in DISK else 2, arguments)

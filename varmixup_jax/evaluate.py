@@ -10,8 +10,8 @@ For instance on the published files of corrupted images, or under a stronger att
 RUN is a run directory or one that holds some. Fields that are not given are those of the run; what
 was trained cannot be changed. DIR gets a run directory for each, and the page that compares them.
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; no run was touched);
-4 the disk is full or broken; 5 another process of this command was lost; 143 SIGTERM came. The same
-command evaluates only what is missing.
+4 the disk is full or broken; 5 another process of this command was lost; 143 SIGTERM came, 130
+Ctrl-C. The same command evaluates only what is missing.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> None:
         enable()
         cluster.initialize(mode=options.cluster)
-        Preemption().install()
-        evaluate_again(runs, Path(options.out), changes, baseline=options.baseline)
+        preemption = Preemption()
+        preemption.install()
+        evaluate_again(
+            runs, Path(options.out), changes, baseline=options.baseline, preemption=preemption
+        )
 
     return exit_code(run, arguments)
 

@@ -14,7 +14,8 @@ again resumes what was interrupted and skips what is done.
 Exit codes: 0 done; 2 the request cannot be carried out (one line says why; nothing was written);
 3 a loss stopped being finite (the last good checkpoint is kept); 4 the disk is full or broken (the
 last whole checkpoint is kept); 5 another process of this run was lost (a line names it; the same
-command resumes); 143 SIGTERM came (the state is saved, the same command resumes).
+command resumes); 143 SIGTERM came, 130 Ctrl-C (the state is saved, the same command resumes; either
+a second time ends the process at once).
 
 Several processes: under SLURM, Open MPI, on TPU hosts and in Kubernetes jobs they find each other;
 elsewhere each is given `--coordinator=HOST:PORT --num_processes=N --process_id=I`.

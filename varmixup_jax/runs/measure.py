@@ -40,7 +40,12 @@ def measured(
       The rows of `results.jsonl` and the arrays of `artifacts.npz`.
     """
     with Heartbeat(speaker(config), f"{who['run']}: evaluating") as progress:
-        return _measured(config, setup, vae, variables, who, progress)
+
+        def between(part: str) -> None:
+            setup.preemption.check()
+            progress(part)
+
+        return _measured(config, setup, vae, variables, who, between)
 
 
 def _measured(

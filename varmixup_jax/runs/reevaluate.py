@@ -37,7 +37,12 @@ COPIED = ("checkpoint", "vae", "steps", "epochs", "evaluated_step", "params_sha2
 
 
 def evaluate_again(
-    runs: Sequence[Path], out: Path, changes: Mapping[str, Any], *, baseline: str | None = None
+    runs: Sequence[Path],
+    out: Path,
+    changes: Mapping[str, Any],
+    *,
+    baseline: str | None = None,
+    preemption: Preemption | None = None,
 ) -> list[dict[str, Any]]:
     """Evaluates finished runs with a changed configuration and writes the comparison page.
 
@@ -47,6 +52,7 @@ def evaluate_again(
         there with the same fields is not repeated.
       changes: dotted fields of the configuration and their values, of `CHANGEABLE` sections.
       baseline: the method that mCE is relative to; None for `config.eval.baseline` of the runs.
+      preemption: answers SIGTERM and Ctrl-C; None leaves the signals alone.
 
     Returns:
       One summary per run, in the order of the page.
@@ -74,6 +80,7 @@ def evaluate_again(
     run_directory.check_place(Path(out))
 
     console = Console(stderr=True, quiet=configs[found[0].path].quiet or not cluster.is_lead())
+    preemption = preemption or Preemption()
     shared: tuple[str, Setup] | None = None  # runs of one sweep have one set-up
     for run in found:
         config, place = configs[run.path], places[run.path]
@@ -83,12 +90,15 @@ def evaluate_again(
         key = json.dumps({**fields, "methods": {}, "method": "", "seed": 0, "seeds": []})
         if shared is None or shared[0] != key:
             with Heartbeat(speaker(config), "loading the data"):
-                shared = key, prepare(config, Preemption())
+                shared = key, prepare(config, preemption)
         console.print(f"evaluating {run.path} into {place}", markup=False, soft_wrap=True)
         _evaluated(run, models[run.path], config, shared[1], place, fields)
     name = _baseline(found, baseline or configs[found[0].path].eval.baseline)
     kept = list(places.values())
-    return cluster.on_lead(lambda: close(kept, Path(out), name, console))
+    preemption.check()
+    summaries = cluster.on_lead(lambda: close(kept, Path(out), name, console))
+    preemption.check()
+    return summaries
 
 
 def _places(found: Sequence[Run], out: Path) -> dict[Path, Path]:

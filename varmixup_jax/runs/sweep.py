@@ -36,7 +36,7 @@ def run(
     Args:
       config: a (changed) `base_config()`.
       workdir: made where it is missing.
-      preemption: answers SIGTERM; None leaves the signal alone.
+      preemption: answers SIGTERM and Ctrl-C; None leaves the signals alone.
 
     Returns:
       One summary per run, in order.
@@ -45,8 +45,9 @@ def run(
       ValueError: a configuration that cannot run, bad data, or a directory that holds another
         configuration; nothing is written then.
       Diverged: some runs diverged; all others are done and the page is written.
-      Preempted: SIGTERM came; what was training is saved.
+      Preempted: a signal came; what was training is saved.
     """
+    preemption = preemption or Preemption()
     check_fields(config)
     validate(config, len(chosen_devices(config)))
     workdir = Path(workdir)
@@ -66,9 +67,10 @@ def run(
     diverged: list[str] = []
     if todo:
         with Heartbeat(speaker(config), "loading the data"):
-            setup = prepare(config, preemption or Preemption())
+            setup = prepare(config, preemption)
         vaes: dict[str, TrainedVAE | None] = {"none": None}
         for method, seed in todo:
+            preemption.check()
             kind = METHODS[method].vae
             if kind not in vaes:
                 trained = vaes[kind] = obtain_all(config, setup, kind)
@@ -80,8 +82,10 @@ def run(
                 diverged.append(f"{method} s{seed}: {error}")
                 console.print(diverged[-1], style="bold red", markup=False)
 
+    preemption.check()
     baseline = _baseline(config, places)
     summaries = cluster.on_lead(lambda: close(list(places.values()), workdir, baseline, console))
+    preemption.check()
     if diverged:
         raise Diverged(diverged)
     return summaries

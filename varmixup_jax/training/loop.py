@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from signal import SIGTERM
 from typing import NamedTuple
 
 import jax
@@ -40,12 +41,13 @@ class Preempted(BaseException):
 
     Attributes:
       step: how many steps were taken; 0 where the run was not training.
+      signal: its number, SIGTERM or SIGINT.
     """
 
-    def __init__(self, step: int = 0):
+    def __init__(self, step: int = 0, signal: int = SIGTERM):
         at = f" and saved step {step}" if step else ""
         super().__init__(f"asked to stop{at}; the same command resumes it")
-        self.step = step
+        self.step, self.signal = step, signal
 
 
 class Plan(NamedTuple):
