@@ -33,6 +33,7 @@ FLOORS = {
     "types": 1,
     "atomic_files": 1,
     "metric_names": 1,
+    "logits_file": 1,
     "checks": 1,
     "version": 0,
 }

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from varmixup_jax import atomic_files
 from varmixup_jax.config import base_config
 from varmixup_jax.runs import run_directory
 
@@ -79,7 +80,9 @@ def test_a_run_that_goes_on_elsewhere_says_so(tmp_path):
 def test_a_run_has_ended_when_its_results_are_there(tmp_path):
     run_directory.write(tmp_path, summary={"status": "done", "run": "erm-s0"})
     assert run_directory.finished_run(tmp_path) is None
-    run_directory.write_results(tmp_path, [{"metric": "ece", "value": 0.5}], {"a": np.arange(3)})
+    run_directory.write_results(
+        tmp_path, [{"metric": "ece", "value": 0.5}], {"a": np.arange(3)}, {}
+    )
     assert run_directory.finished_run(tmp_path) == "erm-s0"
     assert json.loads((tmp_path / "results.jsonl").read_text()) == {"metric": "ece", "value": 0.5}
     with np.load(tmp_path / "artifacts.npz") as arrays:
@@ -89,17 +92,17 @@ def test_a_run_has_ended_when_its_results_are_there(tmp_path):
 
 
 def test_arrays_that_cannot_be_written_whole_leave_the_old_ones(tmp_path, monkeypatch):
-    run_directory.write_arrays(tmp_path / "x.npz", {"a": np.arange(3)})
+    atomic_files.write_arrays(tmp_path / "x.npz", {"a": np.arange(3)})
 
-    def breaks(handle, **_):
-        handle.write(b"half")
+    def breaks(handle):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(run_directory.np, "savez_compressed", breaks)
+    monkeypatch.setattr(atomic_files.os, "fsync", breaks)
     with pytest.raises(OSError, match="No space left"):
-        run_directory.write_arrays(tmp_path / "x.npz", {"a": np.arange(4)})
+        atomic_files.write_arrays(tmp_path / "x.npz", {"a": np.arange(4)})
     with np.load(tmp_path / "x.npz") as arrays:
         assert len(arrays["a"]) == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["x.npz"]
 
 
 def test_the_commit_is_of_the_packages_own_repository(tmp_path, monkeypatch):

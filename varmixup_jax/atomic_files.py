@@ -1,9 +1,11 @@
-"""Files that are whole or refused: text written by temporary file, fsync and rename; npz files read."""
+"""Files that are whole or refused: written by temporary file, fsync and rename; npz files read."""
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,13 @@ def replace_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """`replace_bytes` of a compressed npz file of these arrays."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    replace_bytes(path, buffer.getvalue())
 
 
 def read_arrays(path: Path, wrong: str = "not a readable npz file") -> dict[str, np.ndarray]:

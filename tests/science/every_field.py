@@ -191,9 +191,9 @@ def measured(config):
         mock.patch.object(programs, "local_linearity_error", attack),
         mock.patch.object(corruptions, "NAMES", ("frost", "fog")),
     ):
-        lines, _ = measure.measured(config, found, None, variables, who)
-    seen = {"batches": batches}
-    for line in lines:
+        found = measure.measured(config, found, None, variables, who)
+    seen = {"batches": batches, "logits": sorted(found.logits)}
+    for line in found.rows:
         metric = line["metric"].split("_")[0].rstrip("0123456789")
         kind = metric if line["corruption"] == "none" else "corrupted"
         seen.setdefault(kind, []).append(line)

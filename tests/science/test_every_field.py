@@ -113,6 +113,7 @@ FIELDS = {
         see.measured,
         "accuracy nll brier ece max calibration overconfidence pgd apgd adversarial local",
     ),
+    "eval.save_logits": Change("none", see.measured, "logits"),
     "eval.corruptions": Change("computed", see.measured, "corrupted batches"),
     "eval.corruptions_md5": Change(True, see.refused, "refusal", {"eval.corruptions": "FILES"}),
     "eval.frost_dir": Change("FROST", see.shared, "frost"),

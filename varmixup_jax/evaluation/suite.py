@@ -16,8 +16,11 @@ from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.calibration import Bins
 from varmixup_jax.evaluation.tally import LogitsFn, Put, batch_logits, map_batches, predict
 from varmixup_jax.evaluation.views import CLEAN, View, transformed
+from varmixup_jax.logits_file import Condition, Predictions
 from varmixup_jax.metric_names import linearity_name
 from varmixup_jax.types import Array, Key, PyTree
+
+KEPT = ("none", "clean", "all")
 
 
 class Evaluation(NamedTuple):
@@ -27,10 +30,12 @@ class Evaluation(NamedTuple):
       metrics: dicts `{corruption, severity, metric, value, count}`: `value` a float (a fraction in
         [0, 1]; NLL and local linearity error in nats), `count` the examples it is a mean over.
       bins: reliability bins (numpy) by `(corruption, severity)`, to draw or to merge.
+      predictions: float32 logits and classes by `(corruption, severity)`, those that were to be kept.
     """
 
     metrics: list[dict[str, Any]]
-    bins: dict[tuple[str, int], Bins]
+    bins: dict[Condition, Bins]
+    predictions: dict[Condition, Predictions]
 
 
 class Row(NamedTuple):
@@ -63,6 +68,7 @@ def evaluate(
     batch_size: int = 256,
     num_bins: int = 15,
     corruptions: Iterable[View] = (),
+    keep_logits: str = "none",
     attack_eps: float = 8 / 255,
     attack_restarts: int = 1,
     attack_images: int | None = None,
@@ -97,6 +103,7 @@ def evaluate(
       batch_size: rows per call, >= 1.
       num_bins: bins of the calibration measures, >= 1.
       corruptions: views, e.g. `computed_views(corruptions.corrupt, ...)`; consumed one at a time.
+      keep_logits: which predictions are returned: "none", "clean" or "all".
       attack_eps: l-infinity radius in pixel units, >= 0.
       attack_restarts: starts of each attack, >= 1.
       attack_images: how many images, spread evenly over the set, are attacked; None for all.
@@ -117,15 +124,20 @@ def evaluate(
     """
     checks.non_negative(attack_eps=attack_eps, pgd_step_size=pgd_step_size)
     checks.whole(0, pgd_steps=pgd_steps, apgd_steps=apgd_steps)
+    checks.one_of(KEPT, keep_logits=keep_logits)
     metrics: list[dict[str, Any]] = []
-    bins: dict[tuple[str, int], Bins] = {}
+    bins: dict[Condition, Bins] = {}
+    predictions: dict[Condition, Predictions] = {}
     forward = partial(batch_logits, logits_fn, variables)
     stream = partial(map_batches, batch_size=batch_size, put=put)
     attack_key, linearity_key, corruption_key = jax.random.split(key, 3)
 
     def add(view: View, logits: np.ndarray, label: np.ndarray) -> None:
         values, view_bins = jax.device_get(programs.measures(logits, label, num_bins))
-        bins[view.corruption, view.severity] = view_bins
+        condition = (view.corruption, view.severity)
+        bins[condition] = view_bins
+        if keep_logits == "all" or (keep_logits == "clean" and view is CLEAN):
+            predictions[condition] = Predictions(logits, label.argmax(axis=1).astype(np.int32))
         metrics.extend(_metric(view, name, value, len(logits)) for name, value in values.items())
 
     progress("clean")
@@ -174,7 +186,7 @@ def evaluate(
             raise ValueError(f"view {view.corruption!r}: needs either transform or images")
         own = None if view.labels is None else label_rows(view.labels, *logits.shape)
         add(view, logits, clean_label if own is None else own)
-    return Evaluation(metrics, bins)
+    return Evaluation(metrics, bins, predictions)
 
 
 def rows(

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Fields in which the runs of one group may differ: the seed, places, what is printed and what a
-# page compares with.
-NOT_SETTINGS = frozenset({"seed", "seeds", "quiet", "data.dir", "vae.store", "eval.baseline"})
+# Fields in which the runs of one group may differ: the seed, places, what is printed or kept, and
+# what a page compares with.
+NOT_SETTINGS = frozenset(
+    {"seed", "seeds", "quiet", "data.dir", "vae.store", "eval.baseline", "eval.save_logits"}
+)
 
 
 def identity(config: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import optax
 from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, models, report
+from varmixup_jax.atomic_files import write_arrays
 from varmixup_jax.evaluation.suite import label_rows
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.losses import cross_entropy
@@ -89,8 +90,8 @@ def train_and_evaluate(
         last, variables = trained.last, evaluated(trained.chosen)
         who = {"run": name, "method": method, "seed": seed, "step": trained.step}
         cluster.on_lead(lambda: _keep(directory, config, setup, vae, variables, who))
-        lines, arrays = measured(config, setup, vae, variables, who)
-        cluster.on_lead(lambda: run_directory.write_results(directory, lines, arrays))
+        results = measured(config, setup, vae, variables, who)
+        cluster.on_lead(lambda: run_directory.write_results(directory, *results))
         summary |= {
             "status": "done",
             "steps": int(last.step),
@@ -129,7 +130,7 @@ def _keep(
         vae_info=vae.info if vae else None,
         **who,
     )
-    run_directory.write_arrays(directory / FILE, arrays)
+    write_arrays(directory / FILE, arrays)
 
 
 def epochs_of(config: ConfigDict, method: str) -> float:

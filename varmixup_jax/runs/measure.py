@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from varmixup_jax import corruptions
+from varmixup_jax import corruptions, logits_file
 from varmixup_jax.evaluation.calibration import Bins, merge
 from varmixup_jax.evaluation.suite import evaluate, rows, spread
 from varmixup_jax.evaluation.tally import predict
@@ -24,9 +24,17 @@ from varmixup_jax.types import PyTree
 EVALUATION_SEED = 0  # of attacks, linearity and corruptions, the same for every run
 
 
+class Measured(NamedTuple):
+    """What an evaluation leaves: `results.jsonl`, `artifacts.npz` and `logits.npz` (or {})."""
+
+    rows: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+    logits: dict[str, np.ndarray]
+
+
 def measured(
     config: ConfigDict, setup: Setup, vae: TrainedVAE | None, variables: PyTree, who: dict[str, Any]
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+) -> Measured:
     """Evaluates a classifier as the configuration says.
 
     Args:
@@ -35,9 +43,6 @@ def measured(
       vae: the VAE it was trained with, for the pictures and for its accuracy on reconstructions.
       variables: parameters and statistics.
       who: run, method, seed and step, for the rows.
-
-    Returns:
-      The rows of `results.jsonl` and the arrays of `artifacts.npz`.
     """
     with Heartbeat(speaker(config), f"{who['run']}: evaluating") as progress:
 
@@ -55,7 +60,7 @@ def _measured(
     variables: PyTree,
     who: dict[str, Any],
     progress: Callable[[str], None],
-) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+) -> Measured:
     c, data = config.eval, setup.data
     chosen = spread(len(data.test_images), c.examples or None)
     images, labels = data.test_images[chosen], data.test_labels[chosen]
@@ -69,6 +74,7 @@ def _measured(
         batch_size=c.batch_size,
         num_bins=c.bins,
         corruptions=_views(setup, c.examples or None),
+        keep_logits=c.save_logits,
         attack_eps=c.attack_eps,
         attack_restarts=c.attack_restarts,
         attack_images=c.attack_examples or None,
@@ -98,7 +104,8 @@ def _measured(
     if vae:
         arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
         lines.append(_on_reconstructions(config, setup, vae, variables, images, labels, lines[0]))
-    return lines, arrays
+    logits = logits_file.as_arrays(found.predictions) if found.predictions else {}
+    return Measured(lines, arrays, logits)
 
 
 def _views(setup: Setup, examples: int | None) -> Iterable[View]:

@@ -174,8 +174,8 @@ def _evaluated(
         who = {"run": run.name, "method": run.method, "seed": run.seed, "step": about["step"]}
         mapping = setup.mapping
         variables = mapping.collect(mapping.replicate((model.params, model.stats)))
-        lines, arrays = measured(config, setup, vae, variables, who)
-        cluster.on_lead(lambda: run_directory.write_results(place, lines, arrays))
+        results = measured(config, setup, vae, variables, who)
+        cluster.on_lead(lambda: run_directory.write_results(place, *results))
         seconds = time.monotonic() - began
         run_directory.write(place, summary={**summary, "status": "done", "wall_seconds": seconds})
         with Heartbeat(speaker(config), f"{run.name}: drawing pictures"):

@@ -19,8 +19,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from varmixup_jax import cluster
-from varmixup_jax.atomic_files import replace_text
+from varmixup_jax import cluster, logits_file
+from varmixup_jax.atomic_files import replace_text, write_arrays
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
 from varmixup_jax.report.rows import flatten, with_later_fields
@@ -151,19 +151,19 @@ def write(directory: Path, **objects: dict[str, Any]) -> None:
     cluster.on_lead(files)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an npz file, all or nothing."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as handle:
-        np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
-    temporary.replace(path)
-
-
 def write_results(
-    directory: Path, rows: list[dict[str, Any]], arrays: Mapping[str, np.ndarray]
+    directory: Path,
+    rows: list[dict[str, Any]],
+    arrays: Mapping[str, np.ndarray],
+    logits: Mapping[str, np.ndarray],
 ) -> None:
-    """Writes `artifacts.npz`, and `results.jsonl` with one JSON object a line, all or nothing."""
+    """Writes `artifacts.npz`, `logits.npz` where there are any, and last `results.jsonl`.
+
+    Each is written all or nothing; rows are one JSON object a line.
+    """
     write_arrays(directory / "artifacts.npz", arrays)
+    if logits:
+        write_arrays(directory / logits_file.FILE, logits)
     replace_text(directory / "results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
