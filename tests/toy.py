@@ -38,10 +38,10 @@ def parts():
     return module, as_apply(module), variables, as_vae(vae_module), vae_params, images, labels
 
 
-def make(method, mapping, *, ema_decay=0.0):
-    """`(run, state, fixed)` for a method under a mapping."""
+def make(method, mapping, *, ema_decay=0.0, **settings):
+    """`(run, state, fixed)` for a method, with other settings than its own, under a mapping."""
     _, apply, variables, vae, vae_params, images, labels = parts()
-    risk = empirical_risk(build(method, **QUICK.get(method, {})), apply)
+    risk = empirical_risk(build(method, **QUICK.get(method, {}) | settings), apply)
     uses_vae = METHODS[method].vae != "none"
     loss = classifier_loss(
         risk, num_classes=CLASSES, augment=identity_augment, vae=vae if uses_vae else None
