@@ -142,6 +142,18 @@ def test_an_update_that_spoils_the_parameters_after_a_finite_loss_is_not_saved(
     assert sorted(steps) == saved
 
 
+@pytest.mark.parametrize("spoilt", [8, 12])
+def test_a_spoilt_state_from_elsewhere_is_not_evaluated(spoilt, straight, tmp_path):
+    """Of a version that did not look, or of a disk."""
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        for step in (8, 12):
+            weights = straight[0].last.params * (np.nan if step == spoilt else 1)
+            state = straight[0].last._replace(params=weights, step=jnp.asarray(step))
+            checkpoints.save(step, state, {SCORE: -step})
+    with pytest.raises(NonFiniteError, match=f"^step {spoilt}: params = nan"):
+        train(tmp_path, best=True)
+
+
 def test_a_run_that_has_ended_is_not_trained_again(straight):
     watch = Watch(validate=lambda state: pytest.fail("trained again"))
     again = train(straight[1], watch=watch)

@@ -12,8 +12,7 @@ import pytest
 from rich.console import Console
 
 from varmixup_jax import atomic_files
-from varmixup_jax.training import heartbeat, json_files, logs
-from varmixup_jax.training.json_files import write_json
+from varmixup_jax.training import heartbeat, logs
 from varmixup_jax.training.logs import RunLog
 
 
@@ -196,39 +195,7 @@ def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_write_json_round_trips_and_replaces(tmp_path):
-    path = tmp_path / "deep" / "summary.json"
-    value = {"a": np.float32(0.5), "b": (1, np.int64(2)), "c": Path("x/y"), "d": math.nan}
-    assert write_json(path, value | {"e": np.arange(3), "f": {"g": None, "h": True}}) == path
-    assert json.loads(path.read_text()) == {
-        "a": 0.5, "b": [1, 2], "c": "x/y", "d": None, "e": [0, 1, 2], "f": {"g": None, "h": True},
-    }  # fmt: skip
-    write_json(path, {"a": 1})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [p.name for p in path.parent.iterdir()] == ["summary.json"]
-
-
-@pytest.mark.parametrize("stage", ["fsync", "replace"])
-def test_write_json_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch, stage):
-    path = write_json(tmp_path / "config.json", {"old": True})
-
-    def fail(*args):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(atomic_files.os, stage, fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_json(path, {"new": True})
-    assert json.loads(path.read_text()) == {"old": True}
-    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
-
-
-def test_write_json_refuses_what_json_has_not(tmp_path):
-    with pytest.raises(TypeError, match="a value of type object has no JSON form"):
-        write_json(tmp_path / "x.json", {"a": object()})
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("module", [logs, heartbeat, json_files])
+@pytest.mark.parametrize("module", [logs, heartbeat, atomic_files])
 def test_logs_do_not_import_jax(module):
     lines = Path(module.__file__).read_text().splitlines()
     assert not [line for line in lines if "import" in line.split() and "jax" in line.split()]

@@ -106,3 +106,15 @@ def test_what_is_no_model_file_is_refused_in_one_line(spoil, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"model\.npz: no such file, must be the model\.npz of"):
         load_model(tmp_path)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
+    saved(tmp_path)
+    with np.load(tmp_path / FILE) as file:
+        arrays = dict(file)
+    arrays["params/stem/kernel"][0, 0, 0, 0] = np.nan
+    np.savez(tmp_path / FILE, **arrays)
+    with pytest.raises(
+        ValueError, match=r"model\.npz: params/stem/kernel has values .* not finite"
+    ):
+        load_model(tmp_path)

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from varmixup_jax import atomic_files
 from varmixup_jax.config import base_config
 from varmixup_jax.runs import run_directory
 
@@ -25,6 +24,9 @@ def test_a_run_keeps_the_settings_of_its_own_method_only():
 
 def test_a_directory_belongs_to_one_configuration_and_seed(tmp_path):
     run_directory.check_same(tmp_path, fields())  # nothing there
+    (tmp_path / "config.json").write_text('{"epochs": NaN}')
+    with pytest.raises(run_directory.Incompatible, match=r"is not JSON \(NaN"):
+        run_directory.check_same(tmp_path, fields())
     (tmp_path / "config.json").write_text(json.dumps(fields()))
     run_directory.check_same(tmp_path, fields())
     run_directory.check_same(tmp_path, fields(quiet=True))  # not a setting of the run
@@ -85,24 +87,14 @@ def test_a_run_has_ended_when_its_results_are_there(tmp_path):
     )
     assert run_directory.finished_run(tmp_path) == "erm-s0"
     assert json.loads((tmp_path / "results.jsonl").read_text()) == {"metric": "ece", "value": 0.5}
+    infinite = {"metric": "nll", "value": np.inf}
+    run_directory.write_results(tmp_path, [infinite], {"a": np.arange(3)}, {})
+    text = '{"metric": "nll", "value": null, "not_finite": "inf"}\n'
+    assert (tmp_path / "results.jsonl").read_text() == text
     with np.load(tmp_path / "artifacts.npz") as arrays:
         np.testing.assert_array_equal(arrays["a"], np.arange(3))
     run_directory.write(tmp_path, summary={"status": "failed", "run": "erm-s0"})
     assert run_directory.finished_run(tmp_path) is None
-
-
-def test_arrays_that_cannot_be_written_whole_leave_the_old_ones(tmp_path, monkeypatch):
-    atomic_files.write_arrays(tmp_path / "x.npz", {"a": np.arange(3)})
-
-    def breaks(handle):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(atomic_files.os, "fsync", breaks)
-    with pytest.raises(OSError, match="No space left"):
-        atomic_files.write_arrays(tmp_path / "x.npz", {"a": np.arange(4)})
-    with np.load(tmp_path / "x.npz") as arrays:
-        assert len(arrays["a"]) == 3
-    assert [file.name for file in tmp_path.iterdir()] == ["x.npz"]
 
 
 def test_the_commit_is_of_the_packages_own_repository(tmp_path, monkeypatch):

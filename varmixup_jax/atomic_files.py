@@ -1,42 +1,36 @@
-"""Files that are whole or refused: written by temporary file, fsync and rename; npz files read."""
+"""Files that are whole or refused: written by temporary file, fsync and rename; JSON that is strict."""
 
 from __future__ import annotations
 
-import io
+import json
+import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
 from varmixup_jax.checks import one_line
 
 
-def replace_text(path: Path, text: str) -> None:
-    """`replace_bytes` of a text.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the name `path` at the end of the block.
+
+    A reader sees the old content or the new, never a part; what was there stays if anything fails; a
+    new file can be read by everyone.
 
     Args:
       path: its directory is made where it is missing.
-      text: a lone surrogate, which JSON can contain but UTF-8 cannot, is written as its escape.
-    """
-    replace_bytes(path, text.encode("utf-8", "backslashreplace"))
-
-
-def replace_bytes(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader sees the old content or the new, never a part.
-
-    What was there stays if anything fails; a new file can be read by everyone.
-
-    Args:
-      path: its directory is made where it is missing.
-      content: of the whole file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         # mkstemp's 0600 would hide a shared run from its readers.
@@ -47,11 +41,27 @@ def replace_bytes(path: Path, content: bytes) -> None:
         raise
 
 
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Writes a whole file by `replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """The same of a text; a lone surrogate, which JSON can contain but UTF-8 cannot, is escaped."""
+    replace_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_json(path: Path | str, value: Any) -> Path:
+    """Writes `dumps(value)`, indented, by `replacing`; returns the path."""
+    replace_text(Path(path), dumps(value, indent=2) + "\n")
+    return Path(path)
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """`replace_bytes` of a compressed npz file of these arrays."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    replace_bytes(path, buffer.getvalue())
+    """Writes a compressed npz file by `replacing`."""
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(path: Path, wrong: str = "not a readable npz file") -> dict[str, np.ndarray]:
@@ -70,3 +80,51 @@ def read_arrays(path: Path, wrong: str = "not a readable npz file") -> dict[str,
             return {name: np.asarray(arrays[name]) for name in arrays.files}
     except Exception as error:  # np.load documents no set of errors for damaged files
         raise ValueError(f"{path}: {wrong} ({one_line(error)})") from None
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """The JSON text of a value: a number that is not finite becomes null, since JSON has no NaN.
+
+    Args:
+      value: nested dicts and sequences of strings, numbers, booleans and None; numpy scalars and
+        arrays, paths, sets and tuples become the JSON types.
+      indent: as of `json.dumps`.
+
+    Raises:
+      TypeError: a value has no JSON form; the message names its type.
+
+    >>> dumps({"nll": float("nan"), "at": (1, Path("a"))})
+    '{"nll": null, "at": [1, "a"]}'
+    """
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def loads(text: str | bytes) -> Any:
+    """The value of a JSON text, which has no NaN and no Infinity, though Python would read them.
+
+    Raises:
+      ValueError: it is not JSON.
+    """
+    return json.loads(text, parse_constant=_no_number)
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON, must be a finite number or null")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return _plain(value.tolist())
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")

@@ -7,7 +7,6 @@ configuration, no data set and no pickle is needed to use it.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from varmixup_jax import checks
-from varmixup_jax.atomic_files import read_arrays
+from varmixup_jax.atomic_files import dumps, loads, read_arrays
 from varmixup_jax.models.forward import as_apply, as_vae, for_measures
 from varmixup_jax.models.resnet import ResNet
 from varmixup_jax.models.vae import VAE
@@ -77,7 +76,7 @@ def as_arrays(
     trees = {"params": params, "stats": stats, "vae": vae_params or {}}
     arrays = {name: np.asarray(leaf) for name, leaf in flatten_dict(trees, sep="/").items()}
     about |= {"classifier": _fields(classifier), "vae": _fields(vae) if vae else None}
-    return {**arrays, ABOUT: np.array(json.dumps(about))}
+    return {**arrays, ABOUT: np.array(dumps(about))}
 
 
 def load_model(path: Path | str) -> Model:
@@ -98,8 +97,13 @@ def load_model(path: Path | str) -> Model:
     if not file.is_file():
         raise ValueError(f"{file}: no such file, must be the {FILE} of a run that was trained")
     arrays = read_arrays(file, NO_MODEL)
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(
+                f"{file}: {name} has values that are not finite, must be a sound model"
+            )
     try:
-        about = json.loads(str(arrays.pop(ABOUT)))
+        about = loads(str(arrays.pop(ABOUT)))
         leaves = {name: jnp.asarray(array) for name, array in arrays.items()}
         classifier = _module(about["classifier"])
         vae = _module(about["vae"]) if about["vae"] else None

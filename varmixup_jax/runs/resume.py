@@ -138,11 +138,14 @@ def fitted(
                 )
         checkpoints.wait()
         last = mapping.collect(state)
+        check_finite(plan.total_steps, last)  # it may be another version's
         if not best:
             return Trained(last, last, plan.total_steps)
         chosen = checkpoints.best_step()
         assert chosen is not None  # the last step was saved at least
-        return Trained(last, checkpoints.restore(chosen, last), chosen)
+        found = checkpoints.restore(chosen, last)
+        check_finite(chosen, found)
+        return Trained(last, found, chosen)
 
 
 def _hooks(

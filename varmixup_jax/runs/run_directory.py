@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import subprocess
@@ -20,13 +21,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, logits_file
-from varmixup_jax.atomic_files import replace_text, write_arrays
+from varmixup_jax.atomic_files import dumps, loads, replace_text, write_arrays, write_json
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
 from varmixup_jax.report.rows import flatten, with_later_fields
 from varmixup_jax.report.run_settings import NOT_SETTINGS
 from varmixup_jax.training.heartbeat import SAY_SECONDS
-from varmixup_jax.training.json_files import write_json
 from varmixup_jax.version import __version__
 
 DIFFERENCES = 8  # fields that a refusal lists
@@ -58,7 +58,7 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise Incompatible(f"{path}: is not JSON ({error})") from None
     if not isinstance(there, dict):
@@ -159,12 +159,17 @@ def write_results(
 ) -> None:
     """Writes `artifacts.npz`, `logits.npz` where there are any, and last `results.jsonl`.
 
-    Each is written all or nothing; rows are one JSON object a line.
+    Each is written all or nothing; rows are one JSON object a line. A value that is not finite
+    is null there, and the row says what it was: `not_finite`.
     """
     write_arrays(directory / "artifacts.npz", arrays)
     if logits:
         write_arrays(directory / logits_file.FILE, logits)
-    replace_text(directory / "results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    said = [
+        row if math.isfinite(row["value"]) else {**row, "not_finite": str(row["value"])}
+        for row in rows
+    ]
+    replace_text(directory / "results.jsonl", "".join(dumps(row) + "\n" for row in said))
 
 
 def provenance(module: str = "varmixup_jax.main") -> dict[str, Any]:
@@ -193,7 +198,7 @@ def moved(directory: Path, device: str) -> str:
 def _noted(directory: Path, field: str) -> Any:
     """A field of the summary there, None where there is no such thing."""
     try:
-        return json.loads((directory / "summary.json").read_text(encoding="utf-8"))[field]
+        return loads((directory / "summary.json").read_text(encoding="utf-8"))[field]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

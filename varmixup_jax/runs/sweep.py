@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from varmixup_jax import cluster, report
+from varmixup_jax.atomic_files import loads
 from varmixup_jax.config import selected_methods
 from varmixup_jax.methods import METHODS
 from varmixup_jax.report.rows import flatten, read_run
@@ -72,11 +72,12 @@ def run(
         for method, seed in todo:
             preemption.check()
             kind = METHODS[method].vae
-            if kind not in vaes:
-                trained = vaes[kind] = obtain_all(config, setup, kind)
-                for info in (trained.info, *(other.info for other in trained.others)):
-                    console.print(f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB")
             try:
+                if kind not in vaes:
+                    trained = vaes[kind] = obtain_all(config, setup, kind)
+                    for info in (trained.info, *(other.info for other in trained.others)):
+                        text = f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB"
+                        console.print(text)
                 train_and_evaluate(config, setup, vaes[kind], method, seed, places[method, seed])
             except NonFiniteError as error:
                 diverged.append(f"{method} s{seed}: {error}")
@@ -111,7 +112,7 @@ def close(
 
         Console(quiet=False).print(closing_table(done))
     console.print(f"page: {page}", markup=False, soft_wrap=True)
-    return [json.loads((p / "summary.json").read_text(encoding="utf-8")) for p in places]
+    return [loads((p / "summary.json").read_text(encoding="utf-8")) for p in places]
 
 
 def _baseline(config: ConfigDict, places: Mapping[tuple[str, int], Path]) -> str | None:

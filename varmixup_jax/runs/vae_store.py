@@ -20,6 +20,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, models
+from varmixup_jax.atomic_files import loads, replacing
 from varmixup_jax.config import with_others
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
 from varmixup_jax.models.forward import VAE, as_vae
@@ -198,9 +199,8 @@ def _latents(
     means = map_batches(fn, [images], batch_size=config.eval.batch_size, put=put)
 
     def keep() -> None:
-        temporary = path.with_name(".latents.tmp.npy")
-        np.save(temporary, means, allow_pickle=False)
-        temporary.replace(path)
+        with replacing(path) as file:
+            np.save(file, means, allow_pickle=False)
 
     cluster.on_lead(keep)
     return means
@@ -218,4 +218,4 @@ def _reconstructed(vae: VAE, params: PyTree, image: Array) -> Array:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -22,6 +21,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from varmixup_jax import checks, cluster
+from varmixup_jax.atomic_files import loads
 from varmixup_jax.training.damage import Damaged, read_whole
 from varmixup_jax.training.parallel import placed
 from varmixup_jax.types import PyTree
@@ -239,7 +239,7 @@ def _score(metrics: dict[str, float]) -> float:
 
 
 def _scored(file: Path) -> float:
-    return float(_score(json.loads(file.read_bytes())))
+    return float(_score(loads(file.read_bytes())))
 
 
 def _on_device(leaf: jax.Array) -> jax.ShapeDtypeStruct:

@@ -6,7 +6,6 @@ must be host numbers by the time they arrive: the training loop decides when to 
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,9 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from varmixup_jax import checks
-from varmixup_jax.atomic_files import replace_text
+from varmixup_jax.atomic_files import dumps, loads, replace_text
 from varmixup_jax.training.heartbeat import SAY_SECONDS, ticking
-from varmixup_jax.training.json_files import plain
 
 METRICS_FILE = "metrics.jsonl"
 # What the terminal shows of a line, in this order: key of the metrics, its label, its format.
@@ -158,7 +156,7 @@ class RunLog:
         checks.whole(0, step=step)
         numbers = {name: float(value) for name, value in values.items()}
         if self._file is not None:
-            self._file.write(json.dumps(plain({"step": int(step), **numbers})) + "\n")
+            self._file.write(dumps({"step": int(step), **numbers}) + "\n")
             self._file.flush()
         if self._board is not None:
             for name, number in numbers.items():
@@ -222,7 +220,7 @@ def _keep_until(path: Path, step: int | None) -> None:
         if number == len(lines) and not line.endswith("\n"):
             break  # the process died while it wrote this one
         try:
-            if json.loads(line)["step"] <= step:
+            if loads(line)["step"] <= step:
                 kept.append(line)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path}:{number}: not a line of metrics ({error})") from None
