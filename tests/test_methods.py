@@ -41,10 +41,11 @@ NEUTRAL = {
     "iat": {"eps": 0.0, "alpha": 0.0},
     "noisymix": {"alpha": 0.0, "severity": 0.0, "sigma_add": 0.0, "sigma_mult": 0.0},
     "varmixup_augmix": {"alpha": 0.0, "severity": 0.0},
+    "varmixup_noisymix": {"alpha": 0.0, "severity": 0.0, "sigma_add": 0.0, "sigma_mult": 0.0},
     "restyle": {"strength": 0.0},
     "restyle_augmix": {"strength": 0.0, "severity": 0.0},
 }
-AUGMIXED = ("augmix", "noisymix", "varmixup_augmix", "restyle_augmix")
+AUGMIXED = ("augmix", "noisymix", "varmixup_augmix", "varmixup_noisymix", "restyle_augmix")
 ONE_VIEW = {name: {"views": 1} for name in AUGMIXED}
 TERMS = [
     pytest.param(name, i, id=f"{name}-{i}")
@@ -121,6 +122,7 @@ def test_the_methods_are_the_terms_of_the_table():
         "augmix": [1.0, 6.0, 6.0],
         "noisymix": [0.5, 0.5, 6.0, 6.0],
         "varmixup_augmix": [0.5, 0.5, 6.0, 6.0],
+        "varmixup_noisymix": [0.5, 0.5, 6.0, 6.0],
         "restyle": [0.5, 0.5],
         "restyle_augmix": [0.5, 0.5, 6.0, 6.0],
     }

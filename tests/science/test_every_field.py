@@ -143,6 +143,7 @@ SETTINGS = {
     "beta": 1.0,
     "clean_weight": 0.25,
     "consistency": 1.0,
+    "decoded_views": True,
     "eps": 0.2,
     "groups": 2,
     "input_noise": True,
@@ -164,7 +165,10 @@ SETTINGS = {
     "views": 1,
 }
 MATTERS_WITH = {("restyle", "lam"): {"methods.restyle.alpha": 0.5}}
-COSTLY = ("at", "trades", "iat", "augmix", "noisymix", "varmixup_augmix", "restyle_augmix")
+COSTLY = (
+    *("at", "trades", "iat", "augmix", "noisymix"),
+    *("varmixup_augmix", "varmixup_noisymix", "restyle_augmix"),
+)
 """To sample: seen by the terms they are made of, which print as names and numbers."""
 
 

@@ -238,30 +238,76 @@ def test_restyle_augmix():
     check(seen, passes + consistent(views_of(seen, 2)))
 
 
+@covers("varmixup_augmix")
+def test_views_of_reconstructions():
+    settings = {"consistency": 5.0, "severity": 0.0, "decoded_views": True}
+    seen = observe(build("varmixup_augmix", **settings), cached=True)
+    matrix = weights_of(seen, 0)
+    z = CACHED.astype(np.float64)
+    image = flipped(decode("standard", mixed(matrix, z)), seen.flips[1])
+    # Severity 0 makes AugMix the identity: a view is the reconstruction, augmented anew.
+    views = [flipped(decode("standard", z), seen.flips[i]) for i in (2, 3)]
+    passes = [Pass(0.5, image, matrix), Pass(0.5, view_of(seen), LABEL, clean=True)]
+    check(seen, passes + consistent(views))
+
+
+@covers("restyle_augmix")
+def test_views_of_restyled_images():
+    settings = {"consistency": 5.0, "severity": 0.0, "alpha": 1.0, "decoded_views": True}
+    seen = observe(build("restyle_augmix", **settings), vae="grid", cached=True)
+    matrix = weights_of(seen, 0)
+    codes = [code.astype(np.float64) for code in seen.codes]
+    assert min(np.abs(codes[i] - codes[j]).max() for i, j in ((0, 1), (0, 2), (1, 2))) > 0.1
+    images = [flipped(decode("grid", c), seen.flips[i + 1]) for i, c in enumerate(codes)]
+    np.testing.assert_array_equal(seen.samples[2].label, LABEL.astype(np.float32))
+    passes = [Pass(0.5, images[0], matrix), Pass(0.5, view_of(seen), LABEL, clean=True)]
+    check(seen, passes + consistent(images[1:]))
+
+
+def noisy_tap(sample, matrix=None):
+    """The tap at stage 2 in float64: the noise itself is what it makes of zeros and of ones."""
+    shape = (net.BATCH, net.WIDTH)
+    add = np.asarray(sample.tap(2, np.zeros(shape, np.float32)), np.float64)
+    scale = np.asarray(sample.tap(2, np.ones(shape, np.float32)), np.float64) - add
+    assert 0.1 < add.std() < 0.3
+    assert 0.2 < scale.std() < 0.6
+    matrix = np.eye(net.BATCH) if matrix is None else matrix
+    return lambda k, hidden: scale * mixed(matrix, hidden) + add if k == 2 else hidden
+
+
+@covers("varmixup_noisymix")
+def test_varmixup_noisymix():
+    sigma = {"sigma_add": 0.2, "sigma_mult": 0.4, "stages": (2,)}
+    settings = {"clean_weight": 0.25, "consistency": 5.0, **sigma}
+    seen = observe(build("varmixup_noisymix", **settings), cached=True)
+    matrix = weights_of(seen, 0)
+    image = flipped(decode("standard", mixed(matrix, CACHED.astype(np.float64))), seen.flips[1])
+    taps = [noisy_tap(seen.samples[i]) for i in (0, 2, 3)]
+    views = views_of(seen, 2)
+    check(
+        seen,
+        [
+            Pass(0.75, image, matrix, tap=taps[0]),
+            Pass(0.25, view_of(seen), LABEL, clean=True),
+            Pass(2.5, views[0], LABEL, "js", taps[1], joint=True),
+            Pass(2.5, views[1], LABEL, "js", taps[2], joint=True),
+        ],
+    )
+
+
 @covers("noisymix")
 def test_noisymix():
     sigma = {"sigma_add": 0.2, "sigma_mult": 0.4}
     seen = observe(build("noisymix", clean_weight=0.25, consistency=5.0, stages=(2,), **sigma))
     matrix = weights_of(seen, 0)
-    shape = (net.BATCH, net.WIDTH)
-
-    def noisy(sample, matrix):
-        """The tap in float64: the noise itself is what it makes of zeros and of ones."""
-        add = np.asarray(sample.tap(2, np.zeros(shape, np.float32)), np.float64)
-        scale = np.asarray(sample.tap(2, np.ones(shape, np.float32)), np.float64) - add
-        assert 0.1 < add.std() < 0.3
-        assert 0.2 < scale.std() < 0.6
-        return lambda k, hidden: scale * mixed(matrix, hidden) + add if k == 2 else hidden
-
-    one = np.eye(net.BATCH)
     views = views_of(seen, 2)
     check(
         seen,
         [
-            Pass(0.75, view_of(seen), matrix, tap=noisy(seen.samples[0], matrix)),
+            Pass(0.75, view_of(seen), matrix, tap=noisy_tap(seen.samples[0], matrix)),
             Pass(0.25, view_of(seen), LABEL, clean=True),
-            Pass(2.5, views[0], LABEL, "js", noisy(seen.samples[2], one), joint=True),
-            Pass(2.5, views[1], LABEL, "js", noisy(seen.samples[3], one), joint=True),
+            Pass(2.5, views[0], LABEL, "js", noisy_tap(seen.samples[2]), joint=True),
+            Pass(2.5, views[1], LABEL, "js", noisy_tap(seen.samples[3]), joint=True),
         ],
     )
 

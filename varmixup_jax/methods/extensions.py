@@ -8,6 +8,8 @@ common BatchNorm statistics (`joint`), or each in one of its own.
 
 from __future__ import annotations
 
+from functools import partial
+
 from varmixup_jax import checks
 from varmixup_jax.losses import ce, js_to_clean
 from varmixup_jax.methods.paper import varmixup, with_clean
@@ -15,7 +17,7 @@ from varmixup_jax.methods.registry import register
 from varmixup_jax.types import Term, Vicinity
 from varmixup_jax.vicinal.augmix import augmix as augmix_views
 from varmixup_jax.vicinal.hidden import mix_hidden, noisy_hidden
-from varmixup_jax.vicinal.mixing import chain, dirac
+from varmixup_jax.vicinal.mixing import chain, dirac, latents, mix
 from varmixup_jax.vicinal.restyle import restyle as restyled_images
 
 MOST_VIEWS = 100
@@ -58,6 +60,17 @@ def augmix(
     return _consistent(vicinity, consistency, views, joint, None, 1.0)
 
 
+def _noise(
+    stages: tuple[int, ...], sigma_add: float, sigma_mult: float, input_noise: bool
+) -> Vicinity:
+    """Noise on one of the stages, the input among them only where asked; `dirac` without any."""
+    checks.non_negative(sigma_add=sigma_add, sigma_mult=sigma_mult)
+    noisy_stages = tuple(stage for stage in stages if stage or input_noise)
+    if not noisy_stages:
+        return dirac
+    return noisy_hidden(noisy_stages, additive=sigma_add, multiplicative=sigma_mult)
+
+
 @register("noisymix", summary="noisy mixing of hidden layers plus consistency over AugMix views")
 def noisymix(
     *,
@@ -82,11 +95,7 @@ def noisymix(
     `input_noise`: Gaussian noise is one of the test corruptions.
     """
     mixing = mix_hidden(stages, alpha=alpha, lam=lam)
-    checks.non_negative(sigma_add=sigma_add, sigma_mult=sigma_mult)
-    noisy_stages = tuple(stage for stage in stages if stage or input_noise)
-    noise = dirac
-    if noisy_stages:
-        noise = noisy_hidden(noisy_stages, additive=sigma_add, multiplicative=sigma_mult)
+    noise = _noise(stages, sigma_add, sigma_mult, input_noise)
     mixed = Term(1.0, chain(mixing, noise), ce)
     vicinity = chain(augmix_views(severity=severity), noise)
     return _consistent(vicinity, consistency, views, joint, mixed, clean_weight)
@@ -104,10 +113,44 @@ def varmixup_augmix(
     views: int = 2,
     severity: float = 3.0,
     joint: bool = True,
+    decoded_views: bool = False,
 ) -> tuple[Term, ...]:
-    """Cross-entropy on decoded mixtures and on clean images, and consistency over AugMix views."""
+    """Cross-entropy on decoded mixtures and on clean images, and consistency over AugMix views.
+
+    With `decoded_views` these are views of the reconstructions, not of the images.
+    """
     mixed = varmixup(alpha=alpha, lam=lam, partners=partners, then_mixup=then_mixup)[0]
     vicinity = augmix_views(severity=severity)
+    if decoded_views:
+        vicinity = chain(mix(latents, alpha=0.0), vicinity)
+    return _consistent(vicinity, consistency, views, joint, mixed, clean_weight)
+
+
+@register(
+    "varmixup_noisymix",
+    vae="standard",
+    summary="VarMixup and consistency over AugMix views, with noise in hidden layers",
+)
+def varmixup_noisymix(
+    *,
+    alpha: float = 1.0,
+    lam: str = "batch",
+    clean_weight: float = 0.5,
+    stages: tuple[int, ...] = (1, 2),
+    sigma_add: float = 0.1,
+    sigma_mult: float = 0.1,
+    consistency: float = 12.0,
+    views: int = 2,
+    severity: float = 3.0,
+    joint: bool = True,
+) -> tuple[Term, ...]:
+    """VarMixup + AugMix with NoisyMix's noise: on decoded mixtures and on views, not on clean images.
+
+    Stage 0, the input, takes noise where `stages` names it: Gaussian noise is a test corruption.
+    """
+    noise = _noise(stages, sigma_add, sigma_mult, input_noise=True)
+    mixed = Term(1.0, chain(mix(latents, alpha=alpha, lam=lam), noise), ce)
+    vicinity = chain(augmix_views(severity=severity), noise)
     return _consistent(vicinity, consistency, views, joint, mixed, clean_weight)
 
 
@@ -145,10 +188,15 @@ def restyle_augmix(
     views: int = 2,
     severity: float = 3.0,
     joint: bool = True,
+    decoded_views: bool = False,
 ) -> tuple[Term, ...]:
-    """Cross-entropy on restyled and on clean images, and consistency over AugMix views."""
-    styled = restyle(
-        strength=strength, amount=amount, groups=groups, styles=styles, alpha=alpha, lam=lam
-    )[0]
+    """Cross-entropy on restyled and on clean images, and consistency over AugMix views.
+
+    With `decoded_views` these are views of images in another draw of the style, never mixed.
+    """
+    style = partial(restyled_images, strength=strength, amount=amount, groups=groups, styles=styles)
+    styled = Term(1.0, style(alpha=alpha, lam=lam), ce)
     vicinity = augmix_views(severity=severity)
+    if decoded_views:
+        vicinity = chain(style(), vicinity)
     return _consistent(vicinity, consistency, views, joint, styled, clean_weight)

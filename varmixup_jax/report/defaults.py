@@ -43,7 +43,15 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "input_noise": False,
         "clean_weight": 0.5,
     },
-    "varmixup_augmix": {**_LATENT, **_AUGMIX, "clean_weight": 0.5},
+    "varmixup_augmix": {**_LATENT, **_AUGMIX, "clean_weight": 0.5, "decoded_views": False},
+    "varmixup_noisymix": {
+        **_MIX,
+        **_AUGMIX,
+        "stages": [1, 2],
+        "sigma_add": 0.1,
+        "sigma_mult": 0.1,
+        "clean_weight": 0.5,
+    },
     "restyle": _STYLE,
-    "restyle_augmix": {**_STYLE, **_AUGMIX},
+    "restyle_augmix": {**_STYLE, **_AUGMIX, "decoded_views": False},
 }
