@@ -8,7 +8,7 @@ Cost: that of CIFAR-10. Result: see the results table in README.md.
 
 from ml_collections import ConfigDict
 
-from configs import cifar10
+from varmixup_jax.recipes import cifar10
 
 
 def get_config(argument=None) -> ConfigDict:

@@ -1,1 +1,1 @@
-"""How to run it on a cluster; not part of the installed package."""
+"""Sweeps and cluster scripts: `launch` in a clone, `varmixup_jax.launch` where it is installed."""

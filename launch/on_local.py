@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from launch.devices import share, visible_gpus
-from launch.plan import Job
-from launch.run_logs import last_lines
+from .devices import share, visible_gpus
+from .plan import Job
+from .run_logs import last_lines
 
 POLL_SECONDS = 0.2
 STATUS_SECONDS = 10.0  # between two lines on each run that is under way

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from launch.plan import Job
+from .plan import Job
 
 SAVE_SECONDS = 120  # from SIGTERM to the end of the time limit
 FIRST_POLL_SECONDS = 1.0
@@ -86,7 +86,7 @@ class Task(NamedTuple):
         with _printing_into(self.log):
             from varmixup_jax.main import main  # JAX, only now
 
-            sys.argv = ["varmixup_jax.main", *self.arguments]
+            sys.argv[1:] = self.arguments  # a run records its command
             code = main()
         if code == SAVED and _output(["squeue", "-h", "-j", number, "-o", "%T"]) == "RUNNING":
             subprocess.run(["scontrol", "requeue", number], check=True)

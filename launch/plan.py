@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
+from varmixup_jax.command_line import read_config
 from varmixup_jax.config import selected_methods
 from varmixup_jax.runs import run_directory
-from varmixup_jax.validation import check_fields, unknown_field, validate
+from varmixup_jax.validation import unknown_field, validate
 
 OWN_FLAGS = {"config.method": "--methods", "config.seeds": "--seeds"}
 
@@ -68,11 +68,12 @@ def plan(
     overrides: Sequence[str] = (),
     baseline: str | None = None,
     named: Sequence[str] = (),
+    modules: Sequence[str] = (),
 ) -> Sweep:
     """Checks everything that can be checked without a device, and lists the runs.
 
     Args:
-      recipe: `configs/NAME.py[:WORDS]`.
+      recipe: `FILE[:WORDS]` or `NAME[:WORDS]`.
       methods: several separated by commas, or "all"; "" for the recipe's own, and for none where
         there are named runs.
       seeds: whole numbers separated by commas; "" for the recipe's own.
@@ -80,6 +81,7 @@ def plan(
       overrides: `--config.x=y`, of all runs.
       baseline: a method or named run of the sweep; None for `config.eval.baseline` where it is run.
       named: "NAME METHOD FIELD=VALUE ...", runs that differ from the others in some fields.
+      modules: what each run imports first.
 
     Raises:
       ValueError: one line: a recipe or field that cannot run, or a directory that holds a run with
@@ -109,6 +111,7 @@ def plan(
             run_directory.check_same(place, fields)
             words = (
                 *(sys.executable, "-m", "varmixup_jax.main", f"--config={recipe}"),
+                *(f"--import={module}" for module in modules),
                 *(*kind.overrides, f"--config.method={kind.method}"),
                 *(f"--config.seeds=({seed},)", f"--workdir={place}"),
             )
@@ -144,14 +147,7 @@ def _config(recipe: str, overrides: Sequence[str], seeds: str) -> ConfigDict:
             raise ValueError(f"argument {word!r}: not understood, fields are --config.NAME=VALUE")
         if name in OWN_FLAGS:
             raise ValueError(f"argument {word!r}: must be given as {OWN_FLAGS[name]}")
-    if not Path(recipe.split(":")[0]).is_file():
-        raise ValueError(f"--config = {recipe!r}: no such file, must be a recipe")
-    words = ["launch.sweep", f"--config={recipe}", *overrides]
-    known = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", None, "", flag_values=known, sys_argv=words)
-    known(words)
-    config = holder.value
-    check_fields(config)
+    config = read_config(recipe, overrides)
     if seeds:
         config.seeds = _seeds(seeds)
     return config

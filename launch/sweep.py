@@ -1,25 +1,4 @@
-"""Runs x seeds, one process each, on this machine or as a SLURM job array; then the comparison.
-
-    python -m launch.sweep --config=configs/digits.py --methods=erm,varmixup --seeds=0,1 \
-        --workdir=runs/digits --on=local --parallel=2 --config.epochs=20
-
-Run in a clone of this repository. Runs live in `WORKDIR/<method>-s<seed>`, where a sweep by
-`varmixup_jax.main` keeps them, so that either resumes what the other started: finished runs are
-skipped, interrupted ones resume. The VAE is trained by whoever comes first; the others wait for it.
-
-`--run='NAME METHOD FIELD=VALUE ...'`, as often as wanted, adds a run with fields of its own, in
-`WORKDIR/<NAME>-s<seed>`:
-
-    --run='half varmixup methods.varmixup.clean_weight=0.5' --run='narrow varmixup vae.width=16'
-
-`--parallel=N` runs N at a time. With fewer GPUs than that several runs share one, each with a part of
-its memory: one compiles or evaluates while another trains. `--budget=SECONDS` stops what still runs
-by then, with its state saved, and names what is left to do.
-
-Exit codes: 0 all done; 1 some runs failed (their names and the ends of their logs are shown); 2 the
-request cannot be carried out (one line says why); 143 a signal came or the budget was used up (the
-same command resumes).
-"""
+"""Runs x seeds, one process each, on this machine or as a SLURM job array: `varmixup sweep`."""
 
 from __future__ import annotations
 
@@ -29,33 +8,54 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from launch import on_local, on_slurm
-from launch.plan import Sweep, plan
-from launch.run_logs import last_lines
 from varmixup_jax import checks, report
+from varmixup_jax.command_line import Parser, import_modules
 from varmixup_jax.errors import described
 from varmixup_jax.runs import run_directory
+
+from . import on_local, on_slurm
+from .plan import Sweep, plan
+from .run_logs import last_lines
+
+USAGE = "varmixup sweep --config=RECIPE[:WORDS] --workdir=DIR [--methods=...] [--seeds=...] ..."
+DESCRIPTION = """Runs x seeds, one process each, on this machine or as a SLURM job array; then the page
+that compares them. Runs live in WORKDIR/METHOD-sSEED, where `varmixup train` keeps those of a sweep,
+so that either resumes what the other started: finished runs are skipped, interrupted ones resume. The
+VAE is trained by whoever comes first; the others wait for it.
+
+examples:
+  varmixup sweep --config=digits --methods=erm,varmixup --seeds=0,1 --workdir=runs/digits --parallel=2
+  varmixup sweep --config=cifar10 --methods=all --workdir=runs/nine --on=slurm --config.epochs=20
+  varmixup sweep --config=digits --workdir=runs/fields \\
+      --run='half varmixup methods.varmixup.clean_weight=0.5' --run='narrow varmixup vae.width=16'
+
+Fields of the recipe are changed as in `varmixup train`, by --config.FIELD=VALUE."""
+EPILOG = """With --parallel=N and fewer GPUs than that several runs share one, each with a part of its
+memory: one compiles or evaluates while another trains.
+
+exit codes:
+  0    all runs are done
+  1    some runs failed: their names and the ends of their logs are shown
+  2    the request cannot be carried out: one line says why
+  143  a signal came or the budget was used up: the same command resumes"""
 
 TAIL = 8  # lines of a failed run's log that are shown
 STOPPED = 143  # exit code of a sweep, or of a run, that resumes
 RESUMES, NOT_BEGUN = "stopped; it resumes", "not begun"
 
 
-class Parser(argparse.ArgumentParser):
-    """Refuses in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises ValueError instead of leaving."""
-        raise ValueError(message)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options, overrides = _parser().parse_known_args(arguments)
+        options, overrides = parser().parse(arguments)
+    except ValueError as error:
+        print(f"error: {described(error, arguments)}", file=sys.stderr)
+        return 2
+    try:
+        import_modules(options.modules)
         checks.whole(1, **{"--parallel": options.parallel})
         _check_budget(options)
         sweep = plan(
@@ -66,11 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             overrides,
             options.baseline,
             options.run,
+            options.modules,
         )
         settings = _settings(options)
     except (Exception, SystemExit) as error:  # a recipe can raise anything
-        if isinstance(error, SystemExit) and not error.code:
-            return 0  # --help
         print(f"error: {described(error, arguments)}", file=sys.stderr)
         return 2
     todo = [job for job in sweep.jobs if not job.done]
@@ -88,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"stopped by {outcome.stopped}")
         code = _conclude(sweep, Path(options.workdir), outcome)
         if outcome.stopped and code:
-            again = shlex.join(["python", "-m", "launch.sweep", *arguments])
+            again = shlex.join(["varmixup", "sweep", *arguments])
             _say(f"to do the rest, run the same command: {again}")
             return STOPPED
         return code
@@ -97,18 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m launch.sweep",
-        description="Runs x seeds, one process each, and the page that compares them.",
-        epilog="Fields of the recipe are changed as in varmixup_jax.main: --config.epochs=20",
-        allow_abbrev=False,
+def parser() -> Parser:
+    """The flags, but for those that change fields."""
+    parser = Parser(prog="varmixup sweep", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
+    parser.add_recipe()
+    parser.add_argument(
+        "--workdir", metavar="DIR", required=True, help="where the runs and their page live"
     )
-    for name, text in {
-        "--config": "a recipe, configs/NAME.py[:WORDS]",
-        "--workdir": "runs live in WORKDIR/METHOD-sSEED, the page in WORKDIR",
-    }.items():
-        parser.add_argument(name, required=True, help=text)
     for name, text in {
         "--methods": "separated by commas, or all (default: the recipe's, or none beside --run)",
         "--seeds": "whole numbers separated by commas (default: the recipe's)",

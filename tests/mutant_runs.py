@@ -163,9 +163,9 @@ def copy_tree(root: Path, to: Path) -> None:
     words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(words, cwd=root, capture_output=True, check=True).stdout
     for name in sorted(filter(None, listed.decode().split("\0"))):
-        if (root / name).is_file():  # a tracked file may be gone
+        if (root / name).is_file() or (root / name).is_symlink():  # a tracked file may be gone
             (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, to / name)
+            shutil.copy2(root / name, to / name, follow_symlinks=False)
 
 
 def environment(tree: Path, compiled: Path) -> dict[str, str]:

@@ -9,7 +9,11 @@ import varmixup_jax
 
 ROOT = Path(__file__).resolve().parents[1] / "varmixup_jax"
 FLOORS = {
+    "__main__": 9,
+    "cli": 9,
+    "launch": 8,
     "main": 7,
+    "command_line": 7,
     "evaluate": 7,
     "errors": 7,
     "runs": 6,

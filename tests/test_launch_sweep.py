@@ -16,15 +16,13 @@ import numpy as np
 import pytest
 from stand_ins import executable
 
-from launch import devices, on_local, sweep
-from launch.plan import Job, Sweep, plan
-from launch.plan import _config as plan_config
+from varmixup_jax.launch import devices, on_local, sweep
+from varmixup_jax.launch.plan import Job, Sweep, plan
+from varmixup_jax.launch.plan import _config as plan_config
 from varmixup_jax.runs import run_directory
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = "configs/digits.py"
-# ml_collections loads recipes so.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 TINY = (
     "--config.epochs=1",
     "--config.model.width=4",
@@ -310,7 +308,7 @@ def test_the_budget_stops_what_runs_and_says_what_to_repeat(tmp_path, monkeypatc
     assert "a: asked to stop, by the budget of 500 s" in lines
     at = lines.index("stopped by the budget of 500 s")
     words = "--parallel=2 --budget=500"
-    command = f"python -m launch.sweep --config={RECIPE} --workdir={tmp_path} {words}"
+    command = f"varmixup sweep --config={RECIPE} --workdir={tmp_path} {words}"
     assert lines[at + 1 :] == [
         "a: stopped; it resumes",
         f"b: killed by SIGKILL; the end of {jobs[1].log}:",

@@ -1,17 +1,15 @@
 """The real command line on digits, in processes of its own: results, resumption, refusals."""
 
 import json
+import re
+import subprocess
 import sys
 
 import pytest
-from absl.testing import flagsaver
-from cli import ROOT, launch, results, summary
+from cli import launch, results, summary
 from jax.errors import JaxRuntimeError
 
-from varmixup_jax import main
-from varmixup_jax.corruptions import __main__ as corruptions_command
-from varmixup_jax.data import prepare, verify
-from varmixup_jax.report import __main__ as report_command
+from varmixup_jax import __version__, cli, main
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +89,6 @@ def test_refusals_are_one_line_and_write_nothing(word, message, cache, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 @pytest.mark.parametrize(
     "error", [ValueError("UNKNOWN: Gloo failed"), JaxRuntimeError("INTERNAL: x")], ids=repr
 )
@@ -99,43 +96,60 @@ def test_a_failure_of_the_runtime_is_no_refusal(error, tmp_path, monkeypatch, ca
     def fail(*_):
         raise error
 
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(
-        sys, "argv", ["main", "--config=configs/digits.py", f"--workdir={tmp_path}"]
-    )
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(main, "enable", lambda: None)
     monkeypatch.setattr(main.Preemption, "install", lambda self: None)
     monkeypatch.setattr(main.runs, "run", fail)
-    with flagsaver.flagsaver():
-        assert main.main() == 1
+    assert main.main(["--config=digits", f"--workdir={tmp_path}"]) == 1
     printed = capsys.readouterr().err
     assert printed.startswith("Traceback")
     assert str(error) in printed.splitlines()[-1]
 
 
-@pytest.mark.parametrize("word", ["--help", "-h"])
-def test_help_says_what_there_is(word, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["main", word])
-    assert main.main() == 0
+# The commands' help.
+
+
+def shown(capsys, *words):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    for text in ("--config=FILE", "configs/digits.py:all", "varmixup_jax.fields", "Exit codes:"):
-        assert text in printed.out
-    for flag in ("workdir", "coordinator", "num_processes", "process_id", "cluster", "debug"):
-        assert f"  --{flag} " in printed.out
-    codes = ("0 done", "2 the request", "3 a loss", "4 the disk", "5 another", "143 SIGTERM")
-    for code in (*codes, "130 Ctrl-C"):
-        assert code in printed.out
     assert max(map(len, printed.out.splitlines())) <= 105
+    return printed.out
 
 
-@pytest.mark.parametrize(
-    "command",
-    [report_command.main, corruptions_command.main, prepare.main, verify.main],
-    ids=["report", "corruptions", "prepare", "verify"],
-)
-def test_every_command_has_help(command, capsys):
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help(name, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["varmixup"])
+    printed = shown(capsys, *name.split(), "--help")
+    assert printed.startswith(f"usage: varmixup {name}")
+    assert f"varmixup {name} " in printed.split("usage:")[1].split("\n", 1)[1]  # an example
+
+
+def test_help_of_train_says_what_there_is(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["varmixup"])
+    printed = shown(capsys, "train", "-h")
+    for flag in ("config", "import", "workdir", "coordinator", "num_processes", "process_id"):
+        assert f"  --{flag} " in printed
+    for code in (0, 2, 3, 4, 5, 130):
+        assert re.search(rf"^  {code} ", printed, re.MULTILINE), code
+
+
+def test_help_names_every_command(capsys):
+    printed = shown(capsys, "--help")
+    for name, command in cli.COMMANDS.items():
+        assert re.search(rf"^  {name} +{command.summary}$", printed, re.MULTILINE)
+    assert shown(capsys, "--version") == f"varmixup_jax {__version__}\n"
+
+
+def test_a_misspelt_command_is_refused(capsys):
     with pytest.raises(SystemExit) as ended:
-        command(["--help"])
-    assert ended.value.code == 0
-    assert "usage: python -m varmixup_jax." in capsys.readouterr().out
+        cli.main(["trian"])
+    assert ended.value.code == 2
+    assert "'trian'" in capsys.readouterr().err
+
+
+def test_help_and_version_need_no_jax():
+    code = "import sys, varmixup_jax.cli as c; c.main([]); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

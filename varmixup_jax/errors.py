@@ -11,13 +11,13 @@ from pathlib import Path
 from jax.errors import JaxRuntimeError
 
 from varmixup_jax import cluster
+from varmixup_jax.command_line import located
 from varmixup_jax.runs.sweep import Diverged
 from varmixup_jax.training.loop import Preempted
 from varmixup_jax.validation import unknown_field
 
 HEAD, TAIL = 1000, 150  # characters of a long message that are kept from its two ends
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)  # of errors that the disk causes
-LOADER = "config_flags.py"  # of ml_collections, which loads the recipe
 
 
 def exit_code(action: Callable[[], None], arguments: Sequence[str]) -> int:
@@ -62,7 +62,7 @@ def recipe_of(arguments: Sequence[str]) -> Path | None:
         if name in ("--config", "-config"):
             following = arguments[index + 1] if index + 1 < len(arguments) else ""
             file = (value if equals else following).split(":")[0]
-            return Path(file) if file else None
+            return located(file) if file else None
     return None
 
 
@@ -77,8 +77,6 @@ def described(error: BaseException, arguments: Sequence[str]) -> str:
         if unknown is not None:
             return str(unknown)
     recipe = recipe_of(arguments)
-    if isinstance(error, AttributeError) and error.name == "get_config":
-        return f"{recipe}: has no function get_config, must be a recipe"
     return (recipe and _in_recipe(error, recipe)) or _one_line(error)
 
 
@@ -95,7 +93,7 @@ def _in_recipe(error: BaseException, recipe: Path) -> str | None:
         if lines:
             text = inner.msg if isinstance(inner, SyntaxError) else _one_line(inner)
             return f"{recipe}:{lines[-1]}: {type(inner).__name__}: {text}"
-        if any(f.name == "_parse" and Path(f.filename).name == LOADER for f in frames):
+        if any(f.name == "run_path" for f in frames):
             loading = f"{recipe}: {_one_line(inner)}"
         inner = inner.__cause__ or inner.__context__
     return loading
@@ -104,8 +102,6 @@ def _in_recipe(error: BaseException, recipe: Path) -> str | None:
 def _one_line(error: BaseException) -> str:
     # The string of a LookupError is the repr of its text.
     text = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
-    if "Traceback" in text:  # ml_collections quotes the whole of it; its last line says why
-        text = text.rstrip().splitlines()[-1]
     text = " ".join(text.split()) or type(error).__name__
     if len(text) > HEAD + TAIL:
         text = f"{text[:HEAD]} ... {text[-TAIL:]}"

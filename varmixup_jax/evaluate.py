@@ -1,18 +1,4 @@
-"""Evaluates runs that have ended once more, without training anything.
-
-    python -m varmixup_jax.evaluate RUN [RUN ...] --out=DIR [--config.eval.FIELD=VALUE ...]
-
-For instance on the published files of corrupted images, or under a stronger attack:
-
-    python -m varmixup_jax.evaluate runs/a --out=runs/a-published --config.eval.corruptions=CIFAR-10-C
-    python -m varmixup_jax.evaluate runs/a --out=runs/a-apgd --config.eval.apgd_steps=100
-
-RUN is a run directory or one that holds some. Fields that are not given are those of the run; what
-was trained cannot be changed. DIR gets a run directory for each, and the page that compares them.
-Exit codes: 0 done; 2 the request cannot be carried out (one line says why; no run was touched);
-4 the disk is full or broken; 5 another process of this command was lost; 143 SIGTERM came, 130
-Ctrl-C. The same command evaluates only what is missing.
-"""
+"""Evaluates runs that have ended once more, without training anything: `varmixup evaluate`."""
 
 from __future__ import annotations
 
@@ -22,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import config_flags
-
 from varmixup_jax import cluster
 from varmixup_jax.cluster.launchers import MODES
+from varmixup_jax.command_line import Parser, change_fields, import_modules
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.config import base_config
 from varmixup_jax.errors import exit_code, refuse
@@ -33,17 +18,33 @@ from varmixup_jax.report.rows import flatten
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.reevaluate import evaluate_again
 
+USAGE = "varmixup evaluate RUN [RUN ...] --out=DIR [--config.eval.FIELD=VALUE ...]"
+DESCRIPTION = """Evaluates runs that have ended once more, without training anything: on published files
+of corrupted images, for instance, or under a stronger attack.
+
+examples:
+  varmixup evaluate runs/a --out=runs/a-published --config.eval.corruptions=CIFAR-10-C
+  varmixup evaluate runs/a --out=runs/a-apgd --config.eval.apgd_steps=100
+
+Fields that are not given are those of the run; what was trained cannot be changed. DIR gets a run
+directory for each, and the page that compares them. The same command evaluates only what is missing."""
+EPILOG = """exit codes:
+  0    done
+  2    the request cannot be carried out: one line says why, and no run was touched
+  4    the disk is full or broken
+  5    another process of this command was lost
+  130  Ctrl-C
+  143  SIGTERM came"""
 PREFIX = "config."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if {"--help", "-h", "-help"} & set(arguments):
-        print(__doc__)
-        return 0
     try:
-        runs, options, changes = _parsed(arguments)
+        options, words = parser().parse(arguments)
+        import_modules(options.modules)
+        changes = _changes(words)
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError) as error:
         return refuse(error, 2, arguments)
 
@@ -53,33 +54,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         preemption = Preemption()
         preemption.install()
         evaluate_again(
-            runs, Path(options.out), changes, baseline=options.baseline, preemption=preemption
+            options.runs, options.out, changes, baseline=options.baseline, preemption=preemption
         )
 
     return exit_code(run, arguments)
 
 
-def _parsed(arguments: Sequence[str]) -> tuple[list[Path], flags.FlagValues, dict[str, Any]]:
-    """The runs, the flags, and the fields that the command line changes, each of its type."""
-    known = flags.FlagValues()
-    flags.DEFINE_string("out", None, "Where the new results go.", flag_values=known)
-    flags.DEFINE_string("baseline", None, "Method that mCE is relative to.", flag_values=known)
-    flags.DEFINE_enum("cluster", "auto", MODES, "What started the processes.", flag_values=known)
-    flags.DEFINE_bool("debug", False, "Show the traceback of an error.", flag_values=known)
-    words = ["varmixup_jax.evaluate", *arguments]
-    holder = config_flags.DEFINE_config_dict(
-        "config", base_config(), flag_values=known, sys_argv=words
+def parser() -> Parser:
+    """The flags, but for those that change fields."""
+    made = Parser(prog="varmixup evaluate", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
+    made.add_argument(
+        "runs", metavar="RUN", nargs="+", type=Path, help="a run directory, or one that holds some"
     )
-    runs = [Path(word) for word in known(words)[1:]]
-    if not runs:
-        raise ValueError("RUN: must name a run directory, or one that holds some")
-    if not known.out:
-        raise ValueError("--out = None: must name the directory for the new results")
-    fields = flatten(holder.value.to_dict())
-    given = {word.lstrip("-").split("=")[0] for word in arguments if word.startswith("-")}
+    made.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="where the new results go"
+    )
+    made.add_argument("--baseline", metavar="METHOD", help="the method that mCE is relative to")
+    made.add_modules()
+    made.add_argument(
+        "--cluster", choices=MODES, default="auto", help="what started the processes"
+    )
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return made
+
+
+def _changes(words: Sequence[str]) -> dict[str, Any]:
+    """The fields that `--config.FIELD=VALUE` change, each of its type."""
+    config = change_fields(base_config(), words)
+    fields = flatten(config.to_dict())
+    given = {word.lstrip("-").split("=")[0] for word in words}
     names = {word.removeprefix("no") if word not in fields else word for word in given}
-    changed = [n.removeprefix(PREFIX) for n in names if n.startswith(PREFIX)]
-    return runs, known, {name: fields[name] for name in sorted(changed)}
+    return {name.removeprefix(PREFIX): fields[name.removeprefix(PREFIX)] for name in sorted(names)}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from absl.testing import flagsaver
 from hypothesis import HealthCheck, settings
 from markupsafe import Markup
 from refusing import command_refused
@@ -60,14 +59,11 @@ def run(tmp_path, monkeypatch):
     """Runs `python -m varmixup_jax.main` with a work directory of its own: the exit code."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # the recipe before
     monkeypatch.setattr(command, "enable", lambda: None)
     monkeypatch.setattr(command.Preemption, "install", lambda self: None)
 
     def call(words):
-        monkeypatch.setattr(sys, "argv", ["main", f"--workdir={tmp_path / 'run'}", *words])
-        with flagsaver.flagsaver():
-            return command.main()
+        return command.main([f"--workdir={tmp_path / 'run'}", *words])
 
     return call
 

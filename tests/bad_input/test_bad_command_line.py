@@ -12,17 +12,17 @@ from refusing import check_line
 
 from varmixup_jax.corruptions import NAMES
 
-# ml_collections loads recipes by a method that importlib will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = "--config=configs/digits.py"
 ERM = f"{DIGITS}:erm"
 RESTYLE = f"{DIGITS}:restyle"
 RECIPES = {  # whole lines, and what the refusal must name
-    "": ["--config = None", "configs/digits.py"],
+    "": ["--config = None", "digits"],
     "--config": ["--config"],
-    "--config=": ["--config = None"],
+    "--config=": ["--config = ''"],
+    "--config=digitz": ["--config = 'digitz'", "did you mean digits"],
+    "--config=digits:varmixp": ["'varmixp'", "did you mean varmixup"],
+    "--config=digits --import=nowhere.at_all": ["--import = 'nowhere.at_all'", "'nowhere'"],
     "--confg=configs/digits.py": ["confg", "config"],
     "--config=configs/digitz.py": ["--config = 'configs/digitz.py'", "no such file"],
     "--config configs/digitz.py": ["--config = 'configs/digitz.py'"],

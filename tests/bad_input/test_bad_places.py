@@ -9,9 +9,6 @@ from damages import write
 from varmixup_jax.config import base_config
 from varmixup_jax.runs import run_directory
 
-# ml_collections loads recipes by a method that importlib will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
 ERM = ["--config=configs/digits.py:erm"]
 
 

@@ -3,9 +3,6 @@
 import pytest
 from damages import write
 
-# ml_collections loads recipes by a method that importlib will drop.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
 FILES = {
     "imports": ("import nowhere_to_be_found\n", ":1: ModuleNotFoundError"),
     "syntax": ("def get_config(:\n", ":1: SyntaxError"),

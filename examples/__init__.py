@@ -1,0 +1,1 @@
+"""Examples: `examples` in a clone, `varmixup_jax.examples` where it is installed."""

@@ -1,0 +1,151 @@
+"""What the commands share: recipes, fields changed by words, and modules that register own methods."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import re
+import runpy
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from varmixup_jax.validation import check_fields
+
+RECIPES = Path(__file__).with_name("recipes")
+FIELD = re.compile(r"--?(no)?config\.")  # begins a word that changes a field
+
+
+class Parser(argparse.ArgumentParser):
+    """Keeps the line breaks of its texts, and refuses by a ValueError."""
+
+    def __init__(self, **settings: Any):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ValueError in the place of printing and leaving."""
+        raise ValueError(message)
+
+    def add_recipe(self) -> None:
+        """Adds `--config` and `--import`."""
+        self.add_modules()
+        self.add_argument(
+            "--config",
+            metavar="RECIPE[:WORDS]",
+            help=f"{', '.join(recipe_names())}, or the file of a recipe of your own; behind the "
+            "colon a method, several separated by commas, or all",
+        )
+
+    def add_modules(self) -> None:
+        """Adds `--import`."""
+        self.add_argument(
+            "--import",
+            action="append",
+            default=[],
+            dest="modules",
+            metavar="MODULE",
+            help="import this first: a module that registers methods of your own; is looked for "
+            "in the working directory too, and may be given several times",
+        )
+
+    def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """The options, and the words that are left: those that change fields.
+
+        Raises:
+          ValueError: any other flag is left.
+        """
+        options, words = self.parse_known_args(arguments)
+        known = [word for action in self._actions for word in action.option_strings]
+        for word in words:
+            if re.match(r"--?[A-Za-z]", word) and not FIELD.match(word):
+                hint = _near(word.split("=")[0], known)
+                raise ValueError(f"argument {word!r}: not understood{hint}")
+        return options, words
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Imports modules, also from the working directory, which a console script does not search.
+
+    Raises:
+      ValueError: one cannot be imported.
+    """
+    for name in names:
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f"--import = {name!r}: {error}") from error
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("[!_]*.py"))
+
+
+def located(recipe: str) -> Path:
+    """The file of `FILE[:WORDS]`, or of `NAME[:WORDS]` where there is no such file."""
+    name = recipe.partition(":")[0]
+    packaged = RECIPES / f"{name}.py"
+    return packaged if name in recipe_names() and not Path(name).is_file() else Path(name)
+
+
+def read_config(recipe: str | None, words: Sequence[str]) -> ConfigDict:
+    """What a recipe returns, with the fields changed that `--config.FIELD=VALUE` name.
+
+    Args:
+      recipe: `FILE[:WORDS]` or `NAME[:WORDS]`.
+      words: those that change fields.
+
+    Raises:
+      ValueError: there is no recipe, it returns no configuration, or a word does not change a field.
+      Exception: what the recipe raises, and absl for a value of the wrong type.
+    """
+    if not recipe:
+        text = f"must be {', '.join(recipe_names())}, or the file of a recipe"
+        raise ValueError(f"--config = {recipe!r}: {text}")
+    return change_fields(run_recipe(recipe), words)
+
+
+def change_fields(config: Any, words: Sequence[str]) -> ConfigDict:
+    """The configuration after `--config.FIELD=VALUE` changed fields of it, each to its type.
+
+    Raises:
+      ValueError: it is no configuration, or a word does not change a field.
+      Exception: of absl, for a value of the wrong type.
+    """
+    check_fields(config)
+    known = flags.FlagValues()
+    command = ["varmixup", *words]
+    config_flags.DEFINE_config_dict("config", config, flag_values=known, sys_argv=command)
+    left = known(command)[1:]
+    if left:
+        raise ValueError(f"argument {left[0]!r}: not understood, flags begin with --")
+    check_fields(config)
+    return config
+
+
+def run_recipe(recipe: str) -> Any:
+    """What `get_config` of a recipe returns, called with WORDS where there are some."""
+    _, colon, words = recipe.partition(":")
+    file = located(recipe)
+    if not file.is_file():
+        known = recipe_names()
+        text = f"no such file, must be one or the name of a recipe: {', '.join(known)}"
+        raise ValueError(f"--config = {str(file)!r}: {text}{_near(file.stem, known)}")
+    names = runpy.run_path(str(file), run_name="recipe")
+    if "get_config" not in names:
+        raise ValueError(f"{file}: has no function get_config, must be a recipe")
+    return names["get_config"](words) if colon else names["get_config"]()
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=2)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
