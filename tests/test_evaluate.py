@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -109,17 +110,19 @@ def test_places_that_do_not_do_are_refused(sweep, tmp_path):
 
 def test_the_command_line_reads_fields_of_their_types():
     words = ["runs/a", "--out=b", "--config.eval.linearity_eps=(0.1,)", "--config.eval.bins", "7"]
-    runs, options, changes = evaluate._parsed([*words, "--noconfig.quiet"])
-    assert [str(run) for run in runs] == ["runs/a"]
-    assert options.out == "b"
-    assert changes == {"eval.linearity_eps": (0.1,), "eval.bins": 7, "quiet": False}
+    options, words = evaluate.parser().parse([*words, "--noconfig.quiet"])
+    assert (options.runs, options.out) == ([Path("runs/a")], Path("b"))
+    changes = {"eval.linearity_eps": (0.1,), "eval.bins": 7, "quiet": False}
+    assert evaluate.changed_fields(words) == changes
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "RUN: must name a run directory"),
-        (["runs/a"], "--out = None: must name"),
+        (["--out=x"], "required: RUN"),
+        (["runs/a"], "required: --out"),
+        (["runs/a", "--out=x", "--import=nowhere"], "--import = 'nowhere'"),
+        (["runs/a", "--out=x", "--bascline=erm"], "did you mean --baseline"),
         (["nowhere", "--out=x"], "nowhere: not a directory"),
         (["a", "--out=x", "--config.eval.bin=3"], "no such field (did you mean bins"),
         (["a", "--out=x", "--config.eval.bins=many"], "config.eval.bins"),
@@ -136,8 +139,3 @@ def test_the_command_refuses_in_one_line(words, message, capsys, monkeypatch, tm
     assert error.count("\n") == 1
     assert message in error
     assert not list(tmp_path.iterdir())
-
-
-def test_help_is_the_page_above(capsys):
-    assert evaluate.main(["--help"]) == 0
-    assert "Evaluates runs that have ended once more" in capsys.readouterr().out

@@ -9,29 +9,19 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from varmixup_jax.version import __version__
 
-
-class Command(NamedTuple):
-    """Where a command is: `main` of a module, called with `words` before those that are given."""
-
-    module: str
-    summary: str
-    words: tuple[str, ...] = ()
-
-
-COMMANDS = {
-    "train": Command("main", "train and evaluate what a recipe names"),
-    "evaluate": Command("evaluate", "evaluate runs that have ended, on other data or measures"),
-    "report": Command("report.__main__", "compare runs on one page"),
-    "sweep": Command("launch.sweep", "train many runs, several at a time or on SLURM"),
-    "corrupt": Command("corruptions.__main__", "corrupt images as CIFAR-10-C does", ("make",)),
-    "data prepare": Command("data.prepare", "download and prepare a data set"),
-    "data verify": Command("data.verify", "check a data set and print its statistics"),
-    "methods": Command("methods.__main__", "list the methods and their terms"),
-    "fields": Command("fields", "list the fields of the configuration"),
+COMMANDS = {  # the module of each, and a summary
+    "train": ("main", "train and evaluate what a recipe names"),
+    "evaluate": ("evaluate", "evaluate runs that have ended, on other data or measures"),
+    "report": ("report.__main__", "compare runs on one page"),
+    "sweep": ("launch.sweep", "train many runs, several at a time or on SLURM"),
+    "corrupt": ("corruptions.__main__", "corrupt images as CIFAR-10-C does"),
+    "data prepare": ("data.prepare", "download and prepare a data set"),
+    "data verify": ("data.verify", "check a data set and print its statistics"),
+    "methods": ("methods.__main__", "list the methods and their terms"),
+    "fields": ("fields", "list the fields of the configuration"),
 }
 DESCRIPTION = """VarMixup and its neighbours in JAX: training, evaluation under corruption, calibration.
 
@@ -44,12 +34,12 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    for name, command in COMMANDS.items():
+    for name, (module, _) in COMMANDS.items():
         length = len(name.split())
         if arguments[:length] == name.split():
             # As `python -m` of the module has them: a run records its command.
-            sys.argv[1:] = [*command.words, *arguments[length:]]
-            return importlib.import_module(f"varmixup_jax.{command.module}").main(sys.argv[1:]) or 0
+            sys.argv[1:] = arguments[length:]
+            return importlib.import_module(f"varmixup_jax.{module}").main(sys.argv[1:])
     _parser().parse_args(arguments)
     _parser().print_help()
     return 0
@@ -57,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """What there is; it accepts no command, as those that exist have been found before."""
-    lines = [f"  {name:<14}{command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<14}{summary}" for name, (_, summary) in COMMANDS.items()]
     parser = argparse.ArgumentParser(
         prog="varmixup",
         usage="varmixup COMMAND [ARGUMENT ...]",

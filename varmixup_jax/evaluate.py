@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
+
 from varmixup_jax import cluster
 from varmixup_jax.cluster.launchers import MODES
-from varmixup_jax.command_line import Parser, change_fields, import_modules
+from varmixup_jax.command_line import FIELD, Parser, change_fields, import_modules
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.config import base_config
 from varmixup_jax.errors import exit_code, refuse
@@ -35,7 +36,6 @@ EPILOG = """exit codes:
   5    another process of this command was lost
   130  Ctrl-C
   143  SIGTERM came"""
-PREFIX = "config."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options, words = parser().parse(arguments)
         import_modules(options.modules)
-        changes = _changes(words)
+        changes = changed_fields(words)
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError) as error:
         return refuse(error, 2, arguments)
 
@@ -71,20 +71,16 @@ def parser() -> Parser:
     )
     made.add_argument("--baseline", metavar="METHOD", help="the method that mCE is relative to")
     made.add_modules()
-    made.add_argument(
-        "--cluster", choices=MODES, default="auto", help="what started the processes"
-    )
+    made.add_argument("--cluster", choices=MODES, default="auto", help="what started the processes")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return made
 
 
-def _changes(words: Sequence[str]) -> dict[str, Any]:
+def changed_fields(words: Sequence[str]) -> dict[str, Any]:
     """The fields that `--config.FIELD=VALUE` change, each of its type."""
-    config = change_fields(base_config(), words)
-    fields = flatten(config.to_dict())
-    given = {word.lstrip("-").split("=")[0] for word in words}
-    names = {word.removeprefix("no") if word not in fields else word for word in given}
-    return {name.removeprefix(PREFIX): fields[name.removeprefix(PREFIX)] for name in sorted(names)}
+    fields = flatten(change_fields(base_config(), words).to_dict())
+    names = {FIELD.sub("", word.split("=")[0]) for word in words if FIELD.match(word)}
+    return {name: fields[name] for name in sorted(names)}
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
 """Every configuration field once: default, unit, meaning, what is allowed and when that matters.
 
-    python -m varmixup_jax.fields [PREFIX]
-
-prints them. `config.base_config` (and with it the command line) takes its defaults from here,
-`validation.validate` its ranges and choices.
+`varmixup fields [PREFIX]` prints them. `config.base_config` (and with it the command line) takes its
+defaults from here, `validation.validate` its ranges and choices.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import operator
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +28,12 @@ from varmixup_jax.vicinal.several_vaes import DRAWN
 
 Rule = Callable[..., None]
 """`rule(**{name: value})` raises a ValueError of one line that names the field."""
+
+DESCRIPTION = """Lists the fields of the configuration: name = default, unit and meaning.
+
+examples:
+  varmixup fields eval
+  varmixup fields optim. methods.varmixup"""
 
 CHECKPOINT_RULES = ("last", "best")
 DTYPES = ("float32", "bfloat16")
@@ -281,13 +286,22 @@ def lines(prefix: str = "") -> Iterator[str]:
                 yield f"{name} = {default!r}"
 
 
-def main() -> None:
-    """Prints the fields whose names start with one of the words, all where there is none."""
-    found = [line for prefix in sys.argv[1:] or [""] for line in lines(prefix)]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="varmixup fields",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("prefixes", metavar="PREFIX", nargs="*", help="of names; none: all fields")
+    prefixes = parser.parse_args(arguments).prefixes or [""]
+    found = [line for prefix in prefixes for line in lines(prefix)]
     if not found:
-        raise SystemExit(f"error: {' '.join(sys.argv[1:])}: no field starts with this")
+        print(f"error: {' '.join(prefixes)}: no field starts with this", file=sys.stderr)
+        return 2
     print("\n".join(found))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

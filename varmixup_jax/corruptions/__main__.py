@@ -1,9 +1,4 @@
-"""`python -m varmixup_jax.corruptions make --out DIR --images FILE`: a CIFAR-10-C style directory.
-
-python -m varmixup_jax.corruptions make --out DIR --images test.npz
-python -m varmixup_jax.corruptions make --out DIR --images x.npy --labels y.npy
-python -m varmixup_jax.corruptions make --out DIR --images FOLDER   # <class>/*.png or *.jpg
-"""
+"""Writes a CIFAR-10-C style directory of any images: `varmixup corrupt`."""
 
 from __future__ import annotations
 
@@ -19,6 +14,13 @@ from varmixup_jax.corruptions.apply import EXTRA, FUNCTIONS, NAMES
 from varmixup_jax.corruptions.make import make
 from varmixup_jax.corruptions.photographs import load_textures
 from varmixup_jax.corruptions.tables import TABLES
+
+DESCRIPTION = """Writes a CIFAR-10-C style directory: NAME.npy for every corruption, and labels.npy.
+
+examples:
+  varmixup corrupt --out=DIR --images=test.npz
+  varmixup corrupt --out=DIR --images=x.npy --labels=y.npy
+  varmixup corrupt --out=DIR --images=FOLDER    # FOLDER/CLASS/*.png or *.jpg"""
 
 FIELDS = {
     "images": ("images", "x", "x_test", "test_images", "data"),
@@ -106,21 +108,28 @@ def _read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
     parser = argparse.ArgumentParser(
-        prog="python -m varmixup_jax.corruptions",
-        description=__doc__,
+        prog="varmixup corrupt",
+        description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command = parser.add_subparsers(dest="command", required=True).add_parser(
-        "make", help="write <name>.npy and labels.npy for every corruption"
+    parser.add_argument("command", nargs="?", choices=["make"], help=argparse.SUPPRESS)
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="directory to write")
+    parser.add_argument(
+        "--images", metavar="PATH", type=Path, required=True, help=".npz, .npy or a folder"
     )
-    command.add_argument("--out", type=Path, required=True, help="directory to write")
-    command.add_argument("--images", type=Path, required=True, help=".npz, .npy or a folder")
-    command.add_argument("--labels", type=Path, help=".npy, with .npy images")
-    command.add_argument("--names", nargs="+", choices=FUNCTIONS, default=[*NAMES, *EXTRA])
-    command.add_argument("--table", choices=TABLES, default="cifar", help="severities")
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--batch_size", type=int, default=1000, help="images per step")
-    command.add_argument(
+    parser.add_argument("--labels", metavar="FILE", type=Path, help=".npy, with .npy images")
+    parser.add_argument(
+        "--names",
+        nargs="+",
+        metavar="NAME",
+        choices=FUNCTIONS,
+        default=[*NAMES, *EXTRA],
+        help=f"of {', '.join(FUNCTIONS)}; default: all",
+    )
+    parser.add_argument("--table", choices=TABLES, default="cifar", help="severities")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch_size", type=int, default=1000, help="images per step")
+    parser.add_argument(
         "--frost_dir",
         default="",
         help="holds frost1.png ..., or imagecorruptions, or synthetic; default: the photographs of "

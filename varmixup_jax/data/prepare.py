@@ -1,8 +1,4 @@
-"""Downloads and prepares a data set: `python -m varmixup_jax.data.prepare cifar10`.
-
-cifar10, cifar100, svhn_cropped and fashion_mnist are made from their original archives without
-TensorFlow. Any other TFDS set is prepared by TFDS itself, which needs TensorFlow once.
-"""
+"""Downloads and prepares a data set: `varmixup data prepare cifar10`."""
 
 from __future__ import annotations
 
@@ -16,6 +12,14 @@ from pathlib import Path
 from varmixup_jax.data import download
 from varmixup_jax.data.originals import ORIGINALS, Original
 from varmixup_jax.data.prepared import data_root, find_prepared, parse_request
+
+DESCRIPTION = """Downloads and prepares a data set, once. cifar10, cifar100, svhn_cropped and
+fashion_mnist are made from their original archives without TensorFlow. Any other TFDS set is prepared
+by TFDS itself, which needs TensorFlow once.
+
+examples:
+  varmixup data prepare cifar10
+  varmixup data prepare svhn_cropped --data-dir=/shared/tfds --from=downloads"""
 
 
 def prepare(
@@ -109,7 +113,9 @@ def _prepare_by_tfds(request: str, root: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
     parser = argparse.ArgumentParser(
-        prog="python -m varmixup_jax.data.prepare", description=__doc__
+        prog="varmixup data prepare",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", help=f"{', '.join(ORIGINALS)}, or any TFDS data set")
     parser.add_argument(

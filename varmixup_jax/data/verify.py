@@ -1,4 +1,4 @@
-"""Checks a data source and prints a table: `python -m varmixup_jax.data.verify tfds:cifar10`."""
+"""Checks a data source and prints a table: `varmixup data verify tfds:cifar10`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import numpy as np
 
 from varmixup_jax.data.dataset import Dataset
 from varmixup_jax.data.sources import load
+
+DESCRIPTION = """Reads and checks a data set; prints its splits, classes, mean, std and fingerprint.
+
+examples:
+  varmixup data verify digits
+  varmixup data verify tfds:cifar10 --val-fraction=0.1
+  varmixup data verify npz:my_images.npz"""
 
 
 def describe(dataset: Dataset) -> str:
@@ -47,7 +54,11 @@ def describe(dataset: Dataset) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
-    parser = argparse.ArgumentParser(prog="python -m varmixup_jax.data.verify", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="varmixup data verify",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("source", help="digits, tfds:<name>, tiny_imagenet or npz:<path>")
     parser.add_argument("--data-dir", help="as in the configuration")
     parser.add_argument("--val-fraction", type=float, default=0.0, help="default: %(default)s")

@@ -12,6 +12,13 @@ from varmixup_jax.methods import METHODS, paper_methods
 from varmixup_jax.types import Term
 from varmixup_jax.vicinal import mixing
 
+DESCRIPTION = """Lists the methods: what each does, and its terms, weight · vicinity · distance,
+with the default settings.
+
+examples:
+  varmixup methods
+  varmixup fields methods.varmixup    # the settings of one"""
+
 SPACES = {getattr(mixing, name): name for name in ("pixels", "latents", "reconstructions")}
 
 
@@ -40,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="varmixup methods",
-        description="Lists the methods: what each does, and its terms, weight · vicinity · distance, "
-        "with the default settings. `varmixup fields methods.NAME` lists the settings of one.",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
     paper = paper_methods()

@@ -12,12 +12,19 @@ from varmixup_jax import report
 from varmixup_jax.report.markdown import BLOCK
 from varmixup_jax.report.results_table import LAYOUTS
 
+DESCRIPTION = """Compares runs: writes report.html and report.md, mean ± std over seeds.
+
+examples:
+  varmixup report runs/a runs/b --out=compared
+  varmixup report results --readme=README.md --tables=full"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; 0 on success, 2 with one line on standard error on a refusal."""
     parser = argparse.ArgumentParser(
-        prog="python -m varmixup_jax.report",
-        description="Puts methods side by side: report.html and report.md, mean ± std over seeds.",
+        prog="varmixup report",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     places: dict[str, dict[str, Any]] = {
         "runs": {"nargs": "+", "metavar": "RUN", "help": "a run directory, or one that holds some"},
