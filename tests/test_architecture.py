@@ -39,6 +39,7 @@ FLOORS = {
     "metric_names": 1,
     "logits_file": 1,
     "checks": 1,
+    "image_files": 1,
     "version": 0,
 }
 ROOMS = {

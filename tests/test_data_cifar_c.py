@@ -10,7 +10,7 @@ from PIL import Image
 from varmixup_jax import corruptions
 from varmixup_jax.corruptions import checksums
 from varmixup_jax.corruptions.make import make
-from varmixup_jax.data.corrupted import open_published
+from varmixup_jax.data.corrupted import open_corrupted
 
 NAMES = ("contrast", "pixelate")
 N = 7
@@ -29,8 +29,8 @@ def made(tmp_path_factory, arrays):
 
 def test_published_directory_streams_in_order(made, arrays):
     labels = arrays[1]
-    opened = open_published(made, "cifar10", NAMES)
-    assert (opened.count, opened.names) == (N, NAMES)
+    opened = open_corrupted(made, "cifar10", NAMES)
+    assert (len(opened.labels), opened.names) == (N, NAMES)
     batches = list(opened.batches("contrast", 4, 3))
     assert [len(rows) for rows, _ in batches] == [3, 3, 1]
     stored = np.load(made / "contrast.npy")
@@ -69,18 +69,19 @@ def damaged(tmp_path, made, change):
 )
 def test_a_damaged_directory_is_refused_before_anything_is_read(tmp_path, made, change, message):
     with pytest.raises(ValueError, match=message):
-        open_published(damaged(tmp_path, made, change), "cifar10", NAMES)
+        open_corrupted(damaged(tmp_path, made, change), "cifar10", NAMES)
 
 
-def test_md5_names_file_found_and_expected(made, monkeypatch):
+def test_md5_names_file_found_and_expected(made, tmp_path, monkeypatch):
+    made = damaged(tmp_path, made, lambda d: None)  # without the manifest, as published
     with pytest.raises(ValueError, match=r"labels.npy: found md5 \w{32}, expected c439b113"):
-        open_published(made, "cifar10", NAMES, md5=True)
+        open_corrupted(made, "cifar10", NAMES, md5=True)
     sums = {
         name: hashlib.md5((made / f"{name}.npy").read_bytes()).hexdigest()
         for name in (*NAMES, "labels")
     }
     monkeypatch.setitem(checksums.MD5, "cifar10", sums)
-    assert open_published(made, "cifar10", NAMES, md5=True).count == N
+    assert open_corrupted(made, "cifar10", NAMES, md5=True).labels.size == N
 
 
 def test_the_md5_table_covers_every_corruption():
@@ -92,18 +93,18 @@ def test_the_md5_table_covers_every_corruption():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "cifar"}, r"kind = 'cifar': must be one of cifar10"),
+        ({"kind": "digits", "md5": True}, r"found corruptions.json, which published files"),
         ({"names": ("fogg",)}, r"names\[0\] = 'fogg'.*did you mean fog"),
         ({"path": "nowhere"}, r"nowhere: found nothing, expected the directory"),
     ],
 )
 def test_open_refusals(made, arguments, message):
     with pytest.raises(ValueError, match=message):
-        open_published(**({"path": made, "kind": "cifar10", "names": NAMES} | arguments))
+        open_corrupted(**({"path": made, "kind": "cifar10", "names": NAMES} | arguments))
 
 
 def test_batches_refuse_an_unknown_corruption(made):
-    opened = open_published(made, "cifar10", NAMES)
+    opened = open_corrupted(made, "cifar10", NAMES)
     with pytest.raises(ValueError, match="name = 'fog': must be one of contrast, pixelate"):
         next(opened.batches("fog", 1, 2))
 
@@ -111,7 +112,7 @@ def test_batches_refuse_an_unknown_corruption(made):
 def test_tfds_unprepared_configuration_is_named(tmp_path):
     (tmp_path / "cifar10_corrupted" / "contrast_1").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"tfds build cifar10_corrupted/frosted_glass_blur_1"):
-        open_published(tmp_path, "cifar10", ("glass_blur",))
+        open_corrupted(tmp_path, "cifar10", ("glass_blur",))
 
 
 def test_tfds_prepared_sets_are_read(tmp_path, arrays):
@@ -131,8 +132,8 @@ def test_tfds_prepared_sets_are_read(tmp_path, arrays):
             for image, label in zip(images, labels, strict=True)
         ]
         write_tfds(tfds, folder, f"elastic_{severity}", features, rows)
-    opened = open_published(tmp_path, "cifar10", ("elastic_transform",))
-    assert opened.count == N
+    opened = open_corrupted(tmp_path, "cifar10", ("elastic_transform",))
+    assert len(opened.labels) == N
     (first, classes), _ = opened.batches("elastic_transform", 2, 4)
     np.testing.assert_array_equal(first, images[:4] // 2)
     np.testing.assert_array_equal(classes, labels[:4])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from varmixup_jax.data.images import resize_images
 from varmixup_jax.data.split import balanced_subset, stratified_split
+from varmixup_jax.image_files import resize_images
 
 LABELS = np.random.default_rng(3).permutation(np.repeat([0, 1, 2], [50, 20, 5]))
 

@@ -116,7 +116,7 @@ BAD = {
         lambda root: (root / "train/n04").mkdir(),
         r"field train/n04: not in wnids\.txt",
     ),
-    "truncated image": (truncate, r"n02_1\.JPEG: truncated or damaged, must be a JPEG image"),
+    "truncated image": (truncate, r"n02_1\.JPEG: not a whole PNG, JPEG"),
     "other size": (
         lambda root: (root / "val/images/val_1.JPEG").write_bytes(jpeg(1, side=32)),
         r"val_1\.JPEG: shape \(32, 32, 3\), must be \(64, 64, 3\)",

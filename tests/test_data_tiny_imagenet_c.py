@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from varmixup_jax import corruptions
-from varmixup_jax.data.corrupted import open_published
+from varmixup_jax.data.corrupted import open_corrupted
 
 NAMES = ("contrast", "pixelate")
 
@@ -39,8 +39,8 @@ def archive(root):
 @pytest.mark.parametrize("packed", [False, True])
 def test_tiny_imagenet_c_from_folder_and_tar(tiny, packed):
     path = archive(tiny) if packed else tiny.parent
-    opened = open_published(path, "tiny_imagenet", NAMES)
-    assert opened.count == 4
+    opened = open_corrupted(path, "tiny_imagenet", NAMES)
+    assert len(opened.labels) == 4
     (images, labels), (rest, _) = opened.batches("pixelate", 3, 3)
     assert images.shape == (3, 64, 64, 3)
     np.testing.assert_array_equal(labels, [0, 0, 1])
@@ -53,13 +53,13 @@ def test_tiny_imagenet_c_with_a_class_missing_is_refused(tiny):
     for file in folder.iterdir():
         file.unlink()
     with pytest.raises(ValueError, match=r"contrast/4: found images of 1 classes, expected 2"):
-        open_published(tiny, "tiny_imagenet", NAMES)
+        open_corrupted(tiny, "tiny_imagenet", NAMES)
 
 
 def test_tiny_imagenet_c_archives_are_checked(tiny):
     with pytest.raises(ValueError, match=r"set.tar: found md5 .* expected f9c9a9db\w+ or 0db0588d"):
-        open_published(archive(tiny), "tiny_imagenet", NAMES, md5=True)
+        open_corrupted(archive(tiny), "tiny_imagenet", NAMES, md5=True)
     broken = tiny.parent / "broken.tar"
     broken.write_bytes(b"not a tar" * 100)
     with pytest.raises(ValueError, match=r"broken.tar: found .*, expected an uncompressed tar"):
-        open_published(broken, "tiny_imagenet", NAMES)
+        open_corrupted(broken, "tiny_imagenet", NAMES)

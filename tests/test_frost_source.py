@@ -46,5 +46,5 @@ def test_photographs_of_a_directory(npz, tmp_path, package):  # noqa: F811
 def test_photographs_are_read_only_where_frost_is_computed(npz, tmp_path, package):  # noqa: F811
     (package / FILES[2]).write_bytes(b"damaged")
     assert source(npz, tmp_path, "", corruptions="none") == "synthetic"
-    with pytest.raises(ValueError, match=r"config\.eval\.frost_dir = .*frost3\.png is damaged"):
+    with pytest.raises(ValueError, match=r"config\.eval\.frost_dir = .*frost3\.png is not a whole"):
         source(npz, tmp_path, "")

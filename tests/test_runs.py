@@ -109,7 +109,7 @@ def test_fewer_test_images_are_the_same_ones_of_both_sets(npz, published, tmp_pa
                 np.save(d / f"{n}.npy", np.zeros((5 * TEST, 8, 8, 3), np.uint8))
                 for n in corruptions.NAMES
             ],
-            r"holds images \[8, 8, 3\], must be \[12, 12, 3\]",
+            r"has images \[8, 8, 3\], must be \[12, 12, 3\]",
         ),
     ],
 )

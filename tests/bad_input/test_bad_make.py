@@ -91,8 +91,8 @@ def pictures(**sides):
 
 
 FOLDERS = {
-    "empty": (empty_folder("set"), "0 sizes"), "no_images": (empty_folder("set/ant"), "0 sizes"),
-    "mixed": (pictures(a=8, b=9), "2 sizes"), "small": (pictures(a=5), "(1, 5, 5, 3)"),
+    "empty": (empty_folder("set"), "no class"), "no_images": (empty_folder("set/ant"), "class 'ant'"),
+    "mixed": (pictures(a=8, b=9), "sizes (8, 8) to (9, 9)"), "small": (pictures(a=5), "(1, 5, 5, 3)"),
     "damaged": (both(pictures(a=8), write("set/a/2.png", b"\x89PNG\r\n\x1a\n..")), "2.png"),
     "empty_file": (both(pictures(a=8), write("set/a/2.jpg", b"")), "2.jpg"),
     "folder": (both(pictures(a=8), empty_folder("set/a/2.png")), "2.png"),
@@ -126,4 +126,5 @@ def test_an_interrupted_file_leaves_nothing_under_its_name(tmp_path, monkeypatch
     monkeypatch.setattr(make, "corrupt", breaks)
     with pytest.raises(KeyboardInterrupt):
         make.make(tmp_path / "out", IMAGES, LABELS, ["contrast"])
-    assert [path.name for path in (tmp_path / "out").iterdir()] == []
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert found == ["corruptions.json", "labels.npy"]

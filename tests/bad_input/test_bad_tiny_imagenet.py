@@ -81,6 +81,7 @@ DAMAGES = {
     "image_gone": (linked(IMAGE, "nowhere.JPEG"), "n01_0.JPEG"),
     "image_loop": (linked(IMAGE, "n01_0.JPEG"), "n01_0.JPEG"),
     "val_image_truncated": (cut(VAL, 500), "val_0.JPEG", "JPEG"),
+    "val_image_CMYK": (write(VAL, jpeg(0, mode="CMYK")), "val_0.JPEG", "CMYK"),
     "val_image_small": (write(VAL, jpeg(0, side=8)), "val_0.JPEG", "(8, 8, 3)"),
     "val_image_added": (write("val/images/val_2.JPEG", FILES[VAL]), LINES, "val_2.JPEG"),
 }  # fmt: skip
@@ -90,7 +91,6 @@ test_a_damaged_folder = damaged(DAMAGES, read)
 def test_the_undamaged_folder_is_read(root):
     assert read(root).label_names == ("ant", "bee")
     image(jpeg(0, mode="L"))(root)
-    write(VAL, jpeg(0, mode="CMYK"))(root)
     assert read(root).image_shape == (64, 64, 3)
     remove("words.txt", "wnids.txt")(root)
     assert read(root).label_names == WNIDS

@@ -15,7 +15,7 @@ from damages import (
 )  # fmt: skip
 from refusing import damaged, refused, unchanged
 
-from varmixup_jax.data.corrupted import open_published
+from varmixup_jax.data.corrupted import open_corrupted
 
 NAMES = ("fog", "contrast")
 
@@ -29,7 +29,7 @@ WHOLE = {member(n, s, w): JPEG for n in NAMES for s in range(1, 6) for w in WNID
 
 
 def open_set(root, **options):
-    return open_published(root, "tiny_imagenet", NAMES, **options)
+    return open_corrupted(root, "tiny_imagenet", NAMES, **options)
 
 
 def read(root):
@@ -49,7 +49,10 @@ INCOMPLETE = {
     "no_corruption": (without("fog"), "fog"),
     "no_severity": (without("fog", "3"), "fog/3"),
     "no_class": (without("fog", "3", "n01"), "fog/3", "1 classes"),
-    "one_image_more": (WHOLE | {FIRST.replace("_0", "_1"): JPEG}, "2 to 3 images"),
+    "one_image_more": (
+        WHOLE | {FIRST.replace("_0", "_1"): JPEG},
+        "found 2 images, expected 3, as many of each",
+    ),
     "other_names": (renamed("fog", "Fog"), "fog"),
     "severity_zero": (renamed("/1/", "/0/"), "fog/1"),
     "severity_words": (renamed("/1/", "/²/"), "fog/1"),
@@ -60,7 +63,7 @@ NO_IMAGES = {
     "empty": b"", "text": b"no image", "truncated": JPEG[:-200], "another_format": b"GIF89a" + bytes(50),
 }  # fmt: skip
 CONTENTS = INCOMPLETE | {
-    f"image_{kind}": (WHOLE | {FIRST: content}, "n01/test_0.JPEG", "damaged image")
+    f"image_{kind}": (WHOLE | {FIRST: content}, "n01/test_0.JPEG", "not a whole")
     for kind, content in NO_IMAGES.items()
 }
 CONTENTS["image_larger"] = (WHOLE | {FIRST: image_bytes(16)}, "(8, 8, 3)", "(16, 16, 3)")

@@ -17,7 +17,7 @@ from varmixup_jax.corruptions.apply import (
     frost_source,
 )
 from varmixup_jax.corruptions.photographs import FrostTextures, load_textures
-from varmixup_jax.corruptions.tables import SEVERITIES, TABLES
+from varmixup_jax.corruptions.tables import SEVERITIES, TABLES, table_for
 
 __all__ = [
     "DETERMINISTIC",
@@ -31,4 +31,5 @@ __all__ = [
     "corrupt",
     "frost_source",
     "load_textures",
+    "table_for",
 ]

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +17,10 @@ import numpy as np
 
 from varmixup_jax import checks
 from varmixup_jax.corruptions.apply import FUNCTIONS, SMALLEST, corrupt, frost_source
+from varmixup_jax.corruptions.manifest import begin, clean_sha256
 from varmixup_jax.corruptions.photographs import FrostTextures
-from varmixup_jax.corruptions.tables import SEVERITIES, TABLES
+from varmixup_jax.corruptions.tables import SEVERITIES, TABLES, table_for
 from varmixup_jax.version import __version__
-
-MANIFEST = "corruptions.json"
-"""Says how the directory was made: it is not the published set."""
 
 
 def make(
@@ -32,7 +29,8 @@ def make(
     labels: np.ndarray,
     names: Sequence[str],
     *,
-    table: str = "cifar",
+    classes: Sequence[str] = (),
+    table: str | None = None,
     seed: int = 0,
     batch_size: int = 1000,
     frost_textures: FrostTextures | None = None,
@@ -41,14 +39,16 @@ def make(
     """Corrupts a data set with every severity and writes it.
 
     The randomness of image i under a corruption and severity depends on `seed`, the name, the
-    severity and `batch_size` alone. A file that is interrupted is not left behind half-written.
+    severity and `batch_size` alone. A file that is interrupted is not left behind half-written; the
+    same call goes on with the files that are missing.
 
     Args:
       out: directory, made when missing.
       images: uint8 `[N, S, S, C]` (or `[N, S, S]`), S >= 8, C = 1 or 3.
       labels: whole numbers `[N]`.
       names: of the corruptions.
-      table: severity table, `cifar` or `tiny_imagenet`.
+      classes: a name for each label, by which an evaluation matches them; () where there are none.
+      table: severity table, `cifar` or `tiny_imagenet`; None: by the images' size.
       seed: >= 0.
       batch_size: images per step on the device.
       frost_textures: see `corrupt`.
@@ -58,10 +58,11 @@ def make(
       The directory.
 
     Raises:
-      ValueError: arrays of another shape, an unknown name or table.
+      ValueError: arrays of another shape, an unknown name or table, names that do not fit the
+        labels, or a directory with files that are not of this call.
       TypeError: images that are not uint8.
     """
-    checks.one_of(TABLES, table=table)
+    checks.one_of((None, *TABLES), table=table)
     for name in names:
         checks.one_of(FUNCTIONS, name=name)
     checks.whole(0, seed=seed)
@@ -82,10 +83,30 @@ def make(
             f"{labels.dtype} from {labels.min()}" if labels.dtype.kind in "iuf" else labels.dtype
         )
         raise ValueError(f"labels: are {found}, must be whole numbers >= 0")
-    folder = Path(out)
+    if classes and (len(set(classes)) != len(classes) or labels.max() >= len(classes)):
+        raise ValueError(
+            f"classes: {len(set(classes))} names, must be one of its own for each label up to "
+            f"{labels.max()}"
+        )
+    table = table or table_for(images.shape[1])
+    folder = Path(os.path.expanduser(out))
     folder.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "made_by": f"varmixup_jax {__version__}",
+        "table": table,
+        "seed": seed,
+        "batch_size": batch_size,
+        "frost": frost_source(frost_textures),
+        "classes": list(classes),
+        "clean_sha256": clean_sha256(images, labels),
+    }
+    done = begin(folder, facts, names)
+    np.save(folder / "labels.npy", np.tile(labels, len(SEVERITIES)))
     root = jax.random.key(seed)
     for name in names:
+        if name in done:
+            report(f"{folder / name}.npy  is there")
+            continue
         key = jax.random.fold_in(root, list(FUNCTIONS).index(name))
         shape = (len(SEVERITIES) * len(images), *images.shape[1:])
         with _whole(folder / f"{name}.npy", shape) as target:
@@ -98,16 +119,6 @@ def make(
                     made = corrupt(name, step, batch, severity, table, frost_textures)
                     target[rows] = np.round(np.asarray(made[: stop - start]) * 255).astype(np.uint8)
         report(f"{folder / name}.npy  {list(shape)}")
-    np.save(folder / "labels.npy", np.tile(labels, len(SEVERITIES)))
-    facts = {
-        "made_by": f"varmixup_jax {__version__}",
-        "table": table,
-        "seed": seed,
-        "batch_size": batch_size,
-        "frost": frost_source(frost_textures),
-        "names": list(names),
-    }
-    (folder / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n")
     return folder
 
 

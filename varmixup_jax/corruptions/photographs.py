@@ -7,6 +7,7 @@ from where it is installed, and it is never imported.
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import numpy as np
 from varmixup_jax import checks
 from varmixup_jax.corruptions import grid
 from varmixup_jax.corruptions.tables import FROST_SCALE
+from varmixup_jax.image_files import decode_image
 from varmixup_jax.types import Array
 
 PHOTOGRAPHS = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
@@ -59,7 +61,7 @@ def load_textures(
     where = str(where)
     if where == SYNTHETIC:
         return None
-    folder = _inside_package() if where in ("", PACKAGE) else Path(where)
+    folder = _inside_package() if where in ("", PACKAGE) else Path(os.path.expanduser(where))
     if folder is None and where:
         raise ValueError(
             f"frost_dir = {where!r}: is not installed (pip install {PACKAGE}), must be that, "
@@ -93,15 +95,12 @@ def _inside_package() -> Path | None:
 
 
 def _shrunk(path: Path, scale: float) -> np.ndarray:
-    from PIL import Image
-
     if not path.is_file():
         raise ValueError(f"frost_dir = {str(path.parent)!r}: must hold {', '.join(PHOTOGRAPHS)}")
     try:
-        with Image.open(path) as file:
-            photograph = np.asarray(file.convert("RGB"), np.float64)
-    except Exception as error:  # Pillow raises many kinds for a damaged image
-        text = f"{path.name} is damaged, must be a photograph"
+        photograph = decode_image(path, channels=3).astype(np.float64)
+    except OSError as error:
+        text = f"{path.name} is {error}"
         raise ValueError(f"frost_dir = {str(path.parent)!r}: {text}") from error
     for axis in range(2):
         length = photograph.shape[axis]

@@ -99,6 +99,12 @@ TINY_IMAGENET: Table = {
 
 TABLES: dict[str, Table] = {"cifar": CIFAR, "tiny_imagenet": TINY_IMAGENET}
 
+
+def table_for(size: int) -> str:
+    """The table for images of `size` pixels a side: `cifar` up to 32, `tiny_imagenet` above."""
+    return "cifar" if size <= 32 else "tiny_imagenet"
+
+
 FROST_SCALE = {"cifar": 0.2, "tiny_imagenet": 0.3}
 """By how much the photographs of `frost` are shrunk before a crop is taken."""
 

@@ -10,13 +10,15 @@ import numpy as np
 from varmixup_jax import corruptions
 from varmixup_jax.checks import reason
 from varmixup_jax.corruptions.checksums import check_md5
-from varmixup_jax.data.published import Batch, Published
+from varmixup_jax.data.corrupted_set import Batch, CorruptedSet
+from varmixup_jax.data.prepared import version_folders
+from varmixup_jax.image_files import decode_image
 
 TFDS_NAMES = {"glass_blur": "frosted_glass_blur", "elastic_transform": "elastic"}
 """TFDS renames two corruptions."""
 
 
-def open_arrays(root: Path, kind: str, names: Sequence[str], md5: bool) -> Published:
+def open_arrays(root: Path, kind: str, names: Sequence[str], md5: bool) -> CorruptedSet:
     if not root.is_dir():
         raise ValueError(f"{root}: found a file, expected the unpacked directory of .npy files")
     labels = _load(root / "labels.npy")
@@ -41,7 +43,8 @@ def open_arrays(root: Path, kind: str, names: Sequence[str], md5: bool) -> Publi
         file = root / f"{name}.npy"
         array = _load(file)
         size = array.shape[1] if array.ndim == 4 and array.shape[1] > 0 else 32
-        expected = (len(labels), size, size, 3)
+        channels = 1 if array.shape[-1:] == (1,) else 3
+        expected = (len(labels), size, size, channels)
         if array.shape != expected or array.dtype != np.uint8:
             raise ValueError(
                 f"{file}: found {array.dtype} {list(array.shape)}, expected uint8 {list(expected)} "
@@ -56,10 +59,10 @@ def open_arrays(root: Path, kind: str, names: Sequence[str], md5: bool) -> Publi
         rows = slice((severity - 1) * count + start, (severity - 1) * count + stop)
         return np.array(arrays[name][rows]), np.array(labels[rows], np.int32)
 
-    return Published(str(root), tuple(names), count, int(labels.max()) + 1, read)
+    return CorruptedSet(str(root), tuple(names), np.array(labels[:count], np.int32), read)
 
 
-def open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> Published:
+def open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> CorruptedSet:
     configs = {
         (name, severity): f"{TFDS_NAMES.get(name, name)}_{severity}"
         for name in names
@@ -67,22 +70,22 @@ def open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> Published:
     }
     folders = {}
     for pair, config in configs.items():
-        versions = sorted((prepared / config).glob("*/dataset_info.json"))
+        versions = version_folders(prepared / config)
         if not versions:
             raise ValueError(
                 f"{prepared / config}: found nothing prepared, expected the output of "
                 f"`tfds build cifar10_corrupted/{config} --file_format=array_record`"
             )
-        folders[pair] = versions[-1].parent
+        folders[pair] = versions[-1]
     # Imported here: it takes half a second, and the other layouts do not need it.
     import tensorflow_datasets as tfds
 
-    sources, classes = {}, 0
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    sources = {}
     for pair, folder in folders.items():
         try:
             builder = tfds.builder_from_directory(str(folder))
-            sources[pair] = builder.as_data_source(split="test")
-            classes = builder.info.features["label"].num_classes
+            sources[pair] = builder.as_data_source(split="test", decoders=decoders)
         except Exception as error:  # what TFDS, protobuf and array_record raise of damaged files
             raise ValueError(
                 f"{folder}: found a set that cannot be read ({reason(error)}), expected a prepared "
@@ -92,19 +95,26 @@ def open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> Published:
     if len(lengths) != 1:
         raise ValueError(f"{prepared}: found {sorted(lengths)} images, expected one number for all")
 
-    def read(name: str, severity: int, start: int, stop: int) -> Batch:
-        source = sources[name, severity]
+    def records(name: str, severity: int, rows: range) -> tuple[list[bytes], np.ndarray]:
         try:
-            records = [source[index] for index in range(start, stop)]
-            images = np.stack([record["image"] for record in records])
+            found = [sources[name, severity][row] for row in rows]
+            return [r["image"] for r in found], np.array([r["label"] for r in found], np.int32)
         except Exception as error:  # as above
-            raise ValueError(
-                f"{folders[name, severity]}: found a damaged record ({reason(error)}), expected "
-                "images of one size"
-            ) from error
-        return images, np.array([record["label"] for record in records], np.int32)
+            raise ValueError(_damaged(folders[name, severity], error)) from error
 
-    return Published(str(root), tuple(names), lengths.pop(), classes, read)
+    def read(name: str, severity: int, start: int, stop: int) -> Batch:
+        encoded, labels = records(name, severity, range(start, stop))
+        try:
+            return np.stack([decode_image(image, channels=3) for image in encoded]), labels
+        except (OSError, ValueError) as error:
+            raise ValueError(_damaged(folders[name, severity], error)) from error
+
+    _, labels = records(names[0], 1, range(lengths.pop()))
+    return CorruptedSet(str(root), tuple(names), labels, read)
+
+
+def _damaged(folder: Path, error: Exception) -> str:
+    return f"{folder}: found a damaged record ({reason(error)}), expected images of one size"
 
 
 def _load(file: Path) -> np.ndarray:

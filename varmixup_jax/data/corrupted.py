@@ -1,7 +1,8 @@
-"""The published corruption sets as they are distributed: CIFAR-C, its TFDS form, Tiny-ImageNet-C.
+"""Files of corrupted images: CIFAR-C, its TFDS form, Tiny-ImageNet-C, and what `make` writes.
 
-`open_published` looks at every file before the first image is read, so that an evaluation either
-has all its parts or does not start. Images are memory-mapped or decoded batch by batch.
+`open_corrupted` looks at every file before the first image is read, so that an evaluation either
+has all its parts or does not start; `of_test_set` makes sure that they are of the test set at hand.
+Images are memory-mapped or decoded batch by batch.
 
 References: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions
 and Perturbations", ICLR 2019, and the sets at doi 10.5281/zenodo.2535967 (CIFAR-10-C), 3555552
@@ -10,34 +11,40 @@ and Perturbations", ICLR 2019, and the sets at doi 10.5281/zenodo.2535967 (CIFAR
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from varmixup_jax import checks, corruptions
+from varmixup_jax.corruptions.checksums import MD5
+from varmixup_jax.corruptions.manifest import MANIFEST, clean_sha256, read_manifest
 from varmixup_jax.data.cifar_c import open_arrays, open_tfds
-from varmixup_jax.data.published import Published
+from varmixup_jax.data.corrupted_set import Batch, CorruptedSet
+from varmixup_jax.data.dataset import Dataset
 from varmixup_jax.data.tiny_imagenet_c import open_folders
 
-KINDS = ("cifar10", "cifar100", "tiny_imagenet")
 
-
-def open_published(
+def open_corrupted(
     path: str | Path,
     kind: str,
-    names: Sequence[str] = corruptions.NAMES,
+    names: Sequence[str] | None = None,
     *,
     md5: bool = False,
-) -> Published:
-    """Opens a published corruption set and checks that all of it is there.
+) -> CorruptedSet:
+    """Opens files of corrupted images and checks that all of them are there.
 
     Args:
-      path: for CIFAR a directory of `<corruption>.npy` and `labels.npy`, or a TFDS directory that
-        holds the prepared `cifar10_corrupted`; for Tiny-ImageNet-C a directory
-        `<corruption>/<severity>/<wnid>/*.JPEG` or the tar of it.
-      kind: `cifar10`, `cifar100` or `tiny_imagenet`: which set it is.
-      names: the corruptions that will be read.
+      path: a directory of `<corruption>.npy` and `labels.npy`; a TFDS directory that holds the
+        prepared `cifar10_corrupted`; or a directory `<corruption>/<severity>/<wnid>/*.JPEG` or the
+        tar of it. A `~` is expanded.
+      kind: the clean set's name; of `cifar10`, `cifar100` and `tiny_imagenet` the published md5 sums
+        are known.
+      names: the corruptions that will be read; None for the fifteen, or those of them that `make`
+        was asked for (the extra ones, where it was asked for no others).
       md5: compare the files with the published md5 sums (reads them once); needed once per
-        download, not once per run. Sets made with other tools have other sums.
+        download, not once per run.
 
     Returns:
       The set.
@@ -46,14 +53,90 @@ def open_published(
       ValueError: a file is missing, or its shape, type or md5 is not what it should be; the message
         names the file, what was found and what was expected.
     """
-    checks.one_of(KINDS, kind=kind)
-    checks.one_of(corruptions.FUNCTIONS, **{f"names[{i}]": name for i, name in enumerate(names)})
-    root = Path(path)
+    root = Path(os.path.expanduser(path))
     if not root.exists():
         raise ValueError(f"{root}: found nothing, expected the directory of the {kind} corruptions")
-    if kind == "tiny_imagenet":
-        return open_folders(root, names, md5)
+    manifest = read_manifest(root)
+    if md5:
+        if manifest:
+            raise ValueError(f"{root}: found {MANIFEST}, which published files with md5 sums lack")
+        checks.one_of(MD5, **{"md5 sums of": kind})
+    if names is None:
+        made = corruptions.NAMES if manifest is None else manifest["names"]
+        names = [name for name in corruptions.NAMES if name in made] or made
+    checks.one_of(corruptions.FUNCTIONS, **{f"names[{i}]": name for i, name in enumerate(names)})
     prepared = root / "cifar10_corrupted"
-    if kind == "cifar10" and prepared.is_dir():
+    if prepared.is_dir():
         return open_tfds(root, prepared, names)
-    return open_arrays(root, kind, names, md5)
+    flat = manifest is not None or (root / "labels.npy").exists()
+    if not flat and (kind == "tiny_imagenet" or (root / names[0] / "1").is_dir()):
+        return open_folders(root, names, md5)
+    found = open_arrays(root, kind, names, md5)
+    if manifest is None:
+        return found
+    return found._replace(
+        class_names=tuple(manifest.get("classes", ())),
+        clean_sha256=str(manifest.get("clean_sha256", "")),
+    )
+
+
+def of_test_set(found: CorruptedSet, data: Dataset) -> CorruptedSet:
+    """The set with the labels of a data set, once it is known to be of its test images.
+
+    Classes are matched by name where both sides have names. The number of images, how many there
+    are of each class and, where the clean images are known, their pixels with their labels must be
+    those of the test split; their order may differ.
+
+    Raises:
+      ValueError: naming the files, what they hold and what the test split holds.
+    """
+    images, _ = found.read(found.names[0], 1, 0, 1)
+    if images.shape[1:] != data.image_shape:
+        raise ValueError(
+            f"{found.where}: has images {list(images.shape[1:])}, must be "
+            f"{list(data.image_shape)} as those of {data.name}"
+        )
+    if len(found.labels) != len(data.test_labels):
+        raise ValueError(
+            f"{found.where}: has {len(found.labels)} images for each corruption and severity, must "
+            f"be {len(data.test_labels)}, the test images of {data.name}"
+        )
+    ours, theirs = data.label_names, found.class_names
+    by_name = len(set(ours)) == len(ours) and set(theirs) <= set(ours)
+    label = [ours.index(name) for name in theirs] if theirs and by_name else range(len(ours))
+    unmatched = ""
+    if theirs and not by_name:
+        unmatched = (
+            f" (classes there: {', '.join(theirs[:3])}, ...; here: {', '.join(ours[:3])}, ...)"
+        )
+    largest = int(found.labels.max())
+    if largest >= len(label):
+        raise ValueError(
+            f"{found.where}: has labels up to {largest}, must be below {len(label)} as those of "
+            f"{data.name}"
+        )
+    number = np.asarray(label, np.int32)
+    counts, wanted = (
+        np.bincount(labels, minlength=len(ours))
+        for labels in (number[found.labels], data.test_labels)
+    )
+    if (counts != wanted).any():
+        first = int(np.flatnonzero(counts != wanted)[0])
+        raise ValueError(
+            f"{found.where}: has {counts[first]} images of class {first} ({ours[first]}), must be "
+            f"{wanted[first]} as in the test set of {data.name}{unmatched}"
+        )
+    if found.clean_sha256:
+        back = {int(mine): there for there, mine in enumerate(number)}
+        labels = [back.get(int(mine), -1) for mine in data.test_labels]
+        if clean_sha256(data.test_images, np.array(labels)) != found.clean_sha256:
+            raise ValueError(
+                f"{found.where}: was made of other clean images, must be of the test images and "
+                f"labels of {data.name}{unmatched}"
+            )
+
+    def read(name: str, severity: int, start: int, stop: int) -> Batch:
+        pixels, labels = found.read(name, severity, start, stop)
+        return pixels, number[labels]
+
+    return found._replace(labels=number[found.labels], read=read)

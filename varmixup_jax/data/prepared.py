@@ -62,11 +62,11 @@ def find_prepared(request: str, data_dir: str | None) -> Path:
     name, config, version = parse_request(request)
     root = data_root(data_dir)
     where = f"tfds:{request}"
-    found: list[tuple[str | None, Path]] = [(None, path) for path in _versions(root / name)]
+    found: list[tuple[str | None, Path]] = [(None, path) for path in version_folders(root / name)]
     found += [
         (configured.name, path)
         for configured in sorted((root / name).glob("*/"))
-        for path in _versions(configured)
+        for path in version_folders(configured)
     ]
     chosen = [
         (its_config, path)
@@ -87,14 +87,18 @@ def find_prepared(request: str, data_dir: str | None) -> Path:
             f"{where}: several configs in {root / name}, must be one of "
             + ", ".join(f"tfds:{name}/{each}" for each in configs)
         )
-    versions = [path for _, path in chosen]
-    folder = max(versions, key=lambda path: tuple(int(part) for part in path.name.split(".")))
+    folder = max((path for _, path in chosen), key=_number)
     _check_format(where, folder)
     return folder
 
 
-def _versions(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("*/") if _is_prepared(path)]
+def version_folders(folder: Path) -> list[Path]:
+    """The prepared versions in a folder, the latest last; empty ones are passed over."""
+    return sorted((path for path in folder.glob("*/") if _is_prepared(path)), key=_number)
+
+
+def _number(path: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in path.name.split("."))
 
 
 def _is_prepared(path: Path) -> bool:

@@ -9,13 +9,13 @@ import numpy as np
 from varmixup_jax import checks
 from varmixup_jax.data.dataset import Dataset, Source
 from varmixup_jax.data.digits import read_digits
-from varmixup_jax.data.images import resize_images
 from varmixup_jax.data.npz import read_npz
 from varmixup_jax.data.originals import ORIGINALS
 from varmixup_jax.data.split import balanced_subset, stratified_split
 from varmixup_jax.data.tfds_source import read_tfds
 from varmixup_jax.data.tiny_imagenet import read_tiny_imagenet
 from varmixup_jax.data.validate import check_source
+from varmixup_jax.image_files import resize_images
 
 _FORMS = ("digits", "tfds:<name>", "tiny_imagenet", "npz:<path>")
 

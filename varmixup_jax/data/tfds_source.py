@@ -11,9 +11,9 @@ import numpy as np
 from varmixup_jax.checks import reason
 from varmixup_jax.data import cache
 from varmixup_jax.data.dataset import Part, Source
-from varmixup_jax.data.images import decode_image
 from varmixup_jax.data.prepared import find_prepared, parse_request
 from varmixup_jax.data.validate import refusal
+from varmixup_jax.image_files import decode_image
 
 _BATCH = 1024  # records read at a time
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from varmixup_jax.data import cache
 from varmixup_jax.data.dataset import Part, Source
-from varmixup_jax.data.images import decode_image
 from varmixup_jax.data.validate import refusal
+from varmixup_jax.image_files import decode_image
 
 _FOLDER = "tiny-imagenet-200"
 _URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -131,7 +131,7 @@ def _decode(where: str, files: list[Path]) -> np.ndarray:
         try:
             image = decode_image(file, channels=3)
         except OSError as error:
-            raise ValueError(f"{file}: truncated or damaged, must be a JPEG image") from error
+            raise ValueError(f"{file}: {error}") from error
         if image.shape != _SHAPE:
             raise refusal(where, str(file), f"shape {image.shape}", f"{_SHAPE}, as every image")
         images[row] = image

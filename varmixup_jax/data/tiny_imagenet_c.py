@@ -12,8 +12,8 @@ import numpy as np
 from varmixup_jax import corruptions
 from varmixup_jax.checks import reason
 from varmixup_jax.corruptions.checksums import MD5, check_md5
-from varmixup_jax.data.images import decode_image
-from varmixup_jax.data.published import Batch, Published
+from varmixup_jax.data.corrupted_set import Batch, CorruptedSet
+from varmixup_jax.image_files import decode_image
 
 SEVERITY_FOLDERS = tuple(map(str, corruptions.SEVERITIES))
 
@@ -26,7 +26,7 @@ class Member(NamedTuple):
     size: int = -1
 
 
-def open_folders(root: Path, names: Sequence[str], md5: bool) -> Published:
+def open_folders(root: Path, names: Sequence[str], md5: bool) -> CorruptedSet:
     """`<corruption>/<severity>/<wnid>/*.JPEG` in a directory or in an archive of it."""
     if root.is_file():
         if md5:
@@ -39,23 +39,24 @@ def open_folders(root: Path, names: Sequence[str], md5: bool) -> Published:
         if folder in SEVERITY_FOLDERS:
             files.setdefault((name, int(folder)), []).append((wnid, file, member))
     wnids = sorted({wnid for entries in files.values() for wnid, _, _ in entries})
-    counts = set()
+    classes: list[str] = []
     for name in names:
         for severity in corruptions.SEVERITIES:
             entries = files.get((name, severity), [])
-            classes = {wnid for wnid, _, _ in entries}
-            if len(classes) != len(wnids) or not entries:
+            entries.sort(key=lambda entry: entry[:2])
+            there = [wnid for wnid, _, _ in entries]
+            where = root / name / str(severity)
+            if len(set(there)) != len(wnids) or not entries:
                 raise ValueError(
-                    f"{root / name / str(severity)}: found images of {len(classes)} classes, "
+                    f"{where}: found images of {len(set(there))} classes, "
                     f"expected {len(wnids) or 'some'} as in the rest of the set"
                 )
-            entries.sort(key=lambda entry: entry[:2])
-            counts.add(len(entries))
-    if len(counts) != 1:
-        raise ValueError(
-            f"{root}: found {min(counts)} to {max(counts)} images per corruption and severity, "
-            "expected one number for all"
-        )
+            classes = classes or there
+            if there != classes:
+                raise ValueError(
+                    f"{where}: found {len(there)} images, expected {len(classes)}, as many of each "
+                    f"class as {names[0]} has at severity 1"
+                )
     label = {wnid: index for index, wnid in enumerate(wnids)}
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
@@ -66,7 +67,8 @@ def open_folders(root: Path, names: Sequence[str], md5: bool) -> Published:
             raise ValueError(f"{root / name}: found images of shapes {shapes}, expected one")
         return np.stack(images), np.array([label[wnid] for wnid, *_ in entries], np.int32)
 
-    return Published(str(root), tuple(names), counts.pop(), len(wnids), read)
+    labels = np.array([label[wnid] for wnid in classes], np.int32)
+    return CorruptedSet(str(root), tuple(names), labels, read, class_names=tuple(wnids))
 
 
 def _folder_members(root: Path, names: Sequence[str]) -> dict[tuple[str, ...], Member]:
@@ -75,7 +77,7 @@ def _folder_members(root: Path, names: Sequence[str]) -> dict[tuple[str, ...], M
     return {
         file.relative_to(base).parts: Member(file)
         for name in names
-        for file in (base / name).glob("*/*/*.JPEG")
+        for file in (base / name).glob("*/*/[!.]*.JPEG")
     }
 
 
@@ -85,11 +87,16 @@ def _tar_members(archive: Path) -> dict[tuple[str, ...], Member]:
             return {
                 tuple(entry.name.split("/")[-4:]): Member(archive, entry.offset_data, entry.size)
                 for entry in tar
-                if entry.isfile() and entry.name.endswith(".JPEG") and entry.name.count("/") >= 3
+                if entry.isfile() and _is_image(entry.name)
             }
     except Exception as error:  # tarfile documents no set of errors for damaged files
         text = f"found {reason(error)}, expected an uncompressed tar"
         raise ValueError(f"{archive}: {text}") from error
+
+
+def _is_image(member: str) -> bool:
+    hidden = member.rpartition("/")[2].startswith(".")
+    return member.endswith(".JPEG") and member.count("/") >= 3 and not hidden
 
 
 def _decoded(member: Member, image: str) -> np.ndarray:
@@ -98,5 +105,5 @@ def _decoded(member: Member, image: str) -> np.ndarray:
             stream.seek(member.offset)
             return decode_image(stream.read(member.size), channels=3)
     except OSError as error:
-        text = f"found a damaged image {image} ({reason(error)}), expected a JPEG"
+        text = f"found image {image}: {reason(error)}, expected a JPEG"
         raise ValueError(f"{member.file}: {text}") from error

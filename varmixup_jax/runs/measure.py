@@ -118,8 +118,8 @@ def _views(setup: Setup, examples: int | None) -> Iterable[View]:
     published = setup.published
     for name in published.names:
         for severity in corruptions.SEVERITIES:
-            images, labels = published.read(name, severity, 0, published.count)
-            kept = spread(published.count, examples)
+            images, labels = published.read(name, severity, 0, len(published.labels))
+            kept = spread(len(published.labels), examples)
             yield View(name, severity, images=images[kept], labels=labels[kept])
 
 

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from varmixup_jax import cluster, corruptions
 from varmixup_jax.config import selected_methods
 from varmixup_jax.data import Dataset, crop_and_flip, load
-from varmixup_jax.data.corrupted import KINDS, open_published
-from varmixup_jax.data.published import Published
+from varmixup_jax.data.corrupted import of_test_set, open_corrupted
+from varmixup_jax.data.corrupted_set import CorruptedSet
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models import build_classifier, build_vae
 from varmixup_jax.models.forward import as_apply, for_measures
@@ -67,7 +67,7 @@ class Setup(NamedTuple):
     corrupt: Callable[[str, Key, Array, int | Array], Array]
     steps_per_call: int
     preemption: Preemption
-    published: Published | None
+    published: CorruptedSet | None
     corruption_source: str
     frost_source: str
 
@@ -131,7 +131,9 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
         glance=logits if config.model.dtype == "float32" else _in_evaluation(module),
         augment=augmentation(config.data.pad, config.data.flip),
         corrupt=partial(
-            corruptions.corrupt, table=_table(data.image_shape[0]), frost_textures=textures
+            corruptions.corrupt,
+            table=corruptions.table_for(data.image_shape[0]),
+            frost_textures=textures,
         ),
         steps_per_call=config.parallel.steps_per_call or per_call,
         preemption=preemption,
@@ -216,16 +218,12 @@ def _check_latent(
             raise ValueError(f"config.methods.{method}: {error}") from None
 
 
-def _table(size: int) -> str:
-    return "cifar" if size <= 32 else "tiny_imagenet"
-
-
 def _frost_textures(config: ConfigDict, size: int) -> corruptions.FrostTextures | None:
     where = config.eval.frost_dir
     if not where and config.eval.corruptions == "none":
         return None  # nothing asks for them
     try:
-        textures = corruptions.load_textures(where, table=_table(size), size=size)
+        textures = corruptions.load_textures(where, table=corruptions.table_for(size), size=size)
     except ValueError as error:
         raise ValueError(f"config.eval.{error}") from None
     # What is installed may differ from host to host, and the frost with it.
@@ -233,22 +231,14 @@ def _frost_textures(config: ConfigDict, size: int) -> corruptions.FrostTextures 
     return textures
 
 
-def _corruption_files(config: ConfigDict, data: Dataset) -> tuple[Published | None, str]:
+def _corruption_files(config: ConfigDict, data: Dataset) -> tuple[CorruptedSet | None, str]:
     """Opens and checks the files before anything is trained."""
     where = config.eval.corruptions
     if where in ("none", "computed"):
         return None, where
-    kind = data.name if data.name in KINDS else "cifar10"
-    published = open_published(where, kind, md5=config.eval.corruptions_md5)
-    images, _ = published.read(published.names[0], 1, 0, 1)
-    if images.shape[1:] != data.image_shape:
-        raise ValueError(
-            f"config.eval.corruptions = {where}: holds images {list(images.shape[1:])}, "
-            f"must be {list(data.image_shape)} as those of {data.name}"
-        )
-    if published.classes > data.num_classes:
-        raise ValueError(
-            f"config.eval.corruptions = {where}: has labels up to {published.classes - 1}, must be "
-            f"below {data.num_classes} as those of {data.name}"
-        )
+    try:
+        found = open_corrupted(where, data.name, md5=config.eval.corruptions_md5)
+        published = of_test_set(found, data)
+    except ValueError as error:
+        raise ValueError(f"config.eval.corruptions = {where}: {error}") from None
     return published, "published" if config.eval.corruptions_md5 else "files"

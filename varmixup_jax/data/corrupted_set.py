@@ -1,4 +1,4 @@
-"""A published corruption set, opened: checked as a whole, read batch by batch."""
+"""Files of corrupted images, opened: checked as a whole, read batch by batch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from varmixup_jax import checks, corruptions
 Batch = tuple[np.ndarray, np.ndarray]
 
 
-class Published(NamedTuple):
-    """A published set, checked and ready to stream.
+class CorruptedSet(NamedTuple):
+    """Corrupted images, checked and ready to stream.
 
     Attributes:
       where: the directory or archive, for messages and result rows.
       names: the corruptions it holds, all of those asked for.
-      count: images per corruption and severity.
-      classes: one more than the largest label.
-      read: `(name, severity, start, stop) -> (uint8 [n, H, W, 3], int32 [n])`.
+      labels: int32 `[N]`, one for each image of each corruption and severity.
+      read: `(name, severity, start, stop) -> (uint8 [n, H, W, C], int32 [n])`.
+      class_names: the name of each label, () where the files do not tell.
+      clean_sha256: of the clean images, see `corruptions.manifest`; "" where the files do not tell.
     """
 
     where: str
     names: tuple[str, ...]
-    count: int  # type: ignore[assignment]
-    classes: int
+    labels: np.ndarray
     read: Callable[[str, int, int, int], Batch]
+    class_names: tuple[str, ...] = ()
+    clean_sha256: str = ""
 
     def batches(self, name: str, severity: int, batch_size: int) -> Iterator[Batch]:
         """Images and labels of one corruption at one severity, in order; the last may be short.
@@ -38,7 +40,7 @@ class Published(NamedTuple):
           batch_size: images at a time.
 
         Yields:
-          uint8 `[n, H, W, 3]` and int32 `[n]`.
+          uint8 `[n, H, W, C]` and int32 `[n]`.
 
         Raises:
           ValueError: unknown name, severity or batch size.
@@ -46,5 +48,5 @@ class Published(NamedTuple):
         checks.one_of(self.names, name=name)
         checks.one_of(corruptions.SEVERITIES, severity=severity)
         checks.whole(1, batch_size=batch_size)
-        for start in range(0, self.count, batch_size):
-            yield self.read(name, severity, start, min(start + batch_size, self.count))
+        for start in range(0, len(self.labels), batch_size):
+            yield self.read(name, severity, start, min(start + batch_size, len(self.labels)))

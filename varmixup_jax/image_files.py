@@ -1,0 +1,110 @@
+"""Encoded images to uint8 arrays without loss, and arrays to another size."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+FORMATS = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "BMP": (".bmp",), "WEBP": (".webp",)}
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+_GREY, _ALPHA = ("1", "L"), ("LA", "PA", "RGBA")
+
+
+def decode_image(
+    encoded: bytes | Path, channels: int | None, size: int | None = None
+) -> np.ndarray:
+    """Decodes a PNG, JPEG, BMP or WebP of 8 bits or fewer a channel, to the pixels it has.
+
+    Palettes are looked up, an alpha channel that is opaque everywhere is dropped and grey becomes RGB;
+    whatever 8 bits of grey or RGB cannot hold is refused rather than converted.
+
+    Args:
+      encoded: the file's bytes, or its path.
+      channels: 1 for grey, 3 for RGB, None for as many as are stored.
+      size: if given, the image is resized as `resize_images` does.
+
+    Returns:
+      uint8 `[H, W, channels]`.
+
+    Raises:
+      OSError: if the bytes are not a whole image, or it has 16 bits a channel, transparent pixels,
+        several frames, inks (CMYK) in place of RGB, or colours where grey is asked for.
+    """
+    stream = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
+    try:
+        with Image.open(stream, formats=tuple(FORMATS)) as opened:
+            wrong = _not_held(opened)
+            image = opened if wrong else _opaque(opened)
+            image.load()
+    except Exception as error:  # Pillow raises many kinds for a damaged image
+        raise OSError(f"not a whole {', '.join(FORMATS)} image ({type(error).__name__})") from error
+    if wrong or image.mode in _ALPHA:
+        raise OSError(
+            f"an image with {wrong or 'transparent pixels'}, must be opaque grey or RGB of 8 bits"
+        )
+    array = np.asarray(image.convert("RGB"))
+    if channels is None:
+        channels = 1 if image.mode in _GREY else 3
+    if channels == 1:
+        if (array != array[..., :1]).any():
+            raise OSError("an image with colours, must be grey as the rest of the set")
+        array = array[..., :1]
+    return array if size is None else resize_images(array[None], size)[0]
+
+
+def _not_held(image: Image.Image) -> str:
+    """What the image has that 8 bits of grey, RGB or alpha do not hold; "" where nothing is."""
+    # Pillow opens 16-bit colour in an 8-bit mode; the name of the stored mode tells.
+    stored = str(image.tile) if isinstance(image, PngImageFile) else ""
+    if image.mode[0] in "IF" or ";16" in stored:
+        return "more than 8 bits a channel"
+    if image.mode not in ("P", "RGB", *_GREY, *_ALPHA):
+        return f"the colours of mode {image.mode}"
+    if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
+        return "several frames"
+    return ""
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image without its alpha channel, where that is opaque; with it where it is not."""
+    if image.mode not in _ALPHA and "transparency" not in image.info:
+        return image
+    layered = image.convert("RGBA")
+    if layered.getextrema()[-1] != (255, 255):
+        return layered
+    return layered.convert("L" if image.mode in (*_GREY, "LA") else "RGB")
+
+
+def resize_images(images: np.ndarray, size: int) -> np.ndarray:
+    """Resizes a batch to squares; other aspect ratios are squeezed, nothing is cut off.
+
+    Areas are averaged (Pillow's BOX, as in Downsampled ImageNet), unless a side grows: then the
+    interpolation is bicubic.
+
+    Args:
+      images: uint8 `[N, H, W, C]`, C = 1 or 3.
+      size: the new height and width in pixels, >= 1.
+
+    Returns:
+      uint8 `[N, size, size, C]`.
+
+    Example:
+      >>> resize_images(np.array([[0, 4], [8, 12]], np.uint8)[None, :, :, None], 1).item()
+      6
+
+    References:
+      Chrabaszcz, Loshchilov and Hutter 2017, A Downsampled Variant of ImageNet, section 2.
+    """
+    count, height, width, channels = images.shape
+    if (height, width) == (size, size):
+        return images
+    method = Image.Resampling.BOX if size <= min(height, width) else Image.Resampling.BICUBIC
+    resized = np.empty((count, size, size, channels), np.uint8)
+    for row, image in enumerate(images):
+        plane = Image.fromarray(image[..., 0] if channels == 1 else image)
+        resized[row] = np.asarray(plane.resize((size, size), method)).reshape(size, size, channels)
+    return resized
