@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from varmixup_jax.command_line import read_config
+from varmixup_jax.command_line import default_workdir, read_config
 from varmixup_jax.config import selected_methods
 from varmixup_jax.runs import run_directory
 from varmixup_jax.validation import unknown_field, validate
@@ -58,13 +58,14 @@ class Sweep(NamedTuple):
 
     jobs: tuple[Job, ...]
     baseline: Job | None
+    workdir: Path
 
 
 def plan(
     recipe: str,
     methods: str,
     seeds: str,
-    workdir: Path,
+    workdir: str | Path | None,
     overrides: Sequence[str] = (),
     baseline: str | None = None,
     named: Sequence[str] = (),
@@ -77,7 +78,8 @@ def plan(
       methods: several separated by commas, or "all"; "" for the recipe's own, and for none where
         there are named runs.
       seeds: whole numbers separated by commas; "" for the recipe's own.
-      workdir: the runs live in `workdir/<method>-s<seed>`, named ones in `workdir/<name>-s<seed>`.
+      workdir: the runs live in `workdir/<method>-s<seed>`, named ones in `workdir/<name>-s<seed>`;
+        None for the place that `varmixup train` chooses.
       overrides: `--config.x=y`, of all runs.
       baseline: a method or named run of the sweep; None for `config.eval.baseline` where it is run.
       named: "NAME METHOD FIELD=VALUE ...", runs that differ from the others in some fields.
@@ -101,6 +103,7 @@ def plan(
             raise ValueError(f"--run = {name!r}: must be distinct, and no method of the sweep")
     if baseline is not None and baseline not in names:
         raise ValueError(f"--baseline = {baseline!r}: must be one of {', '.join(names)}")
+    workdir = Path(workdir or default_workdir(config))
     run_directory.check_place(workdir)
 
     jobs = []
@@ -118,7 +121,7 @@ def plan(
             log = workdir / "logs" / f"{place.name}.log"
             jobs.append(Job(place.name, place, log, words, run_directory.is_done(place)))
     first = f"{baseline or config.eval.baseline}-s{config.seeds[0]}"
-    return Sweep(tuple(jobs), next((job for job in jobs if job.name == first), None))
+    return Sweep(tuple(jobs), next((job for job in jobs if job.name == first), None), workdir)
 
 
 def _named(text: str, recipe: str, overrides: Sequence[str], seeds: str) -> Kind:

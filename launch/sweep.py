@@ -7,7 +7,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from varmixup_jax import checks, report
@@ -19,7 +18,7 @@ from . import on_local, on_slurm
 from .plan import Sweep, plan
 from .run_logs import last_lines
 
-USAGE = "varmixup sweep --config=RECIPE[:WORDS] --workdir=DIR [--methods=...] [--seeds=...] ..."
+USAGE = "varmixup sweep --config=RECIPE[:WORDS] [--methods=...] [--seeds=...] [--workdir=DIR] ..."
 DESCRIPTION = """Runs x seeds, one process each, on this machine or as a SLURM job array; then the page
 that compares them. Runs live in WORKDIR/METHOD-sSEED, where `varmixup train` keeps those of a sweep,
 so that either resumes what the other started: finished runs are skipped, interrupted ones resume. The
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.config,
             options.methods,
             options.seeds,
-            Path(options.workdir),
+            options.workdir,
             overrides,
             options.baseline,
             options.run,
@@ -85,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = on_local.run(todo, options.parallel, _say, options.budget)
         if outcome.stopped:
             _say(f"stopped by {outcome.stopped}")
-        code = _conclude(sweep, Path(options.workdir), outcome)
+        code = _conclude(sweep, outcome)
         if outcome.stopped and code:
             again = shlex.join(["varmixup", "sweep", *arguments])
             _say(f"to do the rest, run the same command: {again}")
@@ -100,9 +99,6 @@ def parser() -> Parser:
     """The flags, but for those that change fields."""
     parser = Parser(prog="varmixup sweep", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
     parser.add_recipe()
-    parser.add_argument(
-        "--workdir", metavar="DIR", required=True, help="where the runs and their page live"
-    )
     for name, text in {
         "--methods": "separated by commas, or all (default: the recipe's, or none beside --run)",
         "--seeds": "whole numbers separated by commas (default: the recipe's)",
@@ -160,13 +156,13 @@ def _check_budget(options: argparse.Namespace) -> None:
         raise ValueError(f"--budget = {options.budget:g}: is for --on=local; SLURM's is --time")
 
 
-def _conclude(sweep: Sweep, workdir: Path, outcome: on_local.Outcome) -> int:
+def _conclude(sweep: Sweep, outcome: on_local.Outcome) -> int:
     """Writes the page, names every run that is not done, and shows the ends of failed ones' logs."""
     left = [job for job in sweep.jobs if not run_directory.is_done(job.place)]
     begun = [job.place for job in sweep.jobs if (job.place / "summary.json").exists()]
     if len(left) < len(sweep.jobs):
-        page = report.write(begun, workdir, _baseline(sweep))
-        _say((workdir / "report.md").read_text(encoding="utf-8").rstrip())
+        page = report.write(begun, sweep.workdir, _baseline(sweep))
+        _say((sweep.workdir / "report.md").read_text(encoding="utf-8").rstrip())
         _say(f"page: {page}")
     for job in left:
         how = _how_it_ended(outcome.codes.get(job.name), bool(outcome.stopped))

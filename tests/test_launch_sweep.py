@@ -288,7 +288,7 @@ time.sleep(60)
 
 def started(tmp_path, monkeypatch, capsys, jobs, *words):
     """Exit code and printed lines of a sweep of these jobs."""
-    monkeypatch.setattr(sweep, "plan", lambda *_: Sweep(tuple(jobs), None))
+    monkeypatch.setattr(sweep, "plan", lambda *_: Sweep(tuple(jobs), None, tmp_path))
     code = sweep.main([f"--config={RECIPE}", f"--workdir={tmp_path}", *words])
     return code, capsys.readouterr().out.splitlines()
 

@@ -34,13 +34,16 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
     def add_recipe(self) -> None:
-        """Adds `--config` and `--import`."""
+        """Adds `--config`, `--import` and `--workdir`."""
         self.add_modules()
         self.add_argument(
             "--config",
             metavar="RECIPE[:WORDS]",
             help=f"{', '.join(recipe_names())}, or the file of a recipe of your own; behind the "
             "colon a method, several separated by commas, or all",
+        )
+        self.add_argument(
+            "--workdir", metavar="DIR", help="where the runs live (default: runs/DATA-METHODS)"
         )
 
     def add_modules(self) -> None:
@@ -95,6 +98,12 @@ def located(recipe: str) -> Path:
     name = recipe.partition(":")[0]
     packaged = RECIPES / f"{name}.py"
     return packaged if name in recipe_names() and not Path(name).is_file() else Path(name)
+
+
+def default_workdir(config: ConfigDict) -> str:
+    """Where the runs of a configuration live if nobody says otherwise."""
+    data = config.data.source.replace(":", "-").replace("/", "-")
+    return f"runs/{data}-{config.method.replace(',', '-')}"
 
 
 def read_config(recipe: str | None, words: Sequence[str]) -> ConfigDict:

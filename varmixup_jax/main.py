@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, runs
 from varmixup_jax.cluster.launchers import MODES
-from varmixup_jax.command_line import Parser, import_modules, read_config
+from varmixup_jax.command_line import Parser, default_workdir, import_modules, read_config
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.errors import exit_code, refuse
 from varmixup_jax.runs.preemption import Preemption
@@ -60,9 +60,6 @@ def parser() -> Parser:
     """The flags, but for those that change fields."""
     made = Parser(prog="varmixup train", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
     made.add_recipe()
-    made.add_argument(
-        "--workdir", metavar="DIR", help="where the runs live (default: runs/DATA-METHODS)"
-    )
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     several = made.add_argument_group("several processes")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
@@ -75,8 +72,6 @@ def parser() -> Parser:
 
 
 def _run(options: argparse.Namespace, config: ConfigDict) -> None:
-    name = config.data.source.replace(":", "-").replace("/", "-")
-    workdir = options.workdir or f"runs/{name}-{config.method.replace(',', '-')}"
     if config.parallel.deterministic:
         # Read when the first device is asked for.
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
@@ -86,7 +81,7 @@ def _run(options: argparse.Namespace, config: ConfigDict) -> None:
     cluster.initialize(*where, mode=options.cluster)
     preemption = Preemption()
     preemption.install()
-    runs.run(config, workdir, preemption)
+    runs.run(config, options.workdir or default_workdir(config), preemption)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ examples:
   varmixup corrupt --out=DIR --images=FOLDER    # FOLDER/CLASS/*.png or *.jpg"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = argparse.ArgumentParser(
         prog="varmixup corrupt",
         description=DESCRIPTION,
@@ -54,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="holds frost1.png ..., or imagecorruptions, or synthetic; default: the photographs of "
         "the imagecorruptions package where it is installed, else synthetic",
     )
-    args = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
+    args = parser().parse_args(arguments)
     try:
         clean = read_clean_set(args.images, args.labels)
         size = clean.images.shape[1] if clean.images.ndim > 1 else 0

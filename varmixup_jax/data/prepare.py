@@ -110,8 +110,8 @@ def _prepare_by_tfds(request: str, root: Path) -> Path:
     return Path(builder.data_dir)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = argparse.ArgumentParser(
         prog="varmixup data prepare",
         description=DESCRIPTION,
@@ -132,7 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="accept other files of the same format from --from (a subset, for example)",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
+    options = parser().parse_args(arguments)
     try:
         folder = prepare(
             options.name.removeprefix("tfds:"),

@@ -52,8 +52,8 @@ def describe(dataset: Dataset) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = argparse.ArgumentParser(
         prog="varmixup data verify",
         description=DESCRIPTION,
@@ -63,7 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", help="as in the configuration")
     parser.add_argument("--val-fraction", type=float, default=0.0, help="default: %(default)s")
     parser.add_argument("--split-seed", type=int, default=0, help="default: %(default)s")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns the exit status: 0, or 2 after one line on the standard error."""
+    options = parser().parse_args(arguments)
     try:
         dataset = load(
             options.source,

@@ -19,8 +19,8 @@ examples:
   varmixup report results --readme=README.md --tables=full"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; 0 on success, 2 with one line on standard error on a refusal."""
+def parser() -> argparse.ArgumentParser:
+    """The flags."""
     parser = argparse.ArgumentParser(
         prog="varmixup report",
         description=DESCRIPTION,
@@ -55,7 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=BLOCK,
         help="of the markers <!-- NAME:begin --> and <!-- NAME:end --> (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; 0 on success, 2 with one line on standard error on a refusal."""
+    options = parser().parse_args(arguments)
     try:
         if options.readme is not None:
             report.update_readme(
