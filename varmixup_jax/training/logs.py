@@ -6,6 +6,7 @@ must be host numbers by the time they arrive: the training loop decides when to 
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -235,9 +236,15 @@ def _clock_text(seconds: float) -> str:
 
 def _tensorboard(directory: Path, resume_step: int | None) -> Any:
     """A writer of events; None where the extra `varmixup_jax[tensorboard]` is not installed."""
+    # tensorboardX imports PyTorch where there is one, for seconds, and curves do not need it.
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
     try:
-        # Imported here: it takes more than a second where PyTorch is installed.
         from tensorboardX import SummaryWriter
     except ImportError:
         return None
+    finally:
+        if hidden:
+            del sys.modules["torch"]
     return SummaryWriter(str(directory), purge_step=resume_step)
