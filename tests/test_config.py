@@ -5,8 +5,8 @@ import importlib
 import pytest
 from toy import set_fields
 
+from varmixup_jax import command_line, fields
 from varmixup_jax import config as config_module
-from varmixup_jax import fields
 from varmixup_jax.config import base_config, method_argument, selected_methods
 from varmixup_jax.methods import METHODS
 from varmixup_jax.report.rows import flatten
@@ -25,6 +25,21 @@ def test_recipes_are_valid(recipe, argument):
     module = importlib.import_module(f"configs.{recipe}")
     validate(module.get_config(argument), devices=1)
     assert f"--config=configs/{recipe}.py" in module.__doc__
+
+
+def test_a_recipe_is_a_file_or_the_name_of_one_of_the_package(tmp_path, monkeypatch):
+    """Wherever the command runs; a file goes before a name, a directory does not."""
+    monkeypatch.chdir(tmp_path)
+    assert command_line.recipe_names() == sorted(RECIPES)
+    config = command_line.read_config("cifar100:erm,poster_guess", ["--config.epochs=7"])
+    found = (config.method, config.data.source, config.model.name, config.epochs)
+    assert found == ("erm", "tfds:cifar100", "resnet34", 7.0)
+    (tmp_path / "digits").mkdir()
+    assert command_line.read_config("digits", []).data.source == "digits"
+    (tmp_path / "digits").rmdir()
+    text = "from varmixup_jax.recipes import digits\ndef get_config():\n c = digits.get_config()\n"
+    (tmp_path / "digits").write_text(f"{text} c.epochs = 2.0\n return c\n")
+    assert command_line.read_config("digits", []).epochs == 2.0
 
 
 def test_the_presets_of_cifar10():

@@ -84,8 +84,9 @@ def import_modules(names: Iterable[str]) -> None:
             sys.path.append(os.getcwd())
         try:
             importlib.import_module(name)
-        except ImportError as error:
-            raise ValueError(f"--import = {name!r}: {error}") from error
+        except Exception as error:  # a module can raise anything
+            text = f"{type(error).__name__}: {error}"
+            raise ValueError(f"--import = {name!r}: {text}") from error
 
 
 def recipe_names() -> list[str]:
