@@ -161,7 +161,6 @@ def numbers(directory, mine):
             seen[layout]["devices"] = len(state["w"].sharding.device_set)
             seen[layout]["steps"] = one.steps()
             seen[layout]["warned"] = [str(w.message) for w in caught if w.category is UserWarning]
-    seen["from_all"] = cluster.from_all({"process": "x" * mine})
     seen["from_lead"] = cluster.from_lead(b"" if mine else b"lead").decode()
     seen["on_lead"] = cluster.on_lead(lambda: [mine, "lead"])
     seen["value_error"] = said(lambda: cluster.on_lead(lambda: refuse(ValueError, "no good")))
@@ -194,18 +193,8 @@ def killed(directory, mine):
     _stricken(directory, mine, signal.SIGKILL)
 
 
-def leaderless(directory, mine):
-    """As `killed`, the lead."""
-    _stricken(directory, mine, signal.SIGKILL, victim=0)
-
-
-def lost(directory, mine):
-    """Process 1 falls silent in mid-training, its connections open, as a machine that is cut off."""
-    _stricken(directory, mine, signal.SIGSTOP)
-
-
-def speechless(directory, mine):
-    """As `lost`, the lead."""
+def silent(directory, mine):
+    """The lead falls silent in mid-training, its connections open, as a machine that is cut off."""
     _stricken(directory, mine, signal.SIGSTOP, victim=0)
 
 
@@ -222,7 +211,7 @@ def main():
     jax.config.update("jax_num_cpu_devices", int(devices))
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    within = HEARTBEAT if scenario in ("killed", "leaderless", "lost", "speechless") else PATIENT
+    within = HEARTBEAT if scenario in ("killed", "silent") else PATIENT
     cluster.initialize(coordinator, int(processes), int(process), timeout_s=60, heartbeat_s=within)
     try:
         globals()[scenario](Path(directory), int(process))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +16,8 @@ from varmixup_jax import checks
 from varmixup_jax.types import PyTree
 
 DAY = 86400.0
-_KINDS = (ValueError, OSError)
+LINE = 500  # bytes of a refusal
+KINDS = {"ValueError": ValueError, "OSError": OSError}
 
 
 def process_count() -> int:
@@ -30,33 +30,18 @@ def is_lead() -> bool:
     return jax.process_index() == 0
 
 
-def meet(name: str, timeout_s: float) -> None:
-    """A barrier of the coordination service; `TimeoutError` has the numbers of who is missing."""
-    from orbax.checkpoint import multihost  # slow to import, and a single process does not need it
-
-    try:
-        multihost.get_barrier_sync_fn()(key=name, timeout_ms=int(1000 * timeout_s))
-    except jax.errors.JaxRuntimeError as error:
-        if "DEADLINE_EXCEEDED" not in str(error):
-            raise
-        missing = re.search(r"timed out task names:\s*([\d\s,]+)", str(error))
-        raise TimeoutError(", ".join(missing[1].split()) if missing else "?") from None
-
-
 def barrier(name: str, timeout_s: float = DAY) -> None:
     """Returns when every process has come here. No device takes part, so the wait may be long.
 
     Raises:
-      TimeoutError: someone did not come in time; the message says who.
+      JaxRuntimeError: someone did not come in time.
     """
     checks.positive(timeout_s=timeout_s)
     if jax.process_count() == 1:
         return
-    try:
-        meet(name, timeout_s)
-    except TimeoutError as error:
-        text = f"process {error} did not come within {timeout_s:g} s"
-        raise TimeoutError(f"barrier {name!r}: {text}") from None
+    from orbax.checkpoint import multihost  # slow to import, and a single process does not need it
+
+    multihost.get_barrier_sync_fn()(key=name, timeout_ms=int(1000 * timeout_s))
 
 
 def from_lead(value: bytes) -> bytes:
@@ -96,29 +81,13 @@ def on_lead(action: Callable[[], Any]) -> Any:
             outcome = {"value": action()}
         except Exception as raised:
             error = raised
-            kind = next((k.__name__ for k in _KINDS if isinstance(raised, k)), "RuntimeError")
+            kind = next((name for name, k in KINDS.items() if isinstance(raised, k)), "")
             outcome = {"kind": kind, "text": str(raised) or type(raised).__name__}
     barrier("on_lead")  # the lead may take long, and a wait on the devices has its limits
     outcome = json.loads(from_lead(json.dumps(outcome).encode()))
     if "value" in outcome:
         return outcome["value"]
-    if error is not None:
-        raise error
-    kinds = {kind.__name__: kind for kind in _KINDS}
-    raise kinds.get(outcome["kind"], RuntimeError)(outcome["text"])
-
-
-def from_all(value: Any) -> list[Any]:
-    """Every process's value (anything JSON has), in the order of the processes, everywhere."""
-    if jax.process_count() == 1:
-        return [value]
-    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.int32(len(text)))
-    padded = np.zeros(int(sizes.max()), np.uint8)
-    padded[: len(text)] = text
-    rows = multihost_utils.process_allgather(padded)
-    texts = [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
-    return [json.loads(text) for text in texts]
+    raise error or KINDS.get(outcome["kind"], RuntimeError)(outcome["text"])
 
 
 def gathered(tree: PyTree) -> PyTree:
@@ -133,16 +102,21 @@ def check_same_everywhere(fields: Mapping[str, Any]) -> None:
       fields: dotted names and values that JSON has, e.g. of a flat configuration.
 
     Raises:
-      ValueError: names every field that differs, on every process.
+      ValueError: names the first field that differs, on every process.
     """
+    if jax.process_count() == 1:
+        return
     # What is missing on one process must show too: a field has a text, or none.
-    texts = {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
-    rows = from_all(texts)
-    for name in sorted(set().union(*rows)):
-        for process, row in enumerate(rows):
-            if row.get(name) != rows[0].get(name):
-                text = f"must be the same on all processes (process {process}: {row.get(name)})"
-                raise ValueError(f"{name} = {rows[0].get(name)}: {text}")
+    mine = {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
+    leads = json.loads(from_lead(json.dumps(mine).encode()))
+    text = ""
+    for name in sorted(mine.keys() | leads.keys(), reverse=True):
+        if mine.get(name) != leads.get(name):
+            here = f"process {jax.process_index()}: {mine.get(name)}"
+            text = f"{name} = {leads.get(name)}: must be the same on all processes ({here})"
+    for line in gathered(np.frombuffer(text.encode()[:LINE].ljust(LINE), np.uint8)):
+        if said := line.tobytes().decode(errors="replace").rstrip():
+            raise ValueError(said)
 
 
 class Vote:

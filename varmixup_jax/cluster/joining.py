@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import re
-import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 
 import jax
 from jax.experimental import multihost_utils
 
 from varmixup_jax import checks
-from varmixup_jax.cluster.agreement import Vote, barrier, is_lead, meet
+from varmixup_jax.cluster.agreement import Vote, barrier, is_lead
 from varmixup_jax.cluster.launchers import Found, find
-from varmixup_jax.cluster.rollcall import RollCall
 
 STATUS = r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|FAILED_PRECONDITION|DEADLINE_EXCEEDED): "
+LOST = 5  # exit code
+# Not longer: where the lead is gone JAX, which notices too, aborts this process within a second.
+GRACE_S = 0.05
+WAITING_S = 10.0
 LEAD_STAYS_S = 0.5  # where all end for the same reason, the others should not miss the lead
 
 
@@ -32,8 +37,8 @@ def initialize(
 ) -> int:
     """Joins the processes of a run, before anything else asks JAX for a device.
 
-    Without the three, what started the processes says it, see `launchers.find`. One process that
-    nothing says has companions is left as it is. SIGTERM is left to Python (JAX's preemption service
+    Without the three the environment is searched, see `launchers.find`. A process that nothing shows
+    to have companions is left as it is. SIGTERM is left to Python (JAX's preemption service
     would take it over): see `Vote`.
 
     Args:
@@ -73,7 +78,7 @@ def initialize(
         barrier("initialized", timeout_s)
         multihost_utils.sync_global_devices("initialized")
         Vote()(False)
-        _watch_over(heartbeat_s, found.coordinator)
+        _keep_watch(heartbeat_s)
     return jax.process_count()
 
 
@@ -89,13 +94,9 @@ def broke_off(error: BaseException) -> bool:
 
 
 def settle() -> None:
-    """Where the runtime failed, finds out whether that was because another process is lost.
-
-    Returns if all are there, within 2 `heartbeat_s`; else this process ends with a line that names
-    the lost one. Need not be called by all processes.
-    """
-    if _PRESENT:
-        _PRESENT[0].settle()
+    """After a failure of the runtime: does not return if that was because another process is lost."""
+    if jax.process_count() > 1:
+        time.sleep(1.5 * _within_s)
 
 
 def leave(code: int) -> int:
@@ -106,8 +107,7 @@ def leave(code: int) -> int:
     within the bounds that `initialize` set.
     """
     if jax.distributed.is_initialized() and jax.process_count() > 1:
-        for roll_call in _PRESENT:
-            roll_call.close()
+        _leaving.set()
         sys.stdout.flush()
         sys.stderr.flush()
         if is_lead():
@@ -116,39 +116,59 @@ def leave(code: int) -> int:
     return code
 
 
-_PRESENT: list[RollCall] = []  # the one of this process, as JAX's runtime is one
+_leaving = threading.Event()  # of this process, which has one runtime
+_within_s = 0.0
 
 
-def _watch_over(within_s: float, coordinator: str | None) -> None:
-    """Starts the roll call, and sees to it that it ends with JAX's runtime."""
-    roll_call = RollCall(
-        meet,
-        lead=is_lead(),
-        processes=jax.process_count(),
-        within_s=within_s,
-        reachable=lambda: coordinator is None or _listens(coordinator),
-    )
-    _PRESENT.append(roll_call)
+def _watch(meet: Callable[[str, float], None], within_s: float) -> None:
+    """Ends this process where others no longer answer; each answers in a thread like this one.
+
+    Whatever the main thread is waiting for: one that hangs in a collective because another is lost is
+    not taken for the lost one.
+    """
+    for number in itertools.count():
+        # The wait itself may never end, where the lead is silent and its connections stay open.
+        watchdog = threading.Timer(within_s, _end)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            meet(f"present {number}", 2 * within_s)
+        except Exception:  # the kind depends on JAX's version
+            return _end()
+        finally:
+            watchdog.cancel()
+        time.sleep(within_s / 8)
+
+
+def _end() -> None:
+    # For this process to end for a reason of its own, as the other may have.
+    if not _leaving.wait(GRACE_S):
+        text = "error: another process of this run was lost; the same command resumes"
+        print(text, file=sys.stderr, flush=True)
+        os._exit(LOST)
+
+
+def _keep_watch(within_s: float) -> None:
+    """Starts the watch, and sees to it that it ends with JAX's runtime."""
+    global _within_s
+    _within_s = within_s
+    thread = threading.Thread(target=_watch, args=(barrier, within_s), name="watch", daemon=True)
+    thread.start()
 
     def close() -> None:
-        roll_call.close()
-        jax.distributed.shutdown()  # waits for the others, who may go on, then calls off the answer
-        roll_call.join()
+        _leaving.set()
+        jax.distributed.shutdown()  # waits for the others, who may go on, then ends the answers
+        thread.join(within_s)
 
     atexit.register(close)
 
 
-def _listens(address: str) -> bool:
-    """Whether anything takes connections at `host:port`."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
-
-
 def _join(found: Found, timeout_s: int, heartbeat_s: int) -> None:
+    text = f"waiting for the other processes (found by: {found.name}), for {timeout_s} s at most; "
+    text += "with --cluster=off a process stays alone"
+    notice = threading.Timer(WAITING_S, lambda: print(text, file=sys.stderr, flush=True))
+    notice.daemon = True
+    notice.start()
     try:
         jax.distributed.initialize(
             found.coordinator,
@@ -157,9 +177,11 @@ def _join(found: Found, timeout_s: int, heartbeat_s: int) -> None:
             local_device_ids=found.local_device_ids,
             cluster_detection_method=found.method,
             initialization_timeout=timeout_s,
-            heartbeat_timeout_seconds=2 * heartbeat_s,  # the roll call knows earlier
+            heartbeat_timeout_seconds=2 * heartbeat_s,  # the watch knows earlier
             shutdown_timeout_seconds=heartbeat_s,
         )
     except jax.errors.JaxRuntimeError as error:
         where = found.coordinator or "the address that JAX found"
         raise OSError(f"coordinator = {where}: cannot be used ({error})") from None
+    finally:
+        notice.cancel()
