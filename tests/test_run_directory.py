@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,29 +46,6 @@ def test_a_directory_is_held_by_one_run_at_a_time(tmp_path):
             pass
     with run_directory.claimed(tmp_path / "run"):
         pass
-
-
-def test_who_waits_for_a_directory_says_so_every_ten_seconds(tmp_path, monkeypatch):
-    now, said = [100.0], []
-    other = run_directory.claimed(tmp_path / "vae")
-    other.__enter__()
-
-    def sleep(seconds):
-        now[0] += seconds
-        if now[0] > 125.0 and (len(said) == 3 or now[0] > 200.0):
-            other.__exit__(None, None, None)
-
-    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
-    monkeypatch.setattr(run_directory, "time", clock)
-    with run_directory.claimed(tmp_path / "vae", waiting=said.append):
-        assert said == pytest.approx([0.0, 10.0, 20.0], abs=2 * run_directory.POLL_SECONDS)
-        with (
-            pytest.raises(run_directory.Incompatible),
-            run_directory.claimed(tmp_path / "vae"),
-        ):
-            pytest.fail("claimed twice")
-    with run_directory.claimed(tmp_path / "vae", waiting=said.append):
-        assert len(said) == 3  # nobody to wait for
 
 
 def test_a_run_that_goes_on_elsewhere_says_so(tmp_path):

@@ -16,6 +16,12 @@ import numpy as np
 from varmixup_jax.checks import one_line
 
 
+def obstacle(directory: Path) -> Path | None:
+    """What keeps a directory from being made and written to; None where nothing does."""
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    return None if there.is_dir() and os.access(there, os.W_OK | os.X_OK) else there
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the name `path` at the end of the block.

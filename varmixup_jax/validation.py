@@ -97,7 +97,9 @@ def _validate_optimizer(config: ConfigDict) -> None:
 
 def _validate_evaluation(config: ConfigDict) -> None:
     where = config.eval.corruptions
-    if where not in ("none", "computed") and (not where or not os.path.exists(where)):
+    if where not in ("none", "computed") and (
+        not where or not os.path.exists(os.path.expanduser(where))
+    ):
         text = "must be none, computed, or a directory (or archive) of corrupted images"
         raise ValueError(f"config.eval.corruptions = {checks.shown(where)}: {text}")
 

@@ -1,5 +1,7 @@
 """The VAE of an experiment: the key it is kept under, how it was trained, and what is kept of it."""
 
+import os
+import socket
 from typing import Any
 from unittest import mock
 
@@ -14,7 +16,7 @@ from toy import set_fields
 from varmixup_jax import models
 from varmixup_jax.config import base_config
 from varmixup_jax.report.rows import flatten
-from varmixup_jax.runs import resume, run_directory, vae_store
+from varmixup_jax.runs import locks, resume, run_directory, vae_store
 from varmixup_jax.runs.vae_store import vae_key
 from varmixup_jax.training.parallel import distribute
 
@@ -202,12 +204,13 @@ def test_who_waits_for_the_vae_of_another_process_says_so(shared, tmp_path, monk
     other = run_directory.claimed(tmp_path / key)
     other.__enter__()
     leaves = lambda _: other.__exit__(None, None, None)  # noqa: E731
-    monkeypatch.setattr(run_directory.time, "sleep", leaves)
+    monkeypatch.setattr(locks.time, "sleep", leaves)
     with mock.patch.object(vae_store, "_trained", side_effect=StopIteration) as trained:
         with pytest.raises(StopIteration):
             vae_store.obtain(config, setup, "standard")
         trained.assert_called_once()
-    waits = f"VAE {key}: waiting for another process, which makes it (0 s)"
+    who = f"process {os.getpid()} on {socket.gethostname()}"
+    waits = f"VAE {key}: waiting for {who} (0 s), which makes it"
     assert capsys.readouterr().err.splitlines() == [waits]
 
 

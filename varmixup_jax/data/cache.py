@@ -18,14 +18,18 @@ from pathlib import Path
 import numpy as np
 
 from varmixup_jax.atomic_files import read_arrays
+from varmixup_jax.compilation_cache import user_cache
 
 _KEY = "cache_key"
 
 
-def cache_directory() -> Path:
-    """`$XDG_CACHE_HOME/varmixup_jax/decoded`, by default under `~/.cache`. It may not exist."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(base)) / "varmixup_jax" / "decoded"
+def cache_directory() -> Path | None:
+    """`$XDG_CACHE_HOME/varmixup_jax/decoded`, by default under `~/.cache`. It may not exist.
+
+    None where it could not be written.
+    """
+    cache = user_cache()
+    return cache and cache / "decoded"
 
 
 def stamp(files: Iterable[Path], *extra: object) -> str:
@@ -64,8 +68,11 @@ def through_cache(
     Returns:
       What `decode` returned, now or then.
     """
+    cache = cache_directory()
+    if cache is None:
+        return dict(decode())
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    entry = cache_directory() / f"{name}-{place}.npz"
+    entry = cache / f"{name}-{place}.npz"
     arrays = _read(entry, key)
     if arrays is None:
         arrays = dict(decode())

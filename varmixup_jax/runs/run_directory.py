@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.metadata
 import json
 import math
-import os
 import platform
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, logits_file
-from varmixup_jax.atomic_files import dumps, loads, replace_text, write_arrays, write_json
+from varmixup_jax.atomic_files import dumps, loads, obstacle, replace_text, write_arrays, write_json
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
 from varmixup_jax.report.rows import flatten, with_later_fields
 from varmixup_jax.report.run_settings import NOT_SETTINGS
-from varmixup_jax.training.heartbeat import SAY_SECONDS
+from varmixup_jax.runs.locks import Held, locked
 from varmixup_jax.version import __version__
 
 DIFFERENCES = 8  # fields that a refusal lists
-POLL_SECONDS = 0.2
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")
 
 
@@ -84,51 +81,35 @@ def check_place(directory: Path) -> None:
     Raises:
       Incompatible: names the place and what is in the way.
     """
-    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        text = f"must be a directory that can be written to, {there} is not"
+    if re.match(r"[a-z][a-z0-9+.-]*:/", str(directory)):
+        text = "must be a directory of this machine; mount that place, or copy the runs there later"
+        raise Incompatible(f"workdir {directory}: {text}")
+    if str(directory).startswith("~"):
+        raise Incompatible(f"workdir {directory}: has no such home directory, must be a path")
+    in_the_way = obstacle(directory)
+    if in_the_way:
+        text = f"must be a directory that can be written to, {in_the_way} is not"
         raise Incompatible(f"workdir {directory}: {text}")
 
 
 @contextmanager
-def claimed(directory: Path, *, waiting: Callable[[float], None] | None = None) -> Iterator[None]:
+def claimed(directory: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Holds a directory for this run; the lock ends with its lead process, however that ends.
 
     Args:
       directory: made where it is missing.
-      waiting: called at once and then every ten seconds, with the seconds so far, while another
-        process holds it; None refuses instead of waiting.
+      waiting: as in `locks.locked`.
 
     Raises:
       Incompatible: another process holds it.
     """
     with ExitStack() as held:
-        cluster.on_lead(lambda: held.enter_context(_locked(directory, waiting)))
+        try:
+            cluster.on_lead(lambda: held.enter_context(locked(directory, waiting)))
+        except Held as error:
+            text = f"workdir {directory}: another run is using it, {error}"
+            raise Incompatible(text) from None
         yield
-
-
-@contextmanager
-def _locked(directory: Path, waiting: Callable[[float], None] | None) -> Iterator[None]:
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as handle:
-        began, said = time.monotonic(), 0
-        while not _taken(handle):
-            if waiting is None:
-                raise Incompatible(f"workdir {directory}: another run is using it")
-            passed = time.monotonic() - began
-            if passed >= said * SAY_SECONDS:
-                waiting(passed)
-                said += 1
-            time.sleep(POLL_SECONDS)
-        yield
-
-
-def _taken(handle: TextIO) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def is_done(directory: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -76,9 +77,14 @@ def chosen_devices(config: ConfigDict) -> list[jax.Device]:
     """The devices to use.
 
     Raises:
-      ValueError: more are asked for than there are.
+      ValueError: more are asked for than there are, or JAX finds none of those it was told to use.
     """
-    devices, wanted = jax.devices(), config.parallel.devices
+    try:
+        devices, wanted = jax.devices(), config.parallel.devices
+    except (RuntimeError, AssertionError) as error:  # the latter for a platform without its plugin
+        chosen, why = os.environ.get("JAX_PLATFORMS", ""), f" ({error})" if str(error) else ""
+        text = f"names what is not there{why}, must be a platform of this machine, e.g. cpu"
+        raise ValueError(f"JAX_PLATFORMS = {chosen!r}: {text}") from None
     if not 0 <= wanted <= len(devices):
         text = f"must lie in [0, {len(devices)}], the devices there are"
         raise ValueError(f"config.parallel.devices = {wanted}: {text}")
@@ -223,7 +229,8 @@ def _frost_textures(config: ConfigDict, size: int) -> corruptions.FrostTextures 
     if not where and config.eval.corruptions == "none":
         return None  # nothing asks for them
     try:
-        textures = corruptions.load_textures(where, table=corruptions.table_for(size), size=size)
+        place = os.path.expanduser(where)
+        textures = corruptions.load_textures(place, table=corruptions.table_for(size), size=size)
     except ValueError as error:
         raise ValueError(f"config.eval.{error}") from None
     # What is installed may differ from host to host, and the frost with it.
@@ -237,7 +244,9 @@ def _corruption_files(config: ConfigDict, data: Dataset) -> tuple[CorruptedSet |
     if where in ("none", "computed"):
         return None, where
     try:
-        found = open_corrupted(where, data.name, md5=config.eval.corruptions_md5)
+        found = open_corrupted(
+            os.path.expanduser(where), data.name, md5=config.eval.corruptions_md5
+        )
         published = of_test_set(found, data)
     except ValueError as error:
         raise ValueError(f"config.eval.corruptions = {where}: {error}") from None

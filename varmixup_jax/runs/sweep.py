@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from varmixup_jax import cluster, report
 from varmixup_jax.atomic_files import loads
+from varmixup_jax.compilation_cache import user_cache
 from varmixup_jax.config import selected_methods
 from varmixup_jax.methods import METHODS
 from varmixup_jax.report.rows import flatten, read_run
@@ -19,7 +21,7 @@ from varmixup_jax.runs.classifier import train_and_evaluate
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.setup import chosen_devices, prepare
 from varmixup_jax.runs.speaker import speaker
-from varmixup_jax.runs.vae_store import TrainedVAE, obtain_all
+from varmixup_jax.runs.vae_store import TrainedVAE, obtain_all, store_root
 from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.training.loop import NonFiniteError
 from varmixup_jax.validation import check_fields, validate
@@ -50,7 +52,7 @@ def run(
     preemption = preemption or Preemption()
     check_fields(config)
     validate(config, len(chosen_devices(config)))
-    workdir = Path(workdir)
+    workdir = Path(os.path.expanduser(workdir))
     cluster.check_same_everywhere(flatten(config.to_dict()))
     cluster.on_lead(lambda: run_directory.check_place(workdir))
     jobs = [(method, seed) for seed in config.seeds for method in selected_methods(config)]
@@ -63,6 +65,11 @@ def run(
         return [job for job in jobs if not run_directory.is_done(places[job])]
 
     todo = [(method, seed) for method, seed in cluster.on_lead(left)]
+    if any(METHODS[method].vae != "none" for method, _ in todo):
+        if not config.vae.store and user_cache() is None:
+            config = ConfigDict(config.to_dict())
+            config.vae.store = str(workdir / ".vae")
+        store_root(config)  # refuses what is no place before anything is loaded
     console = Console(stderr=True, quiet=config.quiet or not cluster.is_lead())
     diverged: list[str] = []
     if todo:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, models
-from varmixup_jax.atomic_files import loads, replacing
+from varmixup_jax.atomic_files import loads, obstacle, replacing
+from varmixup_jax.compilation_cache import user_cache
 from varmixup_jax.config import with_others
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
 from varmixup_jax.models.forward import VAE, as_vae
@@ -35,6 +37,7 @@ from varmixup_jax.training.step import evaluated, init_state
 from varmixup_jax.training.vae_loss import Adversary, psnr, vae_loss
 from varmixup_jax.types import Array, PyTree
 
+PARTS = ("checkpoints", "latents.npy", "vae.json")  # of a finished one, which comes last
 FORMAT = 1  # raise when a stored VAE of an older version must not be used
 
 
@@ -64,11 +67,19 @@ class TrainedVAE(NamedTuple):
 
 
 def store_root(config: ConfigDict) -> Path:
-    """Where trained VAEs are kept: `config.vae.store`, or the user's cache directory."""
-    if config.vae.store:
-        return Path(config.vae.store)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "varmixup_jax" / "vae"
+    """Where trained VAEs are kept: `config.vae.store`, or the user's cache directory.
+
+    Raises:
+      ValueError: it is not there and cannot be made.
+    """
+    cache = user_cache()
+    root = (
+        Path(os.path.expanduser(config.vae.store)) if config.vae.store else cache and cache / "vae"
+    )
+    if root is None or (not root.is_dir() and obstacle(root)):
+        text = "must be a directory that is there or can be made"
+        raise ValueError(f"config.vae.store = {config.vae.store!r}: {text}")
+    return root
 
 
 def vae_key(config: ConfigDict, setup: Setup, kind: str) -> str:
@@ -99,7 +110,8 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
     """The VAE of this configuration: loaded if it is in the store, else trained into it.
 
     An interrupted training resumes from its last checkpoint. Two processes that want the same VAE
-    take turns: the second says that it waits, and finds it made.
+    take turns: the second says that it waits, and finds it made. One that is finished is read without
+    a lock, so that a store that cannot be written serves as well.
 
     Raises:
       ValueError: fields of `config.vae` that do not fit the images.
@@ -109,10 +121,11 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
     directory = store_root(config) / key
     say = speaker(config)
 
-    def waiting(seconds: float) -> None:
-        say(f"VAE {key}: waiting for another process, which makes it ({seconds:.0f} s)")
+    def waiting(holder: str) -> None:
+        say(f"VAE {key}: waiting for {holder}, which makes it")
 
-    with run_directory.claimed(directory, waiting=waiting):
+    finished = cluster.on_lead(lambda: all((directory / name).exists() for name in PARTS))
+    with nullcontext() if finished else run_directory.claimed(directory, waiting=waiting):
         vae, params, seconds = _trained(config, setup, kind, directory)
         with Heartbeat(say, f"VAE {key}: encoding and decoding the images"):
             put, latent_file = setup.mapping.shard_batch, directory / "latents.npy"

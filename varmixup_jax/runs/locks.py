@@ -1,0 +1,125 @@
+"""A directory held by one run at a time, on file systems with locks and on those without."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+POLL_SECONDS = 0.2
+SAY_SECONDS = 60.0
+NO_LOCKS = (
+    errno.ENOSYS,
+    errno.ENOLCK,
+    errno.EOPNOTSUPP,
+)  # network file systems without a lock server
+
+
+class Held(ValueError):
+    """Another process holds the directory; the message names it."""
+
+
+@contextmanager
+def locked(directory: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Holds a directory while inside; a process that ends lets go of it, however it ends.
+
+    The lock is `flock` on the file `.lock`, in which its holder stands. Where the file system has no
+    locks a file `.lock.held`, made exclusively, stands for one, with a warning: what `kill -9` leaves
+    of it is found stale on the same host, and must be removed by hand on another.
+
+    Args:
+      directory: made where it is missing.
+      waiting: told at once and then every minute who holds it, and for how long; None refuses
+        instead of waiting.
+
+    Raises:
+      Held: another process holds it.
+      OSError: the directory cannot be made or written to.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("a+", encoding="utf-8") as handle:
+        mark = None if _has_locks(handle) else directory / ".lock.held"
+        if mark is not None:
+            text = f"the file system of {directory} has no locks; {mark.name} stands for one"
+            warnings.warn(text, stacklevel=4)
+        began, said = time.monotonic(), 0
+        while (holder := _flocked(handle) if mark is None else _marked(mark)) is not None:
+            if waiting is None:
+                raise Held(holder)
+            passed = time.monotonic() - began
+            if passed >= said * SAY_SECONDS:
+                waiting(f"{holder} ({passed:.0f} s)")
+                said += 1
+            time.sleep(POLL_SECONDS)
+        try:
+            yield
+        finally:
+            if mark is not None:
+                mark.unlink(missing_ok=True)
+
+
+def _has_locks(handle: TextIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
+    return True
+
+
+def _flocked(handle: TextIO) -> str | None:
+    """Takes the lock: None, or who has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        return _named(handle.read())
+    handle.truncate(0)
+    handle.write(_me())
+    handle.flush()
+    return None
+
+
+def _marked(mark: Path) -> str | None:
+    """Makes the file that stands for the lock: None, or whose it is."""
+    try:
+        with mark.open("x", encoding="utf-8") as file:
+            file.write(_me())
+        return None
+    except FileExistsError:
+        holder = mark.read_text(encoding="utf-8") if mark.exists() else ""
+    host, _, process = holder.partition(" ")
+    if host == socket.gethostname() and process.isdecimal() and not _lives(int(process)):
+        mark.unlink(missing_ok=True)
+        return _marked(mark)
+    return f"{_named(holder)}; where that has ended, remove {mark}"
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def _me() -> str:
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def _named(holder: str) -> str:
+    host, _, process = holder.partition(" ")
+    return f"process {process} on {host}" if process else "another process"
