@@ -1,4 +1,4 @@
-"""What each of several runs at a time gets of this machine's GPUs and of their memory."""
+"""How concurrent runs share this machine's GPUs and their memory."""
 
 from __future__ import annotations
 

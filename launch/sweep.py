@@ -175,7 +175,7 @@ def _conclude(sweep: Sweep, outcome: on_local.Outcome) -> int:
 
 
 def _how_it_ended(code: int | None, stopped: bool) -> str:
-    """What became of a run that is not done, from its exit code where it is known."""
+    """The status of an unfinished run, from its exit code where that is known."""
     if code is None and stopped:
         return NOT_BEGUN
     if code == STOPPED:

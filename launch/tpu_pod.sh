@@ -18,7 +18,7 @@ DRY_RUN=${DRY_RUN:-}      # not empty: print the command and do nothing
 # repository, pip install -e . 'jax[tpu]', and mount the same NFS share (Filestore) at the same place;
 # --workdir, the VAE store and the data lie there.
 #
-# A preempted slice is made anew by you or by a queued resource; the same command then resumes.
+# A preempted slice is recreated by you or by a queued resource; the same command then resumes.
 #
 # Exit code: 0, or that of gcloud when a host failed.
 

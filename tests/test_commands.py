@@ -152,7 +152,7 @@ def test_commands_of_every_kind_are_found():
     words = [shlex.split(command) for command in FOUND]
     for name in cli.COMMANDS:
         assert any(w[: 1 + len(name.split())] == ["varmixup", *name.split()] for w in words), name
-    assert sum(where == "README.md" for where in FOUND.values()) >= 5
+    assert sum(where == "README.md" for where in FOUND.values()) >= 4
     assert ["bash", "launch/local.sh"] in [w[:2] for w in words]
 
 

@@ -1,31 +1,39 @@
-"""The examples run and learn, and what the README shows of the pieces runs as printed."""
+"""The examples run and learn, and the method of CONTRIBUTING.md trains."""
 
 import importlib.util
 import math
 import re
-from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from varmixup_jax.losses import ce
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.types import Draw
 from varmixup_jax.vicinal.objective import Frozen, empirical_risk
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLE = ROOT / "examples" / "own_loop.py"
 
 
-def test_own_loop_learns_with_every_method(capsys):
-    spec = importlib.util.spec_from_file_location("own_loop", EXAMPLE)
+def loaded(name):
+    """The module of an example."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def users_jax():
+    """Promotion as JAX has it by default: optax's schedules and other libraries need it."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def test_own_loop_learns_with_every_method(capsys, users_jax):
     try:
-        spec.loader.exec_module(module)
-        with jax.numpy_dtype_promotion("standard"):  # optax's cosine schedule needs it
-            accuracy = module.main(epochs=8)
+        accuracy = loaded("own_loop").main(epochs=8)
     finally:
         METHODS.pop("noisy_varmixup", None)
     assert set(accuracy) == {"erm", "varmixup", "noisy_varmixup"}
@@ -35,32 +43,11 @@ def test_own_loop_learns_with_every_method(capsys):
         METHODS["noisy_varmixup"]
 
 
-def test_the_reuse_snippet_of_the_readme(key):
-    code, *_ = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-    image, label = jax.random.uniform(key, (4, 2, 2, 1)), jnp.eye(4)
-    names = {  # what the snippet leaves to its reader
-        "my_logits": lambda image: image.reshape(len(image), -1),
-        "my_encoder_mean": lambda image: 2.0 * image,
-        "my_decoder": lambda latent: latent / 2.0,
-        "add_noise": lambda key, env, draw, *, sigma: draw._replace(image=draw.image + sigma),
-        "key": jax.random.key(1),
-        "image": image,
-        "label": label,
-        "ce": ce,
-        "partial": partial,
-    }
-    try:
-        with jax.debug_key_reuse(False):  # it shows two samples, each by the same key
-            exec(code, names)
-        (term,) = build("noisy", sigma=0.5)
-    finally:
-        METHODS.pop("noisy", None)
-    sample = names["sample"]
-    assert sample.image.shape == image.shape
-    assert bool(jnp.allclose(sample.label.sum(axis=1), 1.0))
-    assert bool((sample.image >= 0).all() & (sample.image <= 1).all())
-    noisy = term.vicinity(key, names["env"], Draw(image, label))
-    assert bool(jnp.allclose(noisy.image, image + 0.5))
+@pytest.mark.parametrize("library", ["nnx", "linen", "equinox"])
+def test_a_loop_of_another_library_learns_from_attacks(library, users_jax):
+    if library == "equinox":
+        pytest.importorskip("equinox", reason="equinox is not installed")
+    assert loaded(f"{library}_loop").main(epochs=3) > 0.8
 
 
 def test_the_method_of_contributing_trains(key):

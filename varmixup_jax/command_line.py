@@ -102,7 +102,7 @@ def located(recipe: str) -> Path:
 
 
 def default_workdir(config: ConfigDict) -> str:
-    """Where the runs of a configuration live if nobody says otherwise."""
+    """Default directory of the runs of a configuration."""
     data = config.data.source.replace(":", "-").replace("/", "-")
     return f"runs/{data}-{config.method.replace(',', '-')}"
 

@@ -15,9 +15,12 @@ from varmixup_jax.types import Array
 
 
 def kl_divergence(target_logits: Array, logits: Array) -> Array:
-    """Kullback-Leibler divergence between two softmax distributions, in nats.
+    r"""Kullback-Leibler divergence between two softmax distributions, in nats.
 
-    KL(p || q) = sum_k p_k (log p_k - log q_k),  p = softmax(target_logits), q = softmax(logits).
+    .. math::
+        \mathrm{KL}(p \,\|\, q) = \sum_k p_k (\log p_k - \log q_k)
+
+    with p = softmax(target_logits), q = softmax(logits).
 
     Gradients flow through both arguments. They are finite for all finite logits, and the value is
     exactly 0 where the two rows are equal.
@@ -42,16 +45,20 @@ def kl_divergence(target_logits: Array, logits: Array) -> Array:
 
 
 def js_divergence(target_logits: Array, logits: Array) -> Array:
-    """Jensen-Shannon divergence between two softmax distributions, in nats.
+    r"""Jensen-Shannon divergence between two softmax distributions, in nats.
 
-    JS(p, q) = (KL(p || m) + KL(q || m)) / 2,  m = (p + q) / 2,
+    .. math::
+        \mathrm{JS}(p, q) = \tfrac12 \mathrm{KL}(p \,\|\, m) + \tfrac12 \mathrm{KL}(q \,\|\, m), \quad
+        m = \tfrac12 (p + q)
 
     with p = softmax(target_logits), q = softmax(logits). It is symmetric and bounded, unlike KL: a
     confident prediction that turns into another costs log 2 and no more.
 
-    Gradients flow through both arguments. They are finite for all finite logits, m is never formed:
+    Gradients flow through both arguments. They are finite for all finite logits, as m is never formed:
 
-        log p - log m = log 2 - softplus(d),  log q - log m = log 2 - softplus(-d),  d = log q - log p.
+    .. math::
+        \log p - \log m = \log 2 - \mathrm{softplus}(d), \quad
+        \log q - \log m = \log 2 - \mathrm{softplus}(-d), \quad d = \log q - \log p
 
     Args:
       target_logits, logits: `[B, K]`.

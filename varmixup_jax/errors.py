@@ -1,4 +1,4 @@
-"""What went wrong with a command, in one line and an exit code."""
+"""Errors of a command, as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def exit_code(action: Callable[[], None], arguments: Sequence[str]) -> int:
 
 
 def refuse(error: BaseException, code: int, arguments: Sequence[str]) -> int:
-    """Says in one line what went wrong and ends with `code`; with `--debug`, raises it."""
+    """Prints the error in one line and returns `code`; with `--debug`, raises it."""
     if {"--debug", "--debug=true", "--debug=True"} & set(arguments):
         raise error
     print(f"error: {described(error, arguments)}", file=sys.stderr)

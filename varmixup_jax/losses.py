@@ -1,4 +1,4 @@
-"""Losses, scores and `Distance`s, one number per example; whoever calls them reduces.
+"""Losses, scores and `Distance`s, one number per example; reduction is left to the caller.
 
 Everything is computed in float32 from log-softmax differences, whatever the dtype of the logits:
 log(softmax(.)) of a saturated row is -inf and its gradient NaN. Labels are probability rows, so
@@ -17,9 +17,10 @@ from varmixup_jax.types import Array
 
 
 def cross_entropy(logits: Array, label: Array) -> Array:
-    """Cross-entropy with soft labels, in nats.
+    r"""Cross-entropy with soft labels, in nats.
 
-    CE(f, y) = -sum_k y_k log softmax(f)_k.
+    .. math::
+        \mathrm{CE}(f, y) = -\sum_k y_k \log \mathrm{softmax}(f)_k
 
     Args:
       logits: `[B, K]`, any floating dtype.
@@ -154,24 +155,27 @@ def dlr(logits: Array, label: Array) -> Array:
 
 
 def ce(logits: Array, label: Array, clean_logits: Array | None) -> Array:
-    """`cross_entropy` as a `Distance`: the clean logits play no part."""
+    """`cross_entropy` as a `Distance`: `clean_logits` is ignored."""
     del clean_logits
     return cross_entropy(logits, label)
 
 
 def bce(logits: Array, label: Array, clean_logits: Array | None) -> Array:
-    """`bce_softmax` as a `Distance`: the clean logits play no part."""
+    """`bce_softmax` as a `Distance`: `clean_logits` is ignored."""
     del clean_logits
     return bce_softmax(logits, label)
 
 
 def kl_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Array:
-    """TRADES' `Distance`: KL(softmax f(x) || softmax f(x')), the clean prediction first.
+    r"""TRADES' `Distance` to the clean prediction, which comes first.
 
-    The gradient flows through the clean logits as well. Labels play no part.
+    .. math::
+        \mathrm{KL}(\mathrm{softmax} f(x) \,\|\, \mathrm{softmax} f(x'))
+
+    The gradient flows through the clean logits as well. Labels are ignored.
 
     Raises:
-      ValueError: no earlier term of the objective left its clean logits.
+      ValueError: no earlier term of the objective computed clean logits.
 
     References:
       Zhang et al., *Theoretically Principled Trade-off between Robustness and Accuracy*, ICML 2019,
@@ -182,9 +186,12 @@ def kl_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Arra
 
 
 def js_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Array:
-    """A consistency `Distance`: JS(softmax f(x), softmax f(x')), the clean prediction and this one.
+    r"""A consistency `Distance` between the clean prediction and this one.
 
-    The gradient flows through the clean logits as well. Labels play no part. AugMix's loss is the
+    .. math::
+        \mathrm{JS}(\mathrm{softmax} f(x), \mathrm{softmax} f(x'))
+
+    The gradient flows through the clean logits as well. Labels are ignored. AugMix's loss is the
     divergence of *three* predictions, JS(p, p', p'') of the clean image and of two views. A
     `Distance` sees one view and the clean batch, so n views are n terms, and what is minimised is the
     mean of their pairwise divergences: the two views are pulled to the clean prediction, and to one
@@ -192,7 +199,7 @@ def js_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Arra
     move the prediction independently, and 8/9 where they move it alike.
 
     Raises:
-      ValueError: no earlier term of the objective left its clean logits.
+      ValueError: no earlier term of the objective computed clean logits.
 
     References:
       Hendrycks et al., *AugMix*, ICLR 2020, section 3.

@@ -83,7 +83,10 @@ def make_kernel(name: str, dim: int, bandwidth: float | None = None) -> Kernel:
 
 
 def mmd_squared(a: Array, b: Array, kernel: Kernel, *, unbiased: bool = True) -> Array:
-    """Estimates MMD^2(P, Q) = E k(a, a') - 2 E k(a, b) + E k(b, b') from samples.
+    r"""Squared maximum mean discrepancy of two distributions, estimated from samples.
+
+    .. math::
+        \mathrm{MMD}^2(P, Q) = E\, k(a, a') - 2 E\, k(a, b) + E\, k(b, b')
 
     The unbiased estimate (Gretton et al. 2012, eq. 3) leaves the diagonals of the two within-sample
     means out: its expectation does not depend on the sample size, and it can be negative. The biased
@@ -167,8 +170,13 @@ def mmd_vae_loss(
     unbiased: bool = True,
     target: Array | None = None,
 ) -> VAELoss:
-    """Minimise E|x - D(z)|^2 + gamma * MMD^2(q(z), N(0, I)), z = mu(x) + sigma(x) * noise.
+    r"""The objective of the MMD-VAE, to be minimised.
 
+    .. math::
+        E \lVert x - D(z) \rVert^2 + \gamma\, \mathrm{MMD}^2(q(z), N(0, I)), \quad
+        z = \mu(x) + \sigma(x) \varepsilon, \quad \varepsilon \sim N(0, I)
+
+    with the squared error averaged over pixels.
     Both terms are minimised: the first is a negative log-likelihood up to constants (papers that
     print "E log p(x|z)" beside "+ gamma MMD" have the sign of one of the two reversed).
 

@@ -19,12 +19,13 @@ from varmixup_jax.types import Array, Key
 
 
 class Ball(Protocol):
-    """The set of allowed perturbations {delta : |delta| <= radius}, per example.
+    r"""The set of allowed perturbations :math:`\{\delta : \lVert\delta\rVert \le r\}`, per example.
 
     Guarantees:
       * `project` returns the nearest point of the ball, and points inside it unchanged;
       * `sample` is uniform in the ball;
-      * `ascent(g)` maximises <g, d> over |d| <= 1; it is 0 where g is 0;
+      * `ascent(g)` is the d that maximises :math:`\langle g, d \rangle` over
+        :math:`\lVert d \rVert \le 1`; it is 0 where g is 0;
       * with radius 0, `project` and `sample` return zeros.
     """
 

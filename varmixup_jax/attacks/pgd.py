@@ -71,11 +71,12 @@ def pgd(
     keep: str = "last",
     bounds: Bounds = PIXELS,
 ) -> Attacked:
-    """Projected gradient ascent on a per-example loss inside a ball around each image.
+    r"""Projected gradient ascent on a per-example loss inside a ball around each image.
 
-    x_0 = P(x + start),  x_{t+1} = P(x_t + step_size * ascent(grad loss(x_t))),
+    .. math::
+        x_0 = P(x + \delta_0), \quad x_{t+1} = P(x_t + \eta\, \mathrm{ascent}(\nabla \ell(x_t)))
 
-    P the projection onto the ball around x, then onto `bounds`. The loop is a `fori_loop`: memory
+    with P the projection onto the ball around x, then onto `bounds`. The loop is a `fori_loop`: memory
     does not grow with `steps`. No gradient flows through the result, nor into what `loss` closes
     over.
 
@@ -149,10 +150,13 @@ def attack(
     restarts: int = 1,
     keep: str = "last",
 ) -> Vicinity:
-    """The adversarial vicinity: x' maximises a distance within a ball around x, y' = y.
+    r"""The adversarial vicinity: x' maximises a distance within a ball around x, the label is kept.
 
-    x' = argmax_{x' in B(x)} distance(f(x'), y, f(x)), approximately, by `pgd` in pixel space,
-    clipped to [0, 1]. f is `env.logits`, which decides the BatchNorm mode; f(x) is constant.
+    .. math::
+        x' \approx \mathrm{argmax}_{x' \in B(x)}\, \mathrm{distance}(f(x'), y, f(x))
+
+    by `pgd` in pixel space, clipped to [0, 1]. f is `env.logits`, which decides the BatchNorm mode;
+    f(x) is constant.
 
     Args:
       distance: what is maximised, e.g. `ce` (Madry et al. 2018) or `kl_to_clean` (TRADES).

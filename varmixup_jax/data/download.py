@@ -1,4 +1,4 @@
-"""Original files from their official addresses, with size and SHA-256 checked."""
+"""Downloads original files from their official URLs and checks size and SHA-256."""
 
 from __future__ import annotations
 

@@ -56,7 +56,10 @@ def top_prediction(logits: Array, label: Array) -> tuple[Array, Array]:
 def reliability_bins(
     confidence: Array, correct: Array, *, num_bins: int = 15, mask: Array | None = None
 ) -> Bins:
-    """Sums over M bins of equal width, closed on the right: B_m = ((m - 1) / M, m / M].
+    r"""Sums over M bins of equal width, closed on the right.
+
+    .. math::
+        B_m = \left(\frac{m - 1}{M}, \frac{m}{M}\right]
 
     Args:
       confidence: `[B]` in [0, 1]; 0 itself belongs to the first bin.
@@ -150,7 +153,10 @@ def bin_means(bins: Bins) -> tuple[Array, Array]:
 
 
 def expected_calibration_error(bins: Bins) -> Array:
-    """ECE = sum_m |B_m| / n * |acc(B_m) - conf(B_m)| (Guo et al. 2017, eq. 3).
+    r"""Expected calibration error (Guo et al. 2017, eq. 3).
+
+    .. math::
+        \mathrm{ECE} = \sum_m \frac{|B_m|}{n}\, |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|
 
     With `equal_mass_bins` this is the adaptive ECE.
 

@@ -21,13 +21,15 @@ def local_linearity_error(
     restarts: int = 3,
     relative_step: float = 0.1,
 ) -> Array:
-    """How far the loss departs from its tangent within an l-infinity ball, per example.
+    r"""How far the loss departs from its tangent within an l-infinity ball, per example.
 
-    gamma(eps, x) = max_{|delta|_inf <= eps} | l(x + delta) - l(x) - delta^T grad l(x) |,
+    .. math::
+        \gamma(\epsilon, x) = \max_{\lVert\delta\rVert_\infty \le \epsilon}
+        |\ell(x + \delta) - \ell(x) - \delta^\top \nabla \ell(x)|
 
-    grad l(x) constant, the maximum found by projected gradient ascent on delta from uniform starts.
-    Per example the best iterate of all starts is kept, so the result is a lower bound that grows
-    with the budget. x + delta is not clipped to [0, 1]: the measure is of the function, not of
+    with the gradient constant and the maximum found by projected gradient ascent on delta from uniform
+    starts. Per example the best iterate of all starts is kept, so the result is a lower bound that
+    grows with the budget. x + delta is not clipped to [0, 1]: the measure is of the function, not of
     images.
 
     Args:

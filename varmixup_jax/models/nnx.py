@@ -14,8 +14,8 @@ def nnx_logits(model: nnx.Module, *, train: bool = False) -> Callable[[Array], A
 
     An attack calls the model inside a loop of JAX's, where an NNX module must not change its variables:
     BatchNorm would update its running statistics. The module is split once and merged at each call, and
-    what a call changes is dropped. Parameters are those of the moment of the split: make the function
-    anew after an update (inside `nnx.jit`, in each step).
+    what a call changes is dropped. Parameters are those at the time of the split: call
+    `nnx_logits` again after an update (inside `nnx.jit`, in each step).
 
     Args:
       model: called with an image `[B, H, W, C]`, returns logits `[B, K]`. It is not changed.

@@ -1,6 +1,6 @@
 """A trained classifier, with its VAE where it has one, as one file of named arrays, and back.
 
-`model.npz` stands alone: besides the arrays it holds what the networks are made of, so that no
+`model.npz` stands alone: besides the arrays it holds the networks' architectures, so that no
 configuration, no data set and no pickle is needed to use it.
 """
 
@@ -67,7 +67,7 @@ def as_arrays(
     Args:
       classifier, params, stats: the network and its variables.
       vae, vae_params: of the VAE it was trained with, None without.
-      **about: what else is noted; anything JSON has.
+      **about: further entries, any JSON values.
 
     Returns:
       float32 arrays by path, such as `params/stem/kernel`, `stats/stem_norm/mean` and
@@ -86,7 +86,7 @@ def load_model(path: Path | str) -> Model:
       path: the directory or the file.
 
     Returns:
-      A `Model`; `jax.jit(model.logits)` is ready for somebody else's evaluation.
+      A `Model`; `jax.jit(model.logits)` is a pure function that any other code can evaluate.
 
     Raises:
       ValueError: there is no such file, or it is damaged or no model file.

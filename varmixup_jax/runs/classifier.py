@@ -134,7 +134,7 @@ def _keep(
 
 
 def epochs_of(config: ConfigDict, method: str) -> float:
-    """The length of training of a method: `attack_epochs`, where set, for those that attack."""
+    """Epochs of a method: `attack_epochs`, where set, for methods that attack, else `epochs`."""
     attacks = METHODS[method].attacks
     return config.attack_epochs if attacks and config.attack_epochs else config.epochs
 
@@ -192,7 +192,7 @@ def _train(
     init_key, run_key = jax.random.split(jax.random.key(seed))
     image = jax.ShapeDtypeStruct((1, *data.image_shape), jnp.float32)
     name = f"{method} s{seed}"
-    with Heartbeat(speaker(config), f"{name}: drawing the first weights"):
+    with Heartbeat(speaker(config), f"{name}: initialising the weights"):
         variables = models.init(setup.module, init_key, image, train=False)
     fresh = init_state(
         variables["params"], variables.get("batch_stats", {}), tx, ema_decay=config.ema_decay

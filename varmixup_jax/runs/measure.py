@@ -25,7 +25,7 @@ EVALUATION_SEED = 0  # of attacks, linearity and corruptions, the same for every
 
 
 class Measured(NamedTuple):
-    """What an evaluation leaves: `results.jsonl`, `artifacts.npz` and `logits.npz` (or {})."""
+    """The files of an evaluation: `results.jsonl`, `artifacts.npz` and `logits.npz` (or {})."""
 
     rows: list[dict[str, Any]]
     arrays: dict[str, np.ndarray]

@@ -1,4 +1,4 @@
-"""The memory of this process: how much a run took at most, and handing back what it left behind."""
+"""Memory of this process: the peak of a run, and returning free memory to the system."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def begin_peak() -> bool:
 
 
 def peak_mib() -> float | None:
-    """The most that was resident at once since `begin_peak`, in MiB; None where nothing tells it."""
+    """Peak resident memory since `begin_peak`, in MiB; None where the system does not report it."""
     try:
         found = re.search(r"^VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="ascii"), re.MULTILINE)
     except OSError:

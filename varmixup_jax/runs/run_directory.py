@@ -1,4 +1,4 @@
-"""What a run leaves in its directory besides checkpoints: who it is, how it went, what it used."""
+"""The files of a run directory besides checkpoints: configuration, summary, results and provenance."""
 
 from __future__ import annotations
 

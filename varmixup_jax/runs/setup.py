@@ -177,7 +177,7 @@ def _in_evaluation(module: nn.Module) -> Callable[[PyTree, Array], Array]:
 
 
 def _check_fit(config: ConfigDict, data: Dataset) -> None:
-    """Refuses fields that do not fit the images, before anything is written."""
+    """Rejects fields that do not fit the images, before anything is written."""
     if config.data.pad >= min(data.image_shape[:2]):
         text = f"must be < {min(data.image_shape[:2])}, the images' size"
         raise ValueError(f"config.data.pad = {config.data.pad}: {text}")

@@ -1,4 +1,4 @@
-"""What a run says on the terminal besides its log."""
+"""Terminal output of a run besides its log."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def run(
 
 
 class Diverged(RuntimeError):
-    """Some runs of a sweep stopped at a non-finite loss; the message names each with its step."""
+    """Some runs of a sweep stopped at a non-finite loss; the message lists each with its step."""
 
     def __init__(self, runs: list[str]):
         super().__init__("; ".join(runs))

@@ -1,4 +1,4 @@
-"""Whether what cannot be read is damaged, or only could not be read now."""
+"""Whether an unreadable checkpoint is damaged, or the read failed for a passing reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class Damaged(ValueError):
-    """Bytes that are there, the same at every look, and are not what was written."""
+    """The stored bytes read the same each time and differ from what was written."""
 
 
 def read_whole(read: Callable[[], T], place: Path) -> T:

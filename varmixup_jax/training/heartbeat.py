@@ -1,4 +1,4 @@
-"""Word of what is going on, from a thread of its own, where nothing else is said for a while."""
+"""A status line from a background thread, when nothing else has been printed for a while."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Heartbeat:
         self._part = f", {part}"
 
     def tick(self) -> None:
-        """Speaks, where it is time."""
+        """Prints the line if it is time."""
         now = self._clock()
         if now - self._said >= SAY_SECONDS:
             self._said = now

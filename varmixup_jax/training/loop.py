@@ -245,7 +245,7 @@ class _Speed:
         return (total - before) / max(now - since, 1e-9)
 
     def compiled(self) -> None:
-        """Forgets the time until now."""
+        """Restarts the clock."""
         del self._seen[:-1]
 
 

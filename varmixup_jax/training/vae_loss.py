@@ -1,4 +1,4 @@
-"""Training the MMD-VAE, plain or against attacks on its encoder, as a `Loss` for `make_step`."""
+"""Training the MMD-VAE, standard or against attacks on its encoder, as a `Loss` for `make_step`."""
 
 from __future__ import annotations
 

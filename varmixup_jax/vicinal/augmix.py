@@ -180,7 +180,14 @@ def _augmix(
 def augmix(
     *, severity: float = 3.0, alpha: float = 1.0, chains: int = 3, depth: int = 3
 ) -> Vicinity:
-    """AugMix: each image mixed with a random mixture of chains of operations on it.
+    r"""AugMix: each image mixed with a random mixture of chains of operations on it.
+
+    .. math::
+        x' = (1 - m) x + m \sum_k w_k\, \mathrm{chain}_k(x), \quad
+        w \sim \mathrm{Dirichlet}(\alpha), \quad m \sim \mathrm{Beta}(\alpha, \alpha)
+
+    with chains of one to `depth` operations, drawn per example: autocontrast, equalize, posterize,
+    solarize, rotate, shear and translate. None of them is among the test corruptions.
 
     The defaults are the paper's for CIFAR. What differs from the authors' code: between operations
     images are rounded to grey levels only before the four of tone, not after those of geometry; and

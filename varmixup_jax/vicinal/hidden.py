@@ -41,10 +41,13 @@ def _mix_hidden(
 def mix_hidden(
     stages: tuple[int, ...] = (0, 1, 2), *, alpha: float = 2.0, lam: str = "batch"
 ) -> Vicinity:
-    """Manifold Mixup: mix a hidden activation of one randomly drawn stage, and the labels with it.
+    r"""Manifold Mixup: mix a hidden activation of one randomly drawn stage, and the labels with it.
 
-    h_k <- lambda h_k(x_i) + (1 - lambda) h_k(x_j), k uniform over `stages` once per batch; stage 0 is
-    the input, stage k the output of residual stage k.
+    .. math::
+        h_k \leftarrow \lambda h_k(x_i) + (1 - \lambda) h_k(x_j)
+
+    with k uniform over `stages`, once per batch; stage 0 is the input, stage k the output of residual
+    stage k.
 
     Args:
       stages: candidate stages, distinct and >= 0.
@@ -67,7 +70,7 @@ def mix_hidden(
 
 
 def add_noise(key: Key, hidden: Array, additive: float, multiplicative: float) -> Array:
-    """(1 + sigma_m xi) h + sigma_a zeta, with xi and zeta standard normal, one a number of h.
+    """(1 + sigma_m xi) h + sigma_a zeta, with xi and zeta standard normal, one per entry of h.
 
     Args:
       key: the randomness.
@@ -114,10 +117,13 @@ def _noisy_hidden(
 def noisy_hidden(
     stages: tuple[int, ...] = (0, 1, 2), *, additive: float = 0.1, multiplicative: float = 0.1
 ) -> Vicinity:
-    """Noise injection: additive and multiplicative Gaussian noise on the activations of one stage.
+    r"""Noise injection: additive and multiplicative Gaussian noise on the activations of one stage.
 
-    h_k <- (1 + sigma_m xi) h_k + sigma_a zeta, with k the stage that an earlier vicinity of the chain
-    drew (no noise, then, where k is not one of `stages`), else uniform over `stages`, once per batch.
+    .. math::
+        h_k \leftarrow (1 + \sigma_m \xi) h_k + \sigma_a \zeta, \quad \xi, \zeta \sim N(0, I)
+
+    with k the stage that an earlier vicinity of the chain drew (no noise, then, where k is not one of
+    `stages`), else uniform over `stages`, once per batch.
     Stage 0 is the input in pixels, before the model normalises it, where additive noise is itself one
     of the test corruptions; the sum is not clipped. The authors' code draws the noise's size, Beta(2,
     5) times a level, once per batch, and its multiplicative noise uniformly.

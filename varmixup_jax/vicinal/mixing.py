@@ -67,7 +67,7 @@ def draw_lam(key: Key, batch: int, alpha: float, lam: str = "batch", held: int =
       alpha: concentration, >= 0.
       lam: "batch" draws one weight for the whole batch (as the original codes do), "example" one
         for each example.
-      held: how many examples the side that is weighted by lambda already holds.
+      held: how many examples the side weighted by lambda already combines.
 
     Raises:
       ValueError: alpha < 0 or an unknown kind.
@@ -181,7 +181,13 @@ def _mix(
 def mix(
     space: Space = pixels, *, alpha: float = 1.0, lam: str = "batch", partners: int = 1
 ) -> Vicinity:
-    """Convex combinations of each example with random partners, in a given space.
+    r"""Convex combinations of each example with random partners, in a given space.
+
+    .. math::
+        x' &= \mathrm{out}(\lambda\, \mathrm{into}(x_i) + (1 - \lambda)\, \mathrm{into}(x_j)) \\
+        y' &= \lambda y_i + (1 - \lambda) y_j, \quad \lambda \sim \mathrm{Beta}(\alpha, \alpha)
+
+    with j a random permutation of the batch.
 
     Args:
       space: `pixels` (Mixup), `latents` (VarMixup), `reconstructions` (Mixup-R), or your own.
@@ -195,8 +201,8 @@ def mix(
       so that methods can be compared on the same draws.
 
     Raises:
-      ValueError: no Space, alpha < 0, unknown `lam`, `partners` out of range, or (when called) a
-        space without the VAE it needs. TypeError: when called with integer images or labels.
+      ValueError: `space` is not a Space, alpha < 0, unknown `lam`, `partners` out of range, or (when
+        called) a space without the VAE it needs. TypeError: when called with integer images or labels.
 
     References:
       Zhang, Cissé, Dauphin, Lopez-Paz, *mixup*, ICLR 2018, eq. 1. Mangla, Singh, Havaldar,
@@ -227,7 +233,7 @@ def chain(*vicinities: Vicinity) -> Vicinity:
     """One vicinity after the other: `chain(a, b)` samples b around a sample of a.
 
     Raises:
-      ValueError: no vicinity is given, or what is none.
+      ValueError: no vicinity is given, or an argument is not callable.
     """
     if not vicinities:
         raise ValueError("chain(): needs at least one vicinity")

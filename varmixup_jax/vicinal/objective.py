@@ -79,7 +79,11 @@ Risk = Callable[[PyTree, PyTree, Key, Draw, Frozen], RiskOutput]
 
 
 def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "running") -> Risk:
-    """The risk of a tuple of terms as a pure function, to be differentiated in its first argument.
+    r"""The risk of a tuple of terms as a pure function, to be differentiated in its first argument.
+
+    .. math::
+        R(\theta) = \sum_t w_t \, \frac1B \sum_{i=1}^B \mathrm{distance}_t(f_\theta(x_i'), y_i'), \quad
+        (x_i', y_i') \sim \mathrm{vicinity}_t(x_i, y_i)
 
     The batch is augmented once; every term samples its vicinity around the same augmented view, with
     a key of its own (`fold_in(key, index)`, so that the first term of every method draws the same
@@ -87,8 +91,8 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
     pass, of a term or of several joint ones, updates the running statistics in turn, and the
     vicinities of the next see them.
 
-    The first term whose sample shows the model the view itself (`dirac`, `chain(dirac)`, a vicinity
-    that changes labels alone) leaves its logits to the distances of that term and later ones.
+    The first term whose sample is the view itself (`dirac`, `chain(dirac)`, a vicinity that changes
+    labels alone) provides its logits as `clean_logits` to its own distance and to those of later terms.
 
     Args:
       terms: at least one.

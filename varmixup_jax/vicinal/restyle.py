@@ -135,7 +135,13 @@ def restyle(
     alpha: float = 0.0,
     lam: str = "batch",
 ) -> Vicinity:
-    """Each example decoded with the latent style of random others; the label is kept.
+    r"""Each example decoded with the latent style of random others; the label is kept.
+
+    .. math::
+        x' = D\left((1 - a) z + a \left(\frac{z - m}{s} s_j + m_j\right)\right), \quad z = \mu(x)
+
+    with m and s the mean and standard deviation over the latent grid per channel, and j a random
+    partner.
 
     Args:
       strength: the largest a, in [0, 1]; 0 gives reconstructions.

@@ -1,0 +1,66 @@
+"""Every Python snippet of README.md and docs/ runs, each file in one namespace."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.test_models_saved import saved
+from varmixup_jax.methods import METHODS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CODE = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
+WITH_CODE = [page for page in PAGES if CODE.search(page.read_text("utf-8"))]
+
+
+def left_to_the_reader(channels=3, classes=4):
+    """What snippets use and do not define: a batch, networks, a data set."""
+    image = jax.random.uniform(jax.random.key(1), (4, 8, 8, channels))
+    weight = jax.random.normal(jax.random.key(2), (image[0].size, classes))
+    uint8 = np.zeros((4, 8, 8, channels), np.uint8)
+    return {
+        "key": jax.random.key(0),
+        "image": image,
+        "label": jnp.eye(classes),
+        "my_logits": lambda image: image.reshape(len(image), -1) @ weight,
+        "my_encoder_mean": lambda image: 2.0 * image,
+        "my_decoder": lambda latent: latent / 2.0,
+        "x_train": uint8,
+        "x_test": uint8,
+        "y_train": np.arange(4),
+        "y_test": np.arange(4),
+    }
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A working directory with a run that has ended."""
+    place = tmp_path_factory.mktemp("snippets")
+    (place / "runs" / "a").mkdir(parents=True)
+    saved(place / "runs" / "a", with_vae=True)
+    (place / "results").symlink_to(ROOT / "results")
+    return place
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_snippets_of_a_page_run(page, place, monkeypatch):
+    monkeypatch.chdir(place)
+    before = dict(METHODS)
+    names = left_to_the_reader()
+    try:
+        # Snippets show several samples by one key, and promote as a user's JAX does.
+        with jax.debug_key_reuse(False), jax.numpy_dtype_promotion("standard"):
+            for code in CODE.findall(page.read_text("utf-8")):
+                exec(compile(code, str(page), "exec"), names)
+    finally:
+        METHODS.clear()
+        METHODS.update(before)
+
+
+def test_most_pages_have_snippets():
+    assert {"README.md", "faq.md"} <= {page.name for page in WITH_CODE}
+    assert len(WITH_CODE) > 10
