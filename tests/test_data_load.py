@@ -122,6 +122,24 @@ def test_resize_applies_to_all_three_splits():
         np.testing.assert_allclose(small, means, atol=1.0)
 
 
+def test_digests_tell_which_part_of_the_data_differs(tmp_path):
+    base = load(save(tmp_path), val_fraction=0.25, split_seed=0)
+
+    def differing(**fields):
+        other = base._replace(**fields).digests
+        return {name for name, digest in base.digests.items() if other[name] != digest}
+
+    assert base.digests["train"] == base.fingerprint
+    assert differing(train_images=base.train_images ^ 1) == {"train"}
+    assert differing(val_labels=base.val_labels[::-1] + 1) == {"val", "labels"}
+    assert differing(test_images=base.test_images ^ 1) == {"test"}
+    order = np.arange(len(base.test_labels))[::-1]
+    turned = {"test_images": base.test_images[order], "test_labels": base.test_labels[order]}
+    assert "test" not in differing(**turned)  # nothing that is measured depends on their order
+    assert differing(test_labels=np.roll(base.test_labels, 1)) == {"test", "labels"}
+    assert differing(name="other", label_names=base.label_names[::-1]) == set()
+
+
 def test_fingerprint_is_of_the_training_split_alone(tmp_path):
     base = load(save(tmp_path), val_fraction=0.0, split_seed=0)
     pixels, labels = arrays()["x_train"], arrays()["y_train"].astype("<i4")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -11,6 +12,8 @@ from test_runs import npz, published, quick, rows, standard_promotion  # noqa: F
 
 from varmixup_jax import evaluate, runs
 from varmixup_jax.models.saved import FILE, load_model
+from varmixup_jax.report import rows as report
+from varmixup_jax.report import run_settings
 from varmixup_jax.runs.reevaluate import evaluate_again
 
 
@@ -74,6 +77,78 @@ def test_the_model_file_of_a_run_is_the_model_that_was_evaluated(sweep, npz):  #
     assert right == pytest.approx(clean["value"])
     assert model.decode(model.encode(image)).shape == image.shape
     assert model.about["method"] == "varmixup"
+
+
+def altered(npz, place, **fields):  # noqa: F811
+    """A set like the one that was trained on, of the same name elsewhere, with other arrays."""
+    place.mkdir()
+    with np.load(npz) as arrays:
+        np.savez(place / npz.name, **{**arrays, **fields})
+    return place / npz.name
+
+
+def test_data_that_moved_are_the_same_data(sweep, npz, tmp_path):  # noqa: F811
+    """The same file by another path was refused, on resuming and on evaluation alike."""
+    moved = f"npz:{altered(npz, tmp_path / 'elsewhere')}"
+    changes = {"quiet": True, "data.source": moved}
+    evaluate_again([sweep / "erm-s0"], tmp_path / "out", changes)
+    assert rows(tmp_path / "out" / "erm-s0") == rows(sweep / "erm-s0")
+    shutil.copytree(sweep / "erm-s0", tmp_path / "run")
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    config = quick(npz, saved["vae"]["store"], epochs=2.0, eval__attack_examples=6)
+    config.eval.attack_steps, config.data.source = 2, moved
+    (summary,) = runs.run(config, tmp_path / "run")  # done there: not repeated
+    assert summary["wall_seconds"] == run_summary(sweep / "erm-s0")["wall_seconds"]
+    pages = report.by_data(report.read_runs([sweep / "erm-s0", tmp_path / "out"]))
+    assert len({run_settings.identity({**run.config, "eval": 0}) for run in pages}) == 1
+
+
+def run_summary(place):
+    return json.loads((place / "summary.json").read_text())
+
+
+def other_arrays(npz):  # noqa: F811
+    with np.load(npz) as arrays:
+        x_test, y_test, y_train = arrays["x_test"], arrays["y_test"], arrays["y_train"]
+    return {
+        "test labels": ({"y_test": np.roll(y_test, 1)}, "labels or images of test"),
+        "test images": ({"x_test": x_test ^ 1}, "the images of test are"),
+        "training labels": ({"y_train": np.roll(y_train, 1)}, "labels or images of train "),
+    }
+
+
+@pytest.mark.parametrize("kind", ["test labels", "test images", "training labels"])
+def test_data_that_changed_are_other_data(kind, sweep, npz, tmp_path):  # noqa: F811
+    """Only the configuration was compared: a set changed in its place passed for the same."""
+    arrays, message = other_arrays(npz)[kind]
+    changed = f"npz:{altered(npz, tmp_path / 'changed', **arrays)}"
+    with pytest.raises(ValueError, match=message):
+        evaluate_again([sweep / "erm-s0"], tmp_path / "out", {"data.source": changed})
+    place = tmp_path / "run"  # interrupted
+    shutil.copytree(sweep / "erm-s0", place)
+    saved = json.loads((place / "config.json").read_text())
+    saved["data"]["source"] = changed
+    (place / "config.json").write_text(json.dumps(saved))
+    (place / "summary.json").write_text(json.dumps({**run_summary(place), "status": "running"}))
+    before = content(place)
+    config = quick(npz, saved["vae"]["store"], epochs=2.0, eval__attack_examples=6)
+    config.eval.attack_steps, config.data.source = 2, changed
+    with pytest.raises(ValueError, match=rf"{place} holds a run on other data: .*{message}"):
+        runs.run(config, place)
+    assert content(place) == before
+
+
+def test_a_run_that_does_not_tell_its_data_is_evaluated_where_it_was(sweep, npz, tmp_path):  # noqa: F811
+    old = tmp_path / "old"
+    shutil.copytree(sweep / "erm-s0", old)
+    (old / "summary.json").write_text(json.dumps({**run_summary(old), "data": None}))
+    with np.load(old / FILE) as arrays:
+        about = json.loads(str(arrays["about"]))
+        kept = {**arrays, "about": np.array(json.dumps({**about, "data": None}))}
+    np.savez(old / FILE, **kept)
+    moved = f"npz:{altered(npz, tmp_path / 'elsewhere')}"
+    with pytest.raises(ValueError, match="does not tell the sha256 of its data"):
+        evaluate_again([old], tmp_path / "out", {"data.source": moved})
 
 
 @pytest.mark.parametrize(

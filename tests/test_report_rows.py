@@ -10,7 +10,8 @@ import pytest
 from report_runs import make_run
 
 from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS, METHODS
-from varmixup_jax.report.rows import flatten, read_run, read_runs
+from varmixup_jax.report.rows import by_data, flatten, read_run, read_runs
+from varmixup_jax.report.run_settings import identity
 
 
 def edit_json(path, **changes):
@@ -142,3 +143,36 @@ def test_null_is_not_a_number(tmp_path):
     path = make_run(tmp_path, corruptions=())
     edit_row(path / "results.jsonl", 2, value=None)
     assert math.isnan(read_run(path).rows[1].value)
+
+
+def on_data(path, source, train="t", test="e"):
+    """Notes what a run's data were, as runs do."""
+    for name, change in (
+        ("config", {"data": {"source": source, "limit": 0}}),
+        ("summary", {"data": {"train": train * 64, "val": "v" * 64, "test": test * 64}}),
+    ):
+        file = path / f"{name}.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+
+
+def test_tables_go_by_the_data_and_not_by_their_place(tmp_path):
+    """A moved file was a second row, and two sets of one file name were one table."""
+    places = [make_run(tmp_path, seed=seed, dataset="toy", corruptions=()) for seed in range(5)]
+    told = [("npz:/b/toy.npz", "t", "e"), ("npz:/a/toy.npz", "t", "e"), ("npz:/a/toy.npz", "u", "e"),
+            ("npz:/c/toy.npz", "x", "f")]  # fmt: skip
+    for place, (source, train, test) in zip(places[:4], told, strict=True):
+        on_data(place, source, train, test)
+    runs = by_data(read_runs([tmp_path]))
+    assert [run.dataset for run in runs] == ["toy eeeeeeee"] * 3 + ["toy ffffffff", "toy"]
+    assert {row.dataset for row in runs[3].rows} == {"toy ffffffff"}
+    assert [run.config["data.source"] for run in runs[:2]] == ["npz:/a/toy.npz"] * 2
+    assert identity(runs[0].config) == identity(runs[1].config) != identity(runs[2].config)
+    assert [run.config.get("data.sha256") for run in runs] == [
+        "t" * 8,
+        "t" * 8,
+        "u" * 8,
+        None,
+        None,
+    ]
+    alone = by_data(read_runs(places[:2]))
+    assert [(run.dataset, "data.sha256" in run.config) for run in alone] == [("toy", False)] * 2

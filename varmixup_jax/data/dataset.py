@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from varmixup_jax.corruptions.manifest import clean_sha256
+
 _CHUNK = 4096  # images per pass of the statistics: bounds their memory, does not change their value
 
 
@@ -89,11 +91,23 @@ class Dataset(_Fields):
 
         Equal on every platform for equal data; used as part of cache keys.
         """
-        digest = hashlib.sha256()
-        digest.update(repr(self.train_images.shape).encode())
-        digest.update(np.ascontiguousarray(self.train_images).data)
-        digest.update(np.ascontiguousarray(self.train_labels, dtype="<i4").data)
-        return digest.hexdigest()
+        return _sha256(self.train_images, self.train_labels)
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """What tells this data from other data, wherever its files lie: hex SHA-256 by name.
+
+        `train` (the fingerprint) and `val` are of images and labels in order, `test` of the test
+        images with their labels in any order. `labels` is of the labels of all three splits: where
+        it is the same, the images alone make the difference.
+        """
+        parts = (self.train_labels, self.val_labels, self.test_labels)
+        return {
+            "train": self.fingerprint,
+            "val": _sha256(self.val_images, self.val_labels),
+            "test": clean_sha256(self.test_images, self.test_labels),
+            "labels": _sha256(np.concatenate(parts), np.array([len(part) for part in parts])),
+        }
 
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel over the training split.
@@ -130,3 +144,10 @@ class Dataset(_Fields):
                 "every channel must vary"
             )
         return mean, tuple(s**0.5 / pixels / 255 for s in spread)
+
+
+def _sha256(images: np.ndarray, labels: np.ndarray) -> str:
+    digest = hashlib.sha256(repr(images.shape).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(np.ascontiguousarray(labels, dtype="<i4").data)
+    return digest.hexdigest()

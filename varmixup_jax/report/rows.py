@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ OPTIONAL = {
     "measured_in": str,
     "versions": Mapping,
     "vae": Mapping,
+    "data": Mapping,
 }
 # Fields of older sections that runs of older versions do not have, with the values these ran with.
 LATER_FIELDS: Mapping[str, Any] = {
@@ -132,6 +133,62 @@ def read_runs(places: Iterable[Path | str]) -> list[Run]:
     if not found:
         raise ValueError("runs = []: must name at least one run directory")
     return sorted(map(read_run, found), key=lambda r: (*method_rank(r.method), r.seed, str(r.path)))
+
+
+def by_data(runs: Sequence[Run]) -> list[Run]:
+    """The runs, with what a table goes by telling the data rather than the place of its files.
+
+    Runs on the same data get the same `data.source`. Where runs on different data have the same
+    `data.source`, `data.sha256` becomes a setting; where test sets of one name differ, that of the
+    name gets a piece of their sha256. Runs of older versions, which tell none, stay as they are.
+
+    Args:
+      runs: of any data sets.
+    """
+    sources: dict[str, str] = {}  # by what is in the files
+    contents: dict[tuple[str, str], set[str]] = {}  # by source and the settings of the split
+    tests: dict[str, set[str]] = {}  # by the data set's name
+    for run in runs:
+        content, test = _content(run)
+        if content:
+            source = str(run.config.get("data.source", ""))
+            sources[content] = min(sources.get(content, source), source)
+            tests.setdefault(run.dataset, set()).add(test)
+    for run in runs:
+        content, _ = _content(run)
+        if content:
+            contents.setdefault((sources[content], _split(run)), set()).add(content)
+
+    def told(run: Run) -> Run:
+        content, test = _content(run)
+        if not content:
+            return run
+        config = {**run.config, "data.source": sources[content]}
+        if len(contents[sources[content], _split(run)]) > 1:
+            config["data.sha256"] = content[:8]
+        if len(tests[run.dataset]) < 2:
+            return replace(run, config=config)
+        name = f"{run.dataset} {test[:8]}"
+        rows = [
+            row._replace(dataset=name) if row.dataset == run.dataset else row for row in run.rows
+        ]
+        return replace(run, config=config, dataset=name, rows=rows)
+
+    return [told(run) for run in runs]
+
+
+def _content(run: Run) -> tuple[str, str]:
+    """The sha256 of a run's data, training first, and of its test set; empty where not told."""
+    told = run.summary.get("data") or {}
+    whole = "".join(str(told.get(split, "")) for split in ("train", "val", "test"))
+    return whole, str(told.get("test", ""))
+
+
+def _split(run: Run) -> str:
+    names = [
+        n for n in run.config if n.startswith("data.") and n not in ("data.source", "data.dir")
+    ]
+    return str([(name, run.config[name]) for name in sorted(names)])
 
 
 def read_run(path: Path | str) -> Run:

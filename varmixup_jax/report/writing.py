@@ -14,7 +14,7 @@ from varmixup_jax.report.markdown import BLOCK, markdown, replace_between_marker
 from varmixup_jax.report.measures import Board, board, group
 from varmixup_jax.report.page import render
 from varmixup_jax.report.results_table import LAYOUTS, TITLES, paper_and_beyond, results
-from varmixup_jax.report.rows import Run, read_run, read_runs
+from varmixup_jax.report.rows import Run, by_data, read_run, read_runs
 from varmixup_jax.report.style import png, styles
 
 
@@ -33,7 +33,7 @@ def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
       ValueError: a directory holds no run, a file is missing or does not parse (file and line are
         named), or there is no finished run called `baseline`.
     """
-    found = read_runs(runs)
+    found = by_data(read_runs(runs))
     boards = _boards(found, baseline)
     artifacts = {}
     for run in found:
@@ -111,7 +111,7 @@ def update_readme(
       ValueError: as `write`, the layout is unknown, or the page does not hold each marker once.
     """
     checks.one_of(LAYOUTS, layout=layout)
-    boards = [board for board in _boards(read_runs(runs), baseline) if board.groups]
+    boards = [board for board in _boards(by_data(read_runs(runs)), baseline) if board.groups]
     if layout == "short":
         grids = [grid for board in boards for grid in paper_and_beyond(board, layout)]
     else:
@@ -129,7 +129,7 @@ def summary_picture(runs: Sequence[Path], out: Path) -> None:
     Raises:
       ValueError: as `write`, a picture cannot be read, or no run has all 75 corrupted conditions.
     """
-    found = read_runs(runs)
+    found = by_data(read_runs(runs))
     first = _boards(found, None)[0]
     replace_bytes(Path(out), overview.picture(first, overview.mixing_grids(found)))
 

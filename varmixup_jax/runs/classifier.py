@@ -64,6 +64,7 @@ def train_and_evaluate(
         "method": method,
         "seed": seed,
         "dataset": setup.data.name,
+        "data": setup.data.digests,
         "status": "running",
         "checkpoint": config.eval.checkpoint,
         "measured_in": MEASURED_IN,
@@ -72,6 +73,7 @@ def train_and_evaluate(
     }
     with run_directory.claimed(directory):
         cluster.on_lead(lambda: run_directory.check_same(directory, fields))
+        cluster.on_lead(lambda: run_directory.check_data(setup.data.digests, directory))
         note = cluster.on_lead(lambda: run_directory.moved(directory, summary["device"]))
         if note:
             speaker(config)(f"{name}: {note}")
@@ -125,6 +127,7 @@ def _keep(
         vae=vae_module(config, data.image_shape) if vae else None,
         vae_params=vae.params if vae else None,
         dataset=data.name,
+        data=data.digests,
         image_shape=data.image_shape,
         label_names=data.label_names,
         vae_info=vae.info if vae else None,

@@ -32,7 +32,8 @@ from varmixup_jax.runs.vae_store import TrainedVAE
 from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.validation import check_fields, validate
 
-CHANGEABLE = ("eval.", "parallel.", "data.dir", "quiet")  # what a trained model does not depend on
+# What a trained model does not depend on; a source may move, but must hold the same data.
+CHANGEABLE = ("eval.", "parallel.", "data.dir", "data.source", "quiet")
 COPIED = ("checkpoint", "vae", "steps", "epochs", "evaluated_step", "params_sha256", "parameters")
 
 
@@ -153,6 +154,15 @@ def _evaluated(
     ]:
         text = f"is not the set that {run.path} was trained on, must have its shape and classes"
         raise ValueError(f"config.data.source = {config.data.source}: {text}")
+    known = about.get("data") or run.summary.get("data")
+    text = run_directory.other_data(known, data.digests)
+    if not known and config.data.source != run.config.get("data.source"):
+        text = f"{run.path} does not tell the sha256 of its data, must be evaluated where it was"
+    if text:
+        raise ValueError(
+            f"config.data.source = {config.data.source}: is not the set that {run.path} was trained "
+            f"on: {text}"
+        )
     vae = None
     if model.decode is not None:
         module = vae_module(config, data.image_shape)
@@ -162,6 +172,7 @@ def _evaluated(
         "method": run.method,
         "seed": run.seed,
         "dataset": data.name,
+        "data": data.digests,
         "status": "running",
         "evaluated_from": str(run.path),
         "measured_in": MEASURED_IN,

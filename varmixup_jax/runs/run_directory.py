@@ -64,6 +64,8 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     defaults = flatten(json.loads(json.dumps(base_config().to_dict())))
     found = {name: defaults[name] for name in wanted if name in defaults}
     found |= with_later_fields(flatten(there))
+    if _noted(directory, "data"):
+        found["data.source"] = wanted["data.source"]  # `check_data` compares what is in the files
     differing = [
         f"config.{name} = {shown(wanted.get(name))} (there: {shown(found.get(name))})"
         for name in sorted(wanted.keys() | found.keys())
@@ -73,6 +75,41 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
         more = len(differing) - DIFFERENCES
         text = "; ".join([*differing[:DIFFERENCES], *([f"and {more} more"] if more > 0 else [])])
         raise Incompatible(f"workdir {directory} holds a run with another configuration: {text}")
+
+
+def check_data(digests: Mapping[str, str], *directories: Path) -> None:
+    """Refuses directories whose run was on other data than `digests` tell, see `Dataset.digests`.
+
+    Runs of older versions do not tell theirs.
+
+    Raises:
+      Incompatible: names the splits that differ.
+    """
+    for directory in directories:
+        text = other_data(_noted(directory, "data"), digests)
+        if text:
+            raise Incompatible(f"workdir {directory} holds a run on other data: {text}")
+
+
+def other_data(there: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
+    """What differs between the data of a run and the data at hand; "" where nothing is known to."""
+    there = there or {}
+    splits = [
+        name for name in ("train", "val", "test") if there.get(name, here[name]) != here[name]
+    ]
+    if not splits:
+        return ""
+    what = "images" if there.get("labels") == here["labels"] else "labels or images"
+    return f"the {what} of {' and '.join(splits)} are not the same, must be those of config.data"
+
+
+def elsewhere(directory: Path, source: str) -> bool:
+    """Whether the run there names another `data.source`, which may hold the same data."""
+    try:
+        config = loads((directory / "config.json").read_text(encoding="utf-8"))
+        return bool(config["data"]["source"] != source)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def check_place(directory: Path) -> None:

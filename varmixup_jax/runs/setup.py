@@ -112,6 +112,7 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
         limit=config.data.limit or None,
         resize=config.data.resize or None,
     )
+    cluster.check_same_everywhere({f"sha256 of {k}": v for k, v in data.digests.items()})
     _check_fit(config, data)
     mean, std = data.channel_stats()
     module = build_classifier(

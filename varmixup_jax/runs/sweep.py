@@ -70,11 +70,16 @@ def run(
             config = ConfigDict(config.to_dict())
             config.vae.store = str(workdir / ".vae")
         store_root(config)  # refuses what is no place before anything is loaded
+    found = places.values()
+    moved = cluster.on_lead(
+        lambda: any(run_directory.elsewhere(place, config.data.source) for place in found)
+    )
     console = Console(stderr=True, quiet=config.quiet or not cluster.is_lead())
     diverged: list[str] = []
-    if todo:
+    if todo or moved:
         with Heartbeat(speaker(config), "loading the data"):
             setup = prepare(config, preemption)
+        cluster.on_lead(lambda: run_directory.check_data(setup.data.digests, *found))
         vaes: dict[str, TrainedVAE | None] = {"none": None}
         for method, seed in todo:
             preemption.check()
