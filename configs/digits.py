@@ -1,9 +1,9 @@
 """Handwritten digits (8x8, 1,797 images, inside scikit-learn): the whole pipeline without a network.
 
-    python -m varmixup_jax.main --config=configs/digits.py            # VarMixup
+    python -m varmixup_jax.main --config=configs/digits.py            # ERM, Mixup and VarMixup
     python -m varmixup_jax.main --config=configs/digits.py:all        # all nine methods
 
-Cost: see the table in README.md; well under three minutes on two CPU cores for one method.
+Cost: about three minutes for the three on two CPU cores; the VAE is trained once.
 Result: at least 96 % clean test accuracy by VarMixup (360 test images).
 """
 
@@ -12,7 +12,7 @@ from varmixup_jax.config import base_config, method_argument
 
 def get_config(argument=None):
     c = base_config()
-    c.method, _ = method_argument(argument, "varmixup")
+    c.method, _ = method_argument(argument, "erm,mixup,varmixup")
 
     c.data.source = "digits"
     c.data.val_fraction = 0.1
@@ -37,6 +37,7 @@ def get_config(argument=None):
     c.eval.every_epochs = 5.0
     c.eval.batch_size = 360
     c.eval.corruptions = "computed"
+    c.eval.save_logits = "all"
     c.eval.linearity_examples = 360
     c.eval.attack_examples = 360
     return c

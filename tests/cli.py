@@ -27,7 +27,7 @@ QUICK = (
 )
 
 
-def command(cache, workdir, *words, recipe="digits.py", quick=QUICK, devices=None):
+def command(cache, workdir, *words, recipe="digits.py:varmixup", quick=QUICK, devices=None):
     """The words of the command and its environment.
 
     Args:

@@ -87,9 +87,12 @@ def arrays():
     return {
         "originals": digits[:16], "reconstructions": np.clip(digits[:16] // 8 * 8, 0, 255),
         "latent_grid": (mixed // 32 * 32).astype(np.uint8), "pixel_grid": mixed.astype(np.uint8),
-        "prior_samples": digits[::-1], "corruption_sheet": shown.astype(np.uint8),
+        "prior_samples": digits[::-1], "gaussian_samples": digits[:20],
+        "corruption_original": digits[0], "corruption_sheet": shown.astype(np.uint8),
         "corruption_names": np.array(CORRUPTIONS), "reliability_count": count,
         "reliability_confidence": centre, "reliability_accuracy": centre**1.2,
         "reliability_corrupted_count": count, "reliability_corrupted_confidence": centre,
-        "reliability_corrupted_accuracy": centre**1.6,
+        "reliability_corrupted_accuracy": centre**1.6, "vae_step": np.arange(9.0),
+        "vae_loss": np.exp(-np.arange(9.0)), "vae_mmd": 0.1 * np.exp(-np.arange(9.0)),
+        "vae_psnr": 10 + np.arange(9.0),
     }  # fmt: skip

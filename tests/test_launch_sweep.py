@@ -22,7 +22,7 @@ from varmixup_jax.launch.plan import _config as plan_config
 from varmixup_jax.runs import run_directory
 
 ROOT = Path(__file__).resolve().parents[1]
-RECIPE = "configs/digits.py"
+RECIPE = "configs/digits.py:varmixup"
 TINY = (
     "--config.epochs=1",
     "--config.model.width=4",

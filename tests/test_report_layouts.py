@@ -12,13 +12,12 @@ from varmixup_jax import report
 from varmixup_jax.metric_names import linearity_name, linearity_radius
 from varmixup_jax.report import gallery, overview
 from varmixup_jax.report.__main__ import main
-from varmixup_jax.report.columns import columns
 from varmixup_jax.report.markdown import markers
 from varmixup_jax.report.measures import board
 from varmixup_jax.report.names import CORRUPTION_FAMILIES
-from varmixup_jax.report.results_table import paper_and_beyond, results
 from varmixup_jax.report.rows import read_run, read_runs
 from varmixup_jax.report.series import linearity_curve
+from varmixup_jax.report.tables import columns, paper_and_beyond, results
 
 HALF = {"methods": {"varmixup": {"clean_weight": 0.5}}}
 

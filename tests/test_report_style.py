@@ -1,5 +1,6 @@
 """The look: colours that stay apart for every eye, one per method, wherever the method stands."""
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -54,3 +55,16 @@ def test_every_method_keeps_its_colour():
                           ("varmixup (b=1)", "varmixup")])  # fmt: skip
     assert among["varmixup"] == alone
     assert len({s.light for s in among.values()}) == 4
+
+
+def test_a_users_matplotlibrc_changes_nothing():
+    def drawn():
+        with style.panel("α_1 $x$") as (figure, axes):
+            axes.plot([0, 1], [0, 1])
+        return style.svg(figure, "a line")
+
+    usual = drawn()
+    theirs = {"text.usetex": True, "savefig.bbox": "tight", "axes.grid.axis": "x", "font.size": 30}
+    with matplotlib.rc_context(theirs):
+        assert drawn() == usual
+        assert matplotlib.rcParams["text.usetex"]  # and their settings are theirs again

@@ -14,8 +14,8 @@ from varmixup_jax.report.markdown import BEGIN, END, markdown, replace_between_m
 from varmixup_jax.report.measures import adversarial_metrics, board, over_runs
 from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS, METHODS
 from varmixup_jax.report.paper_numbers import PAPER
-from varmixup_jax.report.results_table import results
 from varmixup_jax.report.rows import read_runs
+from varmixup_jax.report.tables import results
 
 
 def rewrite(path, change):

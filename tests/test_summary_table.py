@@ -2,14 +2,17 @@
 
 import io
 import math
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from varmixup_jax import corruptions
 from varmixup_jax.report.rows import Row, Run
-from varmixup_jax.runs.summary_table import closing_table
+from varmixup_jax.runs.summary_table import closing_table, print_table
 
 EXTRA = {
     "corruption": "saturate",
@@ -70,3 +73,27 @@ def test_every_run_has_its_own_line():
 def test_many_runs_fit_a_terminal():
     rows = [row for index in range(3) for row in rows_of(f"cifar10-adv_varmixup-s{index}", 0.5)]
     assert max(len(line.rstrip()) for line in text(rows).splitlines()) <= 80
+
+
+RUNS = [as_run(name, rows_of(name, 0.9)[:40]) for name in ("erm-s0", "mixup-s0")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "cp1252"])
+def test_every_terminal_gets_the_table(encoding, monkeypatch):
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding=encoding))
+    print_table(RUNS)
+    text = out.getvalue().decode(encoding)
+    assert "erm-s0" in text
+    assert "0.9000" in text
+    assert "?" not in text
+    assert ("\u2013" in text) == (encoding == "utf-8")
+
+
+def test_a_closed_pipe_is_no_failure(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        print_table(RUNS)
+        closed.write("and what comes later")

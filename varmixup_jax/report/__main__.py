@@ -10,7 +10,7 @@ from typing import Any
 
 from varmixup_jax import report
 from varmixup_jax.report.markdown import BLOCK
-from varmixup_jax.report.results_table import LAYOUTS
+from varmixup_jax.report.tables import LAYOUTS
 
 DESCRIPTION = """Compares runs: writes report.html and report.md, mean ± std over seeds.
 

@@ -1,25 +1,38 @@
 """What the rows of a table and the lines of a chart are called.
 
 `varmixup · clean 0.5 · VAE 8×8×4`: the method, every setting of its own that is not the method's
-default, and what else sets the row apart from the others beside it.
+default, and what else sets the row apart from the others beside it. Charts use the shortest form
+that still tells it from the other rows of its method.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from varmixup_jax.report.defaults import DEFAULTS
 from varmixup_jax.report.rows import Run
-from varmixup_jax.report.run_settings import NOT_SETTINGS, differing_fields, usual
-from varmixup_jax.report.vaes import vae_names
-from varmixup_jax.report.words import SHARED, field_words, method_words
+from varmixup_jax.report.settings import (
+    NOT_SETTINGS,
+    SHARED,
+    VAE,
+    differing_fields,
+    field_text,
+    field_words,
+    method_words,
+    number,
+    usual,
+    vae_words,
+)
 
 SEPARATOR = " · "
 MOST_SHARED = 3  # fields named of those that are the same for every method; the rest are counted
 # Named at their defaults too: a step's cost, which nobody knows by heart.
 ALWAYS = frozenset({"views"})
+SIDES = {"cifar10": 32, "cifar100": 32, "tiny_imagenet": 64, "digits": 8}  # pixels of an image
+_LATENT = ("vae.latent", "vae.latent_size", "vae.downsample")
+_ADVERSARY = "vae.adversary."  # says how one kind is trained, and the method which kind it is
 
 
 def changed_settings(run: Run) -> list[str]:
@@ -36,25 +49,95 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
     The method comes first, then its own settings that differ from its defaults. Then, where the
     runs differ in it, what is not the most frequent value among them: the VAE of those that use
-    one, the network, the length of training and the other fields of `words.SHARED`. Labels that
+    one, the network, the length of training and the other fields of `settings.SHARED`. Labels that
     are still the same are told apart by the fields in which their runs differ, or numbered.
     """
     shared = [_shared(run) for run in runs]
     common = {name: usual([s[name] for s in shared if name in s]) for name in SHARED}
-    parts = []
+    varied = [name for name in SHARED if len({s.get(name) for s in shared}) > 1]
+    names = []
     for run, found, vae in zip(runs, shared, vae_names(runs), strict=True):
-        changed = changed_settings(run)
-        own = [method_words(n, v) for n, v in _own(run).items() if n in changed or n in ALWAYS]
-        varied = {name for name in SHARED if len({s.get(name) for s in shared}) > 1}
-        rest = [
-            field_words(name, json.loads(found[name]))
-            for name in SHARED
-            if name in varied and name in found and found[name] != common[name]
-        ]
+        changed = {*changed_settings(run), *ALWAYS}
+        own = [method_words(n, v) for n, v in _own(run).items() if n in changed]
+        others = [name for name in varied if name in found and found[name] != common[name]]
+        rest = [field_words(name, json.loads(found[name])) for name in others]
         if len(rest) > MOST_SHARED:
             rest = [*rest[:MOST_SHARED], f"{len(rest) - MOST_SHARED} more"]
-        parts.append([run.method, *own, *([vae] if vae else []), *rest])
-    return _told_apart(runs, [SEPARATOR.join(words) for words in parts])
+        names.append(SEPARATOR.join([run.method, *own, *filter(None, [vae]), *rest]))
+    return _told_apart(runs, names)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Each label with no more of its words than tell it from the others of its method.
+
+    >>> short_names(["erm", "at · 10 epochs", "mine", "mine · 1 view · a 2", "mine · 2 views"])
+    ['erm', 'at', 'mine', 'mine · 1 view', 'mine · 2 views']
+    """
+    parts = [name.split(SEPARATOR) for name in names]
+    return [
+        SEPARATOR.join([method, *fewest(words, [o[1:] for o in parts if o[0] == method])])
+        for method, *words in parts
+    ]
+
+
+def fewest(words: Sequence[str], every: Sequence[Sequence[str]], least: int = 0) -> Sequence[str]:
+    """The shortest beginning of `words` that no other of `every`, where they are too, has all of."""
+    others = [set(other) for other in every if list(other) != list(words)]
+    for count in range(least, len(words)):
+        if not any(set(words[:count]) <= other for other in others):
+            return words[:count]
+    return words
+
+
+def vae_names(runs: Sequence[Run]) -> list[str]:
+    """For each run what sets its VAE apart, "" for one without VAE or with the usual one.
+
+    Usual is the VAE that more of the runs have than any other; of others the fewest differences
+    from it are named that no third has.
+    """
+    settings = [_vae_settings(run) for run in runs]
+    keys = [json.dumps(s, sort_keys=True) if s else "" for s in settings]
+    common = usual([key for key in keys if key])
+    examples = {key: runs[keys.index(key)] for key in dict.fromkeys(keys) if key}
+    compared = [examples[common]] if common else list(examples.values())
+    told = {key: _differences(run, compared) for key, run in examples.items() if key != common}
+    return [
+        f"VAE {', '.join(fewest(told[key], list(told.values()), 1))}" if told.get(key) else ""
+        for key in keys
+    ]
+
+
+def vae_remarks(runs: Sequence[Run]) -> list[str]:
+    """One line per VAE: latent, width, blocks, kind and the fidelity that was measured."""
+    runs = [run for run in runs if _vae_settings(run)]
+    varied = differing_fields([run.config for run in runs])
+    lines: dict[str, str] = {}
+    for run in runs:
+        vae = run.summary["vae"]
+        stated = [n for n in VAE if n in varied or n in ("vae.width", "vae.blocks")]
+        words = [
+            latent_words(run),
+            *(vae_words(n, run.config[n]) for n in stated if n in run.config),
+        ]
+        if vae.get("kind") not in (None, "standard"):
+            words.append(str(vae["kind"]))
+        psnr = vae.get("psnr")
+        known = isinstance(psnr, (int, float)) and not isinstance(psnr, bool)
+        fidelity = f": {psnr:.1f} dB on the test set" if known else ""
+        lines.setdefault(f"VAE {', '.join(filter(None, words))}", fidelity)
+    return [f"{words}{fidelity}." for words, fidelity in lines.items()]
+
+
+def latent_words(run: Run) -> str:
+    """The shape of the latent: `8×8×16` of a grid, where the image's size is known."""
+    size, cell = run.config.get("vae.latent_size"), run.config.get("vae.downsample")
+    if run.config.get("vae.latent") == "vector":
+        return f"vector {number(size)}"
+    side = run.config.get("data.resize") or SIDES.get(run.dataset)
+    if not (_whole(side) and _whole(size) and _whole(cell)):
+        return f"{number(size)} channels"
+    cell = cell or (4 if side >= 16 else 2)  # as the model chooses it
+    return f"{side // cell}×{side // cell}×{size}"
 
 
 def _own(run: Run) -> dict[str, Any]:
@@ -87,12 +170,15 @@ def _told_apart(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
             continue
         configs = [runs[place].config for place in places]
         fields = [n for n in differing_fields(configs) if n not in NOT_SETTINGS]
-        for number, (place, config) in enumerate(zip(places, configs, strict=True), start=1):
+        for count, (place, config) in enumerate(zip(places, configs, strict=True), start=1):
             words = [_words(runs[place], config, field) for field in fields if field in config]
             if len(fields) > MOST_SHARED or not words:
-                words = [f"#{number}"]
+                words = [f"#{count}"]
             apart[place] = SEPARATOR.join([name, *words])
-    return apart if len(set(apart)) == len(apart) else _numbered(apart)
+    return [
+        f"{name} #{apart[:place].count(name) + 1}" if apart.count(name) > 1 else name
+        for place, name in enumerate(apart)
+    ]
 
 
 def _words(run: Run, config: Mapping[str, Any], name: str) -> str:
@@ -102,8 +188,29 @@ def _words(run: Run, config: Mapping[str, Any], name: str) -> str:
     return field_words(name, config[name])
 
 
-def _numbered(names: Sequence[str]) -> list[str]:
-    return [
-        f"{name} #{names[:place].count(name) + 1}" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
+def _vae_settings(run: Run) -> dict[str, Any]:
+    """The settings of the run's VAE, none of a run that used none."""
+    vae = run.summary.get("vae")
+    if not isinstance(vae, Mapping) or not vae:
+        return {}
+    return {
+        name: value
+        for name, value in run.config.items()
+        if name.startswith("vae.") and not name.startswith(_ADVERSARY) and name not in NOT_SETTINGS
+    }
+
+
+def _whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _differences(run: Run, others: Sequence[Run]) -> list[str]:
+    """In words, what `run`'s VAE has otherwise than that of any of `others`."""
+    found = [
+        name
+        for name in dict.fromkeys([*VAE, *_vae_settings(run)])
+        if any(field_text(o.config, name) != field_text(run.config, name) for o in others)
     ]
+    rest = [field_words(n, run.config[n]) for n in found if n not in _LATENT and n in run.config]
+    words = [latent_words(run)] if set(found) & set(_LATENT) else []
+    return words + [word.removeprefix("VAE ") for word in rest]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from varmixup_jax.atomic_files import replace_text
-from varmixup_jax.report.results_table import Grid
+from varmixup_jax.report.tables import Grid
 
 BLOCK = "results"  # the name of a README's own block
 

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from varmixup_jax.metric_names import linearity_name, linearity_radius
-from varmixup_jax.report.labels import SEPARATOR, changed_settings, labels
+from varmixup_jax.report.labels import SEPARATOR, changed_settings, labels, short_names
 from varmixup_jax.report.names import BENCHMARK, CORRUPTION_FAMILIES, KINDS, SEVERITIES
 from varmixup_jax.report.rows import Row, Run
-from varmixup_jax.report.run_settings import identity
+from varmixup_jax.report.settings import identity
 
 SPLITS = ("test", "validation", "val")  # the first that a data set's rows have is the one reported
 WORST_CASE = "adversarial_accuracy"  # right under every attack of the run
@@ -41,6 +41,7 @@ class Group(NamedTuple):
     Attributes:
       method: their method.
       label: what the row is called: see `labels`.
+      short: the same in a chart or a sentence: see `short_names`.
       runs: one per seed.
       numbers: of each run.
       stats: mean ± std of each number over the runs that have it.
@@ -49,6 +50,7 @@ class Group(NamedTuple):
 
     method: str
     label: str
+    short: str
     runs: Sequence[Run]
     numbers: Sequence[Numbers]
     stats: Mapping[tuple[str, str], Stat]
@@ -67,6 +69,18 @@ class Board(NamedTuple):
     groups: tuple[Group, ...]
     repeats: tuple[Run, ...]
     baseline: Run | None
+
+    @property
+    def reference(self) -> Group | None:
+        """What the others are compared with: the baseline's group, else ERM's, else the first."""
+        has = [g for g in self.groups if any(run is self.baseline for run in g.runs)]
+        erm = [group for group in self.groups if group.method == "erm"]
+        return next(iter([*has, *erm, *self.groups]), None)
+
+    @property
+    def seeds(self) -> int:
+        """The most seeds that a group has."""
+        return max((len(group.runs) for group in self.groups), default=0)
 
 
 def numbers(run: Run, dataset: str, split: str) -> dict[tuple[str, str], float]:
@@ -117,12 +131,14 @@ def over_runs(values: Any) -> pd.DataFrame:
     )
 
 
-def group(runs: Sequence[Run], label: str, board: Board, base: Numbers | None = None) -> Group:
+def group(
+    runs: Sequence[Run], label: str, short: str, board: Board, base: Numbers | None = None
+) -> Group:
     """One row: the runs' numbers on the board's data set, wall time and mCE among them.
 
     Args:
       runs: of one configuration, a seed each.
-      label: what the row is called.
+      label: what the row is called, and `short` in charts.
       board: names the data set and the split.
       base: the numbers of the run that mCE is relative to; None leaves mCE out.
     """
@@ -141,6 +157,7 @@ def group(runs: Sequence[Run], label: str, board: Board, base: Numbers | None = 
     return Group(
         runs[0].method,
         label,
+        short,
         runs,
         found,
         {
@@ -200,11 +217,11 @@ def board(runs: Iterable[Run], dataset: str, baseline: str | None = None) -> Boa
     names = labels([members[0] for members in lists])
     methods = list(dict.fromkeys(run.method for run in runs))
     order = sorted(
-        zip(names, lists, strict=True),
-        key=lambda pair: (methods.index(pair[1][0].method), pair[0].count(SEPARATOR)),
+        zip(names, short_names(names), lists, strict=True),
+        key=lambda row: (methods.index(row[2][0].method), row[0].count(SEPARATOR)),
     )
     theirs = None if base is None else numbers(base, dataset, split)
-    groups = tuple(group(members, name, empty, theirs) for name, members in order)
+    groups = tuple(group(m, name, short, empty, theirs) for name, short, m in order)
     return empty._replace(groups=groups)
 
 

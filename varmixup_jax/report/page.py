@@ -5,17 +5,25 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import jinja2
 import numpy as np
 
-from varmixup_jax.report import gallery, provenance
+from varmixup_jax.report import gallery
+from varmixup_jax.report.findings import sentences
 from varmixup_jax.report.measures import Board
-from varmixup_jax.report.results_table import PAPER_PREFIX, TITLES
 from varmixup_jax.report.rows import Run
 from varmixup_jax.report.sections import Scene, sections
+from varmixup_jax.report.settings import differing_fields, field_text
+from varmixup_jax.report.significance import pairs
 from varmixup_jax.report.style import colours, key, styles, svg
+from varmixup_jax.report.tables import PAPER_PREFIX, TITLES, Cell, Grid, set_up
+
+VALUES_IN_A_CELL = 6  # of a field that takes many values among the runs of one method
+DIGITS = 12  # of a commit and of a checksum
+STATUSES = {"failed": "failed", "running": "unfinished"}
 
 
 def render(
@@ -34,30 +42,65 @@ def render(
     for board in boards:
         title = TITLES.get(board.dataset, board.dataset) if len(boards) > 1 else ""
         look = styles((group.label, group.method) for group in board.groups)
+        compared = pairs(board)
         found = [
             {"title": name, "id": slug(f"{title} {name}"), "blocks": blocks}
-            for name, blocks in sections(Scene(board, look, artifacts))
+            for name, blocks in sections(Scene(board, look, artifacts, compared))
         ]
-        parts.append({"title": found and title, "sections": found})
+        told = sentences(board, compared)
+        parts.append({"title": found and title, "sections": found, "findings": told})
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("varmixup_jax.report", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"svg": svg, "key": key, "data_uri": data_uri, "json": _json}
-    environment.filters |= {
-        name: getattr(provenance, name) for name in ("clock", "commit", "or_dash")
-    }
+    environment.filters |= {"clock": clock, "or_dash": or_dash, "commit": commit}
     return environment.get_template("page.html").render(
         names=", ".join(TITLES.get(board.dataset, board.dataset) for board in boards),
-        lead=provenance.summary(runs, boards),
+        lead=lead(runs, boards),
         parts=parts,
         runs=runs,
-        differing=provenance.differing(runs),
+        differing=differing(runs),
         colours=colours(),
         paper_prefix=PAPER_PREFIX,
-        sha_digits=provenance.SHA_DIGITS,
+        sha_digits=DIGITS,
     )
+
+
+def lead(runs: Sequence[Run], boards: Sequence[Board]) -> str:
+    """One paragraph: runs, seeds, what did not end well, the set-up of each data set, wall time."""
+    states = Counter(run.status for run in runs)
+    other = [f"{states[status]} {word}" for status, word in STATUSES.items() if states[status]]
+    seeds = sorted({run.seed for run in runs})
+    parts = [f"{_plural(len(runs), 'run')} of {_plural(len({r.method for r in runs}), 'method')}"]
+    if other:
+        parts.append(f" ({states['done']} done, {', '.join(other)}: listed below, in no mean)")
+    parts.append(f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}. ")
+    parts += [
+        f"{TITLES.get(board.dataset, board.dataset)}: {set_up(board)}. "
+        for board in boards
+        if board.groups
+    ]
+    walls = [run.summary.get("wall_seconds") for run in runs]
+    total = sum(wall for wall in walls if isinstance(wall, (int, float)))
+    if total:
+        parts.append(f"Wall time of all runs together: {clock(total)}.")
+    return "".join(parts).strip()
+
+
+def differing(runs: Sequence[Run]) -> Grid | None:
+    """The fields in which the runs differ, a column per method; None where there are none."""
+    fields = differing_fields([run.config for run in runs])
+    methods = dict.fromkeys(run.method for run in runs)
+
+    def values(method: str, name: str) -> Cell:
+        found = list(dict.fromkeys(field_text(r.config, name) for r in runs if r.method == method))
+        more = len(found) - VALUES_IN_A_CELL
+        return Cell(", ".join(found[:VALUES_IN_A_CELL] + [f"and {more} more"] * (more > 0)))
+
+    rows = tuple((Cell(name), *(values(method, name) for method in methods)) for name in fields)
+    return Grid("", ("Field", *methods), rows) if rows else None
 
 
 def slug(text: str) -> str:
@@ -72,6 +115,34 @@ def slug(text: str) -> str:
 def data_uri(canvas: np.ndarray) -> str:
     """An RGBA image as the value of an `src` attribute."""
     return "data:image/png;base64," + base64.b64encode(gallery.encode(canvas)).decode("ascii")
+
+
+def clock(seconds: float) -> str:
+    """A duration as people write it.
+
+    >>> [clock(s) for s in (4.21, 75, 7385)]
+    ['4.2 s', '1 min 15 s', '2 h 03 min']
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def commit(git: object) -> str:
+    """A commit cut short; that the tree had changes stays visible."""
+    found, mark, _ = or_dash(git).partition("-dirty")
+    return found[:DIGITS] + mark
+
+
+def or_dash(value: object) -> str:
+    """A value that may be missing."""
+    return "–" if value is None or value == "" else str(value)
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _json(value: object) -> str:

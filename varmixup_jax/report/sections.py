@@ -1,22 +1,30 @@
-"""The charts and images of one data set: the sections of the page, and the pictures of one run."""
+"""The charts and images of one data set: the sections of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from varmixup_jax.report import gallery, series
-from varmixup_jax.report.columns import columns
-from varmixup_jax.report.corruption_charts import bar_charts, heat_limits, heat_map, heat_table
-from varmixup_jax.report.figures import dot_chart, dots, line_chart, reliability_chart, short
-from varmixup_jax.report.measures import Board
-from varmixup_jax.report.paper_numbers import PAPER
-from varmixup_jax.report.results_table import results
+from varmixup_jax.report import series
+from varmixup_jax.report.charts import (
+    Chart,
+    bar_charts,
+    dot_chart,
+    dots,
+    heat_maps,
+    line_chart,
+    reliability_chart,
+)
+from varmixup_jax.report.findings import table
+from varmixup_jax.report.gallery import corruption_strips, vae_pictures
+from varmixup_jax.report.measures import Board, Group
 from varmixup_jax.report.series import Curve
-from varmixup_jax.report.style import Style
+from varmixup_jax.report.significance import Pair
+from varmixup_jax.report.style import INK, Style
+from varmixup_jax.report.tables import columns, results
 
 CURVES = (  # key of metrics.jsonl, title, axis label, in percent
     ("loss", "Training loss", "loss (nats)", False),
@@ -25,25 +33,17 @@ CURVES = (  # key of metrics.jsonl, title, axis label, in percent
     ("val_accuracy", "Validation accuracy", "accuracy (%)", True),
     ("val_nll", "Validation NLL", "NLL (nats)", False),
 )
-LOGARITHMIC = ("loss", "linearity")  # charts whose axis is, where the values range far
-LOGARITHMIC_FROM = 20.0  # ratio of the greatest to the least value above which they do
+VAE_CURVES = (
+    ("loss", "VAE loss", "MSE + γ MMD²"),
+    ("mmd", "MMD² to the prior", "MMD²"),
+    ("psnr", "Fidelity on training batches", "PSNR (dB)"),
+)
+RELIABILITY = (
+    "Reliability: bars are the accuracy of the clean images in each confidence bin, a dark stroke the "
+    "gap to their mean confidence, hollow dots the corrupted images; the fewer images, the fainter. "
+    "Below: share of the images per bin. Below the dashed line a model is overconfident."
+)
 Block = tuple[str, Any]  # the kind of a block of `page.html`, and what it shows
-
-
-class Chart(NamedTuple):
-    """A figure, the name of its file and what a screen reader calls it."""
-
-    name: str
-    title: str
-    figure: Figure
-
-
-class Picture(NamedTuple):
-    """An RGBA image, the name of its file and the caption below it."""
-
-    name: str
-    caption: str
-    canvas: np.ndarray
 
 
 class Scene(NamedTuple):
@@ -52,190 +52,155 @@ class Scene(NamedTuple):
     board: Board
     look: Mapping[str, Style]
     artifacts: Mapping[str, Mapping[str, np.ndarray]]
+    pairs: Sequence[Pair] = ()
 
-    def arrays(self) -> list[Mapping[str, np.ndarray]]:
-        """The arrays of every run that has some."""
-        runs = [run for group in self.board.groups for run in group.runs]
-        found = [self.artifacts.get(str(run.path), {}) for run in runs]
-        return [arrays for arrays in found if arrays]
+    def arrays(self, group: Group) -> list[Mapping[str, np.ndarray]]:
+        """The arrays of every run of a group, empty of one that has none."""
+        return [self.artifacts.get(str(run.path), {}) for run in group.runs]
 
 
 def sections(scene: Scene) -> list[tuple[str, list[Block]]]:
     """Title and blocks of every section that the runs have something for."""
     board = scene.board
-    key = [(group.label, scene.look[group.label]) for group in board.groups]
-    legend = ("legend", (key, "band: ± std over seeds"))
-    training, lines = training_charts(scene), curve_charts(scene)
+    legend: Block = ("legend", [(group.short, scene.look[group.label]) for group in board.groups])
+    compared = table(board, scene.pairs)
+    tests: list[Block] = []
+    if compared:
+        tests = [("heading", ("The same images, pair by pair", "")), ("results", compared)]
     found: list[tuple[str, list[Block]]] = [
-        ("Results", [("results", results(board))]),
+        ("Results", [("results", results(board)), *tests]),
         ("Measures side by side", _measures(scene)),
+        ("Under corruption", _corruptions(scene, legend)),
+        ("Calibration and linearity", _calibration(scene, legend)),
         ("What the VAE does", _autoencoders(scene)),
-        ("Training", [legend, ("charts", training)] if training else []),
-        ("Reliability", _reliability(scene)),
-        ("Calibration and linearity", [legend, ("charts", lines)] if lines else []),
-        ("Under corruption", _corruptions(scene, key)),
-        ("One image under every corruption", _corruption_strips(scene)),
+        ("Training", _charts(_training(scene), legend, _band(board))),
+        ("One image under every corruption", _strips(scene)),
     ]
     return [(title, blocks) for title, blocks in found if blocks and board.groups]
 
 
-def training_charts(scene: Scene) -> list[Chart]:
+def _measures(scene: Scene) -> list[Block]:
+    """A dot chart of every measure of the table; none where there is nothing to compare."""
+    board = scene.board
+    if len(board.groups) < 2:
+        return []
+    found = [(column, dots(column, board, scene.look)) for column in columns(board)]
+    found = [(column, rows) for column, rows in found if rows]
+    note = (
+        "Large mark: mean, bar: ± std over seeds; small dots: each seed. " if _band(board) else ""
+    )
+    if any(row.paper for _, rows in found for row in rows):
+        note += "Hollow grey diamond: the paper's number, printed for comparison."
+    return _charts([dot_chart(column, rows) for column, rows in found], note=note)
+
+
+def _corruptions(scene: Scene, legend: Block) -> list[Block]:
+    """Bars that put the groups side by side, then a heat map for each."""
+    note = "Mean over the five severities" + (
+        ", strokes: ± std over seeds." if _band(scene.board) else "."
+    )
+    bars, maps = bar_charts(scene.board, scene.look), heat_maps(scene.board)
+    if len(scene.board.groups) == 1:
+        return _charts([*maps, *bars], note=f"Bars: {note[0].lower()}{note[1:]}")
+    heading: Block = ("heading", ("Corruption × severity", ""))
+    blocks = _charts(maps, note="The same scale of colours in every map.")
+    return [*_charts(bars, legend, note), heading, *blocks] if maps else []
+
+
+def _calibration(scene: Scene, legend: Block) -> list[Block]:
+    """The calibration gap by severity, linearity by radius, and a reliability diagram per group."""
+    drawn = [
+        *_lines(
+            scene, series.gap_curve, "Signed calibration gap by severity",
+            "severity (0: clean)", "confidence − accuracy (%)", markers=True, percent=True, zero=True,
+        ),
+        *_lines(
+            scene, series.linearity_curve, "Local linearity error by radius",
+            "ε (1/255)", "error (nats)", markers=True, logarithmic=True,
+        ),
+    ]  # fmt: skip
+    note: list[Block] = []
+    for group in scene.board.groups:
+        kinds = ("reliability", "reliability_corrupted")
+        bins = [series.reliability(scene.arrays(group), kind) for kind in kinds]
+        if any(part is not None for part in bins):
+            drawn.append(reliability_chart(group, scene.look[group.label], *bins))
+            note = [("note", RELIABILITY)]
+    return [*_charts(drawn, legend, _band(scene.board)), *note]
+
+
+def _training(scene: Scene) -> list[Chart]:
     """Loss and accuracies over the steps."""
     return [
         chart
         for name, title, ylabel, percent in CURVES
         for chart in _lines(
-            scene, f"training_{name}", title, "step", ylabel, percent=percent,
-            curves=[
-                series.training_curve(group.runs, name)
-                for group in scene.board.groups
-            ],
+            scene, partial(series.training_curve, name), title, "step", ylabel, percent=percent,
+            logarithmic=name == "loss",
         )
     ]  # fmt: skip
 
 
-def curve_charts(scene: Scene) -> list[Chart]:
-    """The signed calibration gap by severity and the local linearity error by radius."""
-    groups = scene.board.groups
-    return [
-        *_lines(
-            scene, "calibration_gap", "Signed calibration gap by severity", "severity (0: clean)",
-            "confidence − accuracy (%)", map(series.gap_curve, groups),
-            markers=True, percent=True, zero=True,
-        ),
-        *_lines(
-            scene, "linearity", "Local linearity error by radius", "ε (1/255)", "error (nats)",
-            map(series.linearity_curve, groups), markers=True,
-        ),
-    ]  # fmt: skip
-
-
-def reliability_charts(scene: Scene) -> list[Chart]:
-    """A reliability diagram per group, bins pooled over its seeds."""
+def _vae_training(arrays: Mapping[str, np.ndarray]) -> list[Chart]:
+    """Loss, MMD and PSNR of a VAE over its training steps."""
+    style, x = Style(INK, INK, "o", "-"), arrays.get("vae_step", np.empty(0))
     drawn = []
-    for group in scene.board.groups:
-        arrays = [scene.artifacts.get(str(run.path), {}) for run in group.runs]
-        bins = [series.reliability(arrays, f"reliability{kind}") for kind in ("", "_corrupted")]
-        if any(part is not None for part in bins):
-            figure = reliability_chart(short(group.label, 44), scene.look[group.label], *bins)
-            drawn.append(Chart("reliability", f"Reliability of {group.label}", figure))
+    for name, title, ylabel in VAE_CURVES:
+        y = arrays.get(f"vae_{name}", np.empty(0))
+        if len(x) and len(x) == len(y):
+            line = [("VAE", style, Curve(*map(tuple, (x, y, y, y))))]
+            drawn.append(line_chart(title, line, "step", ylabel, logarithmic=name != "psnr"))
     return drawn
 
 
-def heat_maps(scene: Scene) -> list[Chart]:
-    """Accuracy by corruption and severity, a map per group on one scale of colours."""
-    limits = heat_limits(scene.board)
+def _autoencoders(scene: Scene) -> list[Block]:
+    """For each VAE of the data set curves and pictures of the first run that used it."""
+    users: dict[str, list[str]] = {}
+    shown: dict[str, list[Block]] = {}
+    for group in scene.board.groups:
+        for run, arrays in zip(group.runs, scene.arrays(group), strict=True):
+            vae = run.summary.get("vae") or {}
+            pictures = vae_pictures(arrays, vae.get("psnr"))
+            key = str(vae.get("key") or run.name)
+            if pictures:
+                shown.setdefault(key, [("pictures", pictures), *_charts(_vae_training(arrays))])
+                users.setdefault(key, []).append(group.short)
     return [
-        Chart(
-            "corruptions",
-            f"Accuracy of {group.label} by corruption, severity",
-            heat_map(group, limits),
-        )
-        for group in scene.board.groups
-        if limits is not None and heat_table(group)[0]
+        block
+        for key, blocks in shown.items()
+        for block in [("heading", (f"VAE of {', '.join(dict.fromkeys(users[key]))}", key)), *blocks]
     ]
 
 
-def vae_pictures(arrays: Mapping[str, np.ndarray], psnr: object = None) -> list[Picture]:
-    """What a VAE does: reconstructions, samples of the prior, mixing of latents and of pixels."""
-    shown = []
-    if {"originals", "reconstructions"} <= set(arrays):
-        caption = "Originals (upper rows) and reconstructions (below each)."
-        if isinstance(psnr, (int, float)):
-            caption += f" PSNR of the VAE: {psnr:.1f} dB."
-        here = gallery.psnr(arrays["originals"], arrays["reconstructions"])
-        if here is not None:
-            caption += f" Of the {len(arrays['originals'])} images recorded here: {here:.1f} dB."
-        canvas = gallery.reconstruction_sheet(arrays["originals"], arrays["reconstructions"])
-        shown.append(Picture("reconstructions", caption, canvas))
-    if "prior_samples" in arrays:
-        canvas = gallery.sample_sheet(arrays["prior_samples"])
-        shown.append(Picture("prior_samples", "Decoded samples of the prior N(0, I).", canvas))
-    for name, what in (("latent_grid", "latents, decoded"), ("pixel_grid", "pixels")):
-        if name in arrays:
-            caption = f"Mixing of {what}: one pair per row, λ from 0 (left) to 1 (right)."
-            shown.append(Picture(name, caption, gallery.sheet(arrays[name][: gallery.MOST_PAIRS])))
-    return shown
-
-
-def _measures(scene: Scene) -> list[Block]:
-    """A dot chart of every measure of the table; none where there is nothing to compare."""
-    if len(scene.board.groups) < 2 and scene.board.dataset not in PAPER:
-        return []
-    found = [(column, dots(column, scene.board, scene.look)) for column in columns(scene.board)]
-    found = [(column, rows) for column, rows in found if rows]
-    note = "Large mark: mean, bar: ± std over seeds. Small dots: each seed."
-    if any(row.paper for _, rows in found for row in rows):
-        note += " Hollow grey diamond: the paper's number, printed for comparison."
-    drawn = [Chart(c.key, c.heading, dot_chart(c, rows)) for c, rows in found]
-    return [("note", note), ("charts", drawn)] if drawn else []
-
-
-def _autoencoders(scene: Scene) -> list[Block]:
-    """For each VAE of the data set the pictures of the first run that used it."""
-    blocks: list[Block] = []
-    runs = [run for group in scene.board.groups for run in group.runs]
-    users: dict[str, list[str]] = {}
-    for run in runs:
-        vae = run.summary.get("vae") or {}
-        shown = vae_pictures(scene.artifacts.get(str(run.path), {}), vae.get("psnr"))
-        key = str(vae.get("key") or run.name)
-        if shown and key not in users:
-            blocks += [("heading", (f"VAE {key}", users.setdefault(key, []))), ("pictures", shown)]
-        if shown and run.method not in users[key]:
-            users[key].append(run.method)
-    return [(k, (c[0], ", ".join(c[1])) if k == "heading" else c) for k, c in blocks]
-
-
-def _reliability(scene: Scene) -> list[Block]:
-    note = (
-        "Bars: accuracy of the clean images in each confidence bin; a dark stroke is the gap to "
-        "their mean confidence. Hollow dots: corrupted images. Below: share of the images per bin. "
-        "On the dashed line confidence equals accuracy; below it the model is overconfident."
-    )
-    drawn = reliability_charts(scene)
-    return [("note", note), ("charts", drawn)] if drawn else []
-
-
-def _corruptions(scene: Scene, key: Sequence[tuple[str, Style]]) -> list[Block]:
-    """Bars that put the groups side by side, then a heat map for each."""
-    maps, blocks = heat_maps(scene), list[Block]()
-    if not maps:
-        return []
-    bars = [Chart("bars", "Accuracy by corruption", f) for f in bar_charts(scene.board, scene.look)]
-    if bars:
-        note = "Mean over the five severities, strokes: ± std over seeds."
-        blocks += [("note", note), ("legend", (key, "")), ("charts", bars)]
-    note = "Accuracy in percent, mean over seeds; all maps share one colour scale."
-    return [*blocks, ("heading", ("Corruption × severity", "")), ("note", note), ("charts", maps)]
-
-
-def _corruption_strips(scene: Scene) -> list[Block]:
+def _strips(scene: Scene) -> list[Block]:
     """One image under every corruption, a strip of severities for each."""
-    for arrays in scene.arrays():
-        if "corruption_sheet" in arrays:
-            names, images = arrays["corruption_names"], arrays["corruption_sheet"]
-            strips = [
-                Picture("strip", str(name).replace("_", " "), gallery.sheet(strip[None]))
-                for name, strip in zip(names, images, strict=True)
-            ]
-            note = f"Severities 1 to {images.shape[1]} from left to right."
-            return [("note", note), ("strips", strips)]
+    for group in scene.board.groups:
+        for strips in map(corruption_strips, scene.arrays(group)):
+            if strips:
+                note = "The severity is below each image" + (
+                    "; 0 is the uncorrupted image." if strips[0].ticks[0] == "0" else "."
+                )
+                return [("note", note), ("strips", strips)]
     return []
 
 
+def _charts(charts: Sequence[Chart], legend: Block | None = None, note: str = "") -> list[Block]:
+    """Charts below their legend (where it names more than one) and note; none of none."""
+    if not charts:
+        return []
+    blocks: list[Block] = [legend] if legend is not None and len(legend[1]) > 1 else []
+    return [*blocks, *([("note", note)] if note else []), ("charts", charts)]
+
+
+def _band(board: Board) -> str:
+    return "Bands and bars: ± std over seeds." if board.seeds > 1 else ""
+
+
 def _lines(
-    scene: Scene, name: str, title: str, xlabel: str, ylabel: str,
-    curves: Iterable[Curve | None], **settings: bool,
+    scene: Scene, curve: Callable[[Group], Curve | None], title: str, xlabel: str,
+    ylabel: str, **settings: bool,
 ) -> list[Chart]:  # fmt: skip
     """A chart of the curves that exist, one per group; none where none does."""
-    lines = [
-        (scene.look[group.label], curve)
-        for group, curve in zip(scene.board.groups, curves, strict=True)
-        if curve is not None
-    ]
-    values = [value for _, curve in lines for value in curve.mean]
-    wide = bool(values) and min(values) > 0 and max(values) / min(values) > LOGARITHMIC_FROM
-    settings["logarithmic"] = wide and name.removeprefix("training_") in LOGARITHMIC
-    figure = line_chart(title, lines, xlabel, ylabel, **settings) if lines else None
-    return [Chart(name, title, figure)] if figure is not None else []
+    found = [(group, curve(group)) for group in scene.board.groups]
+    lines = [(g.short, scene.look[g.label], points) for g, points in found if points is not None]
+    return [line_chart(title, lines, xlabel, ylabel, **settings)] if lines else []

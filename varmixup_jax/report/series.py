@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ import pandas as pd
 
 from varmixup_jax.report.measures import Group, Stat, over_runs, radii
 from varmixup_jax.report.names import SEVERITIES
-from varmixup_jax.report.rows import Run
 
 MOST_POINTS = 120  # of one curve: more than a chart of this size can show
 
@@ -32,14 +31,8 @@ class Reliability(NamedTuple):
     confidence: np.ndarray
     accuracy: np.ndarray
 
-    @property
-    def ece(self) -> float:
-        """Σ_m n_m/n · |accuracy_m − confidence_m|."""
-        gap = np.abs(self.accuracy - self.confidence)
-        return float(np.sum(self.count * gap) / np.sum(self.count))
 
-
-def training_curve(runs: Sequence[Run], name: str) -> Curve | None:
+def training_curve(name: str, group: Group) -> Curve | None:
     """The mean over seeds of one key of `metrics.jsonl` against the step.
 
     Each run is first averaged within each of at most `MOST_POINTS` equal stretches of the steps,
@@ -48,7 +41,7 @@ def training_curve(runs: Sequence[Run], name: str) -> Curve | None:
     points = pd.DataFrame(
         [
             (number, line["step"], float(line[name]))
-            for number, run in enumerate(runs)
+            for number, run in enumerate(group.runs)
             for line in run.metrics
             if _is_number(line.get(name))
         ],

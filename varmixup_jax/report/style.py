@@ -13,11 +13,11 @@ import itertools
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import matplotlib
+import matplotlib.style
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -35,8 +35,10 @@ class Style(NamedTuple):
     dash: str | tuple
 
 
-SETTINGS = matplotlib.rc_params_from_file(
-    Path(__file__).with_name("charts.mplstyle"), use_default_template=False
+SETTINGS: dict[str, Any] = dict(
+    matplotlib.rc_params_from_file(
+        Path(__file__).with_name("charts.mplstyle"), use_default_template=False
+    ).items()
 )
 INK, MUTED, GRID, PAPER = (
     "#" + SETTINGS[name].removeprefix("#")
@@ -44,6 +46,7 @@ INK, MUTED, GRID, PAPER = (
 )
 THEME: Mapping[str, str] = {INK: "#e7ebf0", MUTED: "#a4adba", GRID: "#333b47", PAPER: "#171c23"}
 
+LINE = 0.19  # inches that a further line of a title takes
 # Found by a search for the greatest least distance (CIE Lab, at least 30 in either theme) between
 # any two, over normal sight, protanopia, deuteranopia and tritanopia.
 _STYLES = (
@@ -90,10 +93,16 @@ def styles(labels_and_methods: Iterable[tuple[str, str]]) -> dict[str, Style]:
     return given
 
 
+def drawing(**changes: Any) -> AbstractContextManager[None]:
+    """Matplotlib's defaults with the look of the page on top: no matplotlibrc of a user's has a say."""
+    return matplotlib.style.context(["default", {**SETTINGS, **changes}])
+
+
 @contextmanager
 def panel(title: str, width: float = 4.6, height: float = 3.1) -> Iterator[tuple[Figure, Axes]]:
     """A figure of one axes in the house style, width and height in inches."""
-    with matplotlib.rc_context(SETTINGS):
+    with drawing():
+        height += LINE * title.count("\n")
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -112,7 +121,7 @@ def svg(figure: Figure, title: str) -> Markup:
       title: what a screen reader says; "" for mere decoration.
     """
     target = io.StringIO()
-    with matplotlib.rc_context(SETTINGS), _any_script():
+    with drawing(), _any_script():
         figure.savefig(target, format="svg", metadata={"Date": None}, transparent=True)
     text = target.getvalue()
     text = text[text.index("<svg") :]
@@ -127,10 +136,10 @@ def svg(figure: Figure, title: str) -> Markup:
     return Markup(re.sub(r"\n\s*", "\n", text).strip())
 
 
-def png(figure: Figure, dpi: int = 160) -> bytes:
+def png(figure: Figure, dpi: int) -> bytes:
     """The figure as a PNG file."""
     target = io.BytesIO()
-    with matplotlib.rc_context(SETTINGS), _any_script():
+    with drawing(), _any_script():
         figure.savefig(target, format="png", dpi=dpi, metadata={"Software": None})
     return target.getvalue()
 
@@ -142,7 +151,7 @@ def colours() -> dict[str, str]:
 
 def key(style: Style) -> Markup:
     """The line and marker of a method as a small inline SVG, for legends in the page."""
-    with matplotlib.rc_context(SETTINGS):
+    with drawing():
         figure = Figure(figsize=(0.42, 0.18))
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
+import numpy as np
 
 from varmixup_jax import checks
 from varmixup_jax.atomic_files import replace_bytes, replace_text
-from varmixup_jax.report import gallery, overview, sections
+from varmixup_jax.report import gallery, overview
 from varmixup_jax.report.markdown import BLOCK, markdown, replace_between_markers
-from varmixup_jax.report.measures import Board, board, group
+from varmixup_jax.report.measures import Board, board
 from varmixup_jax.report.page import render
-from varmixup_jax.report.results_table import LAYOUTS, TITLES, paper_and_beyond, results
 from varmixup_jax.report.rows import Run, by_data, read_run, read_runs
-from varmixup_jax.report.style import png, styles
+from varmixup_jax.report.tables import LAYOUTS, TITLES, paper_and_beyond, results
 
 
 def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
@@ -35,12 +34,7 @@ def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
     """
     found = by_data(read_runs(runs))
     boards = _boards(found, baseline)
-    artifacts = {}
-    for run in found:
-        if run.done:
-            arrays = run.artifacts()
-            gallery.check_images(arrays, run.path / "artifacts.npz")
-            artifacts[str(run.path)] = arrays
+    artifacts = {str(run.path): _artifacts(run) for run in found if run.done}
     text = render(found, boards, artifacts)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -50,44 +44,27 @@ def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
 
 
 def pictures(run_dir: Path) -> list[Path]:
-    """Draws what a run directory holds into `run_dir/pictures/`.
-
-    Training curves are drawn of any run, all else of whatever its files have.
+    """Writes the images that a run directory holds into `run_dir/pictures/`, pixel by pixel.
 
     Args:
       run_dir: a run directory.
 
     Returns:
-      The PNG files written, in the order of the report.
+      The PNG files written: of its VAE, and one image under every corruption (rows) and severity.
 
     Raises:
       ValueError: a file of the run is missing or does not parse.
     """
     run = read_run(run_dir)
-    arrays = run.artifacts()
-    gallery.check_images(arrays, run.path / "artifacts.npz")
-    found = board([run], run.dataset)
-    alone = group([run], run.name, found)
-    look = {run.name: styles([(run.method, run.method)])[run.method]}
-    scene = sections.Scene(found._replace(groups=(alone,)), look, {str(run.path): arrays})
-    drawn: list[tuple[str, Figure | bytes]] = [
-        (shown.name, gallery.encode(shown.canvas)) for shown in sections.vae_pictures(arrays)
-    ]
-    for charts in (
-        sections.training_charts, sections.reliability_charts, sections.curve_charts,
-        sections.heat_maps,
-    ):  # fmt: skip
-        drawn += [(chart.name, chart.figure) for chart in charts(scene)]
-    if "corruption_sheet" in arrays:
-        images, names = arrays["corruption_sheet"], arrays["corruption_names"]
-        drawn.append(("corruption_sheet", gallery.corruption_figure(images, names)))
-    place = run.path / "pictures"
-    written = []
-    for name, content in drawn:
-        place.mkdir(exist_ok=True)
-        written.append(place / f"{name}.png")
-        written[-1].write_bytes(png(content) if isinstance(content, Figure) else content)
-    return written
+    place, arrays = run.path / "pictures", _artifacts(run)
+    place.mkdir(exist_ok=True)
+    shown = {picture.name: picture.canvas for picture in gallery.vae_pictures(arrays)}
+    strips = gallery.corruption_strips(arrays)
+    if strips:
+        shown["corruption_sheet"] = gallery.stacked([strip.canvas for strip in strips])
+    for name, canvas in shown.items():
+        replace_bytes(place / f"{name}.png", gallery.encode(canvas))
+    return [place / f"{name}.png" for name in shown]
 
 
 def update_readme(
@@ -132,6 +109,12 @@ def summary_picture(runs: Sequence[Path], out: Path) -> None:
     found = by_data(read_runs(runs))
     first = _boards(found, None)[0]
     replace_bytes(Path(out), overview.picture(first, overview.mixing_grids(found)))
+
+
+def _artifacts(run: Run) -> dict[str, np.ndarray]:
+    arrays = run.artifacts()
+    gallery.check_images(arrays, run.path / "artifacts.npz")
+    return arrays
 
 
 def _boards(runs: Sequence[Run], baseline: str | None) -> list[Board]:

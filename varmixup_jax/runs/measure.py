@@ -14,10 +14,10 @@ from varmixup_jax.evaluation.calibration import Bins, merge
 from varmixup_jax.evaluation.suite import evaluate, rows, spread
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.evaluation.views import View, computed_views
-from varmixup_jax.runs.pictures import corruption_sheet, vae_pictures
+from varmixup_jax.runs.pictures import corruption_sheet, vae_curves, vae_pictures
 from varmixup_jax.runs.setup import Setup
 from varmixup_jax.runs.speaker import speaker
-from varmixup_jax.runs.vae_store import TrainedVAE
+from varmixup_jax.runs.vae_store import TrainedVAE, store_root
 from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.types import PyTree
 
@@ -100,9 +100,13 @@ def _measured(
     corrupted = [bins for (name, _), bins in found.bins.items() if name in corruptions.NAMES]
     if corrupted:
         arrays |= _reliability(merge(*corrupted), "reliability_corrupted")
-        arrays |= corruption_sheet(setup.corrupt, data.test_images[0])
+        # The evaluation's own programs, where it computed its views.
+        rows_per_call = c.batch_size if setup.published is None else 1
+        put = setup.mapping.shard_batch
+        arrays |= corruption_sheet(setup.corrupt, data.test_images[0], rows_per_call, put)
     if vae:
         arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
+        arrays |= vae_curves(store_root(config) / vae.info["key"] / "metrics.jsonl")
         lines.append(_on_reconstructions(config, setup, vae, variables, images, labels, lines[0]))
     logits = logits_file.as_arrays(found.predictions) if found.predictions else {}
     return Measured(lines, arrays, logits)

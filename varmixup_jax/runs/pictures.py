@@ -1,19 +1,25 @@
-"""The images that show what a VAE does: reconstructions, interpolations, samples of the prior."""
+"""The images that show what a VAE does: reconstructions, interpolations, samples; its curves."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax import corruptions
+from varmixup_jax.evaluation.tally import Put, map_batches
+from varmixup_jax.evaluation.views import computed_views, transformed
 from varmixup_jax.runs.vae_store import TrainedVAE
 from varmixup_jax.types import Array, Key
 from varmixup_jax.vicinal.mixing import interpolate
 
 RECONSTRUCTIONS, PAIRS, STEPS, SAMPLES = 10, 5, 9, 20
+CURVES = ("loss", "mmd", "psnr")  # keys of the VAE's metrics.jsonl
 
 
 def vae_pictures(trained: TrainedVAE, images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
@@ -22,12 +28,13 @@ def vae_pictures(trained: TrainedVAE, images: np.ndarray, seed: int) -> dict[str
     Args:
       trained: the VAE.
       images: uint8 `[N, H, W, C]`, from the test split; the first few are used.
-      seed: of the prior's samples.
+      seed: of the samples.
 
     Returns:
       `originals`, `reconstructions` `[n, H, W, C]`; `latent_grid`, `pixel_grid`
       `[pairs, steps, H, W, C]`, the same pairs interpolated from lambda = 0 to 1 in latent means
-      and in pixels; `prior_samples` `[n, H, W, C]`.
+      and in pixels; `prior_samples` `[n, H, W, C]`, decoded draws of N(0, I); and, where the VAE has
+      its latents, `gaussian_samples`, decoded draws of a Gaussian fitted to them.
     """
     vae, params = trained.vae, trained.params
     shown = jnp.asarray(images[: max(RECONSTRUCTIONS, 2 * PAIRS)], jnp.float32) / 255.0
@@ -48,25 +55,81 @@ def vae_pictures(trained: TrainedVAE, images: np.ndarray, seed: int) -> dict[str
         return _bytes(image).reshape(pairs, STEPS, *images.shape[1:])
 
     prior = jax.random.normal(jax.random.key(seed), (SAMPLES, *vae.latent_shape), jnp.float32)
+    fitted = {}
+    if len(trained.latents) > 1:
+        samples = gaussian_samples(np.random.default_rng(seed), trained.latents, SAMPLES)
+        fitted["gaussian_samples"] = _bytes(decode(params, jnp.asarray(samples)))
     return {
         "originals": images[:RECONSTRUCTIONS],
         "reconstructions": _bytes(decode(params, latents))[:RECONSTRUCTIONS],
         "latent_grid": folded(decode(params, grid(latents))),
         "pixel_grid": folded(grid(shown)),
         "prior_samples": _bytes(decode(params, prior)),
+        **fitted,
     }
 
 
+def gaussian_samples(rng: np.random.Generator, latents: np.ndarray, count: int) -> np.ndarray:
+    """Draws from the Gaussian with the mean and the full sample covariance of `latents`.
+
+    z = m + sum_i e_i (x_i - m) / sqrt(n - 1) with e_i ~ N(0, 1) has exactly this covariance, which
+    need not be formed.
+
+    Args:
+      rng: of the draws.
+      latents: float `[n, ...]`, n >= 2.
+      count: how many draws.
+
+    Returns:
+      float32 `[count, ...]`.
+
+    References: ex-post density estimation, Ghosh et al. 2020 (arXiv:1903.12436), section 4.
+    """
+    noise = rng.standard_normal((count, len(latents)), np.float32)
+    noise -= noise.mean(axis=1, keepdims=True)  # the same as centring the latents
+    flat = latents.reshape(len(latents), -1)
+    drawn = flat.mean(axis=0) + noise @ flat / np.sqrt(np.float32(len(latents) - 1))
+    return drawn.reshape(count, *latents.shape[1:]).astype(np.float32)
+
+
+def vae_curves(path: Path) -> dict[str, np.ndarray]:
+    """`vae_step`, `vae_loss`, `vae_mmd`, `vae_psnr` of a VAE's metrics.jsonl; {} without a whole one."""
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):  # a store that was tidied up costs a chart, not the run
+        return {}
+    lines = [line for line in lines if all(name in line for name in CURVES)]
+    return {f"vae_{n}": np.array([line[n] for line in lines], float) for n in ("step", *CURVES)}
+
+
 def corruption_sheet(
-    corrupt: Callable[[str, Key, Array, int | Array], Array], image: np.ndarray
+    corrupt: Callable[[str, Key, Array, int | Array], Array],
+    image: np.ndarray,
+    batch_size: int,
+    put: Put = jnp.asarray,
 ) -> dict[str, np.ndarray]:
-    """One uint8 image `[H, W, C]` under all corruptions: `corruption_sheet` and its names."""
-    one = jnp.asarray(image[None], jnp.float32) / 255.0
-    sheet = [
-        [_bytes(corrupt(name, jax.random.key(0), one, s))[0] for s in corruptions.SEVERITIES]
-        for name in corruptions.NAMES
-    ]
-    return {"corruption_sheet": np.array(sheet), "corruption_names": np.array(corruptions.NAMES)}
+    """One uint8 image `[H, W, C]` under all corruptions.
+
+    Args:
+      corrupt: as of `computed_views`.
+      image: to corrupt.
+      batch_size: images per call; that of an evaluation on computed views needs no new compilation.
+      put: places a batch.
+
+    Returns:
+      `corruption_original`, `corruption_sheet` `[corruptions, severities, H, W, C]` and its names.
+    """
+    sheet = []
+    for view in computed_views(corrupt, corruptions.NAMES, corruptions.SEVERITIES):
+        fn = partial(transformed, view.transform, np.int32(view.severity))
+        key = jax.random.key(0)
+        sheet.append(map_batches(fn, [image[None]], batch_size=batch_size, key=key, put=put)[0])
+    shape = (len(corruptions.NAMES), len(corruptions.SEVERITIES), *image.shape)
+    return {
+        "corruption_original": image,
+        "corruption_sheet": _bytes(jnp.stack(sheet)).reshape(shape),
+        "corruption_names": np.array(corruptions.NAMES),
+    }
 
 
 def _bytes(image: Array) -> np.ndarray:

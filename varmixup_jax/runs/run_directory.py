@@ -23,7 +23,7 @@ from varmixup_jax.atomic_files import dumps, loads, obstacle, replace_text, writ
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
 from varmixup_jax.report.rows import flatten, with_later_fields
-from varmixup_jax.report.run_settings import NOT_SETTINGS
+from varmixup_jax.report.settings import NOT_SETTINGS
 from varmixup_jax.runs.locks import Held, locked
 from varmixup_jax.version import __version__
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from varmixup_jax.report.measures import (
@@ -17,6 +21,31 @@ from varmixup_jax.report.measures import (
 from varmixup_jax.report.rows import Run
 
 HEADLINES = {"accuracy": "acc.", "ece": "ECE"}  # shown clean and corrupted where runs are compared
+
+
+PLAIN = str.maketrans({"–": "-", "×": "x", "─": "-"})  # for terminals without them
+
+
+def print_table(runs: Sequence[Run]) -> None:
+    """Prints `closing_table` on standard output; a finished run never fails of its last words.
+
+    A terminal without the table's characters gets plain ones; where nobody reads (a closed pipe,
+    a full disk), nothing is printed.
+    """
+    console = Console(file=io.StringIO(), force_terminal=sys.stdout.isatty(), width=Console().width)
+    console.print(closing_table(runs))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        # What is still buffered would fail again at exit, and there set the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def closing_table(runs: Sequence[Run]) -> Table:

@@ -120,9 +120,9 @@ def close(
     done = [read_run(place) for place in places if run_directory.is_done(place)]
     if done:
         # Here, for it needs pandas, which takes longer to import than all else of `--help`.
-        from varmixup_jax.runs.summary_table import closing_table
+        from varmixup_jax.runs.summary_table import print_table
 
-        Console(quiet=False).print(closing_table(done))
+        print_table(done)
     console.print(f"page: {page}", markup=False, soft_wrap=True)
     return [loads((p / "summary.json").read_text(encoding="utf-8")) for p in places]
 

@@ -1,0 +1,128 @@
+"""The fields of a configuration: which are settings, in which runs differ, how each is said briefly.
+
+`clean 0.5` for `methods.varmixup.clean_weight=0.5`: words that fit a chart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Fields in which the runs of one group may differ: the seed, places, what is printed or kept, and
+# what a page compares with.
+NOT_SETTINGS = frozenset(
+    {"seed", "seeds", "quiet", "data.dir", "vae.store", "eval.baseline", "eval.save_logits"}
+)
+
+# `{}` is the value, `(s)` a plural; of a pair the first is said of False. Methods' own fields are
+# found by the last part of their names, the others by the whole.
+_METHOD: Mapping[str, str | tuple[str, str]] = {
+    "alpha": "α {}", "lam": "λ per {}", "clean_weight": "clean {}", "order": "{}",
+    "stages": "stages {}", "loss": "{}", "eps": "ε {}", "step_size": "step size {}",
+    "steps": "{} step(s)", "beta": "β {}", "start_sigma": "start noise {}",
+    "partners": "{} partner(s)", "then_mixup": ("no then Mixup", "then Mixup"),
+    "strength": "strength {}", "amount": "{}", "groups": "{} channel group(s)",
+    "styles": "{} style(s)", "consistency": "consistency {}", "views": "{} view(s)",
+    "severity": "severity {}", "joint": ("views apart", "views with the clean batch"),
+    "sigma_add": "additive noise {}", "sigma_mult": "multiplicative noise {}",
+    "input_noise": ("no input noise", "input noise"),
+}  # fmt: skip
+SHARED: Mapping[str, str] = {  # in the order in which a row names them
+    "model.name": "{}", "model.width": "width {}", "model.dtype": "{}", "epochs": "{} epoch(s)",
+    "batch_size": "batch {}", "data.limit": "training images {}", "optim.name": "{}",
+    "optim.schedule": "{}", "optim.learning_rate": "learning rate {}",
+    "optim.weight_decay": "weight decay {}", "ema_decay": "EMA {}",
+    "attack_bn": "attack BatchNorm {}",
+}  # fmt: skip
+VAE: Mapping[str, str] = {
+    "vae.width": "{} wide", "vae.blocks": "{} block(s)", "vae.gamma": "γ {}", "vae.kernel": "{}",
+    "vae.epochs": "{} epoch(s)", "vae.others": "and {}", "vae.drawn": "per {}",
+}  # fmt: skip
+
+
+def number(value: Any) -> str:
+    """A value for print: numbers short, lists with commas, strings as they are.
+
+    >>> number(0.5), number([0, 1, 2]), number(8 / 255), number("mix_first")
+    ('0.5', '0, 1, 2', '8/255', 'mix first')
+    """
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(number, value))
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return str(value).replace("_", " ")
+    text = f"{value:.6g}"
+    parts = value * 255
+    long = len(text) > 6 and abs(parts) < 255 and abs(parts - round(parts)) < 1e-6
+    return f"{round(parts)}/255" if long else text
+
+
+def method_words(setting: str, value: Any) -> str:
+    """A method's own setting.
+
+    >>> method_words("views", 1), method_words("my_strength", 2.0)
+    ('1 view', 'my strength 2')
+    """
+    return _said(_METHOD.get(setting), setting, value)
+
+
+def field_words(name: str, value: Any) -> str:
+    """A field of the configuration by its whole name.
+
+    >>> field_words("batch_size", 512), field_words("vae.width", 32)
+    ('batch 512', 'VAE 32 wide')
+    """
+    if name in VAE:
+        return f"VAE {vae_words(name, value)}"
+    return _said(SHARED.get(name), name, value)
+
+
+def vae_words(name: str, value: Any) -> str:
+    """A field of `VAE` beside others of it.
+
+    >>> vae_words("vae.others", ["latent_size=4 width=32"])
+    'and latent size 4, width 32'
+    """
+    if name == "vae.others":
+        each = [number([word.replace("=", " ") for word in words.split()]) for words in value]
+        return "and " + " and ".join(each) if each else "alone"
+    return _said(VAE[name], name, value)
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """A text that two configurations share if and only if they have the same settings."""
+    settings = {name: value for name, value in config.items() if name not in NOT_SETTINGS}
+    return json.dumps(settings, sort_keys=True)
+
+
+def differing_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields that are not the same in all of `configs`, in the order of their appearance."""
+    names = dict.fromkeys(name for config in configs for name in config)
+    return [n for n in names if len({field_text(config, n) for config in configs}) > 1]
+
+
+def field_text(config: Mapping[str, Any], name: str) -> str:
+    """The value of a configuration's field as JSON, strings bare; an absent one as an en dash."""
+    value = config.get(name, "–")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def usual(values: Sequence[str]) -> str | None:
+    """The value that occurs more often than every other; None where two share that or none is.
+
+    >>> usual(["a", "b", "a"]), usual(["a", "b"])
+    ('a', None)
+    """
+    counts = Counter(values).most_common(2)
+    if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
+        return None
+    return counts[0][0]
+
+
+def _said(template: str | tuple[str, str] | None, name: str, value: Any) -> str:
+    if template is None:
+        return f"{name.replace('_', ' ').replace('.', ' ')} {number(value)}"
+    if isinstance(template, tuple):
+        return template[value is True]
+    return template.replace("(s)", "" if value == 1 else "s").format(number(value))

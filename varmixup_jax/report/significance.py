@@ -1,0 +1,139 @@
+"""Whether two runs differ on the same test images: McNemar's test and a paired bootstrap.
+
+Both take each image's outcome from the runs' `logits.npz`, so that how hard an image is cancels.
+They speak of the images, not of the seed: another seed is another classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from varmixup_jax import logits_file
+from varmixup_jax.report.measures import Board, Group
+from varmixup_jax.report.names import BENCHMARK, SEVERITIES
+from varmixup_jax.report.rows import Run
+
+RESAMPLES = 2000  # of the bootstrap
+CELLS = [(name, severity) for name in BENCHMARK for severity in SEVERITIES]
+
+
+class Outcomes(NamedTuple):
+    """Per test image: its label, whether it was right, and the share of the 75 views that were.
+
+    `corrupted` is None where not all views were saved.
+    """
+
+    labels: np.ndarray
+    clean: np.ndarray
+    corrupted: np.ndarray | None
+
+
+class Pair(NamedTuple):
+    """A run against the baseline's on the same images; differences are fractions, ours - theirs.
+
+    Attributes:
+      ours, theirs: the groups; `seed`: of the two runs.
+      images: how many.
+      only_ours, only_theirs: images that one of the two classifies rightly and the other does not.
+      clean: difference of the clean accuracies, and `p`, McNemar's exact two-sided p-value.
+      corrupted: difference of the corrupted means with the ends of its 95 % interval, or None.
+    """
+
+    ours: Group
+    theirs: Group
+    seed: int
+    images: int
+    only_ours: int
+    only_theirs: int
+    clean: float
+    p: float
+    corrupted: tuple[float, float, float] | None
+
+
+def pairs(board: Board) -> list[Pair]:
+    """Every other group against the baseline's, at the first seed of which both have logits."""
+    theirs = board.reference
+    found = []
+    for ours in board.groups:
+        if theirs is None or ours is theirs:
+            continue
+        for seed, first, second in _same_seed(ours, theirs):
+            pair = compared(first, second)
+            if pair is not None:
+                found.append(Pair(ours, theirs, seed, *pair))
+                break
+    return found
+
+
+def outcomes(run: Run) -> Outcomes | None:
+    """What a run's `logits.npz` says of each image; None without the file or its clean images.
+
+    Raises:
+      ValueError: the file is damaged, or an array is not what it must be.
+    """
+    path = run.path / logits_file.FILE
+    found = logits_file.read(path) if path.is_file() else {}
+    if ("none", 0) not in found:
+        return None
+    right = {name: part.logits.argmax(axis=1) == part.labels for name, part in found.items()}
+    labels, whole = found["none", 0].labels, set(CELLS) <= set(found)
+    # Another set of images under corruption is no pair to the clean ones, and needs none.
+    same = whole and len({len(right[cell]) for cell in CELLS}) == 1
+    corrupted = np.mean([right[cell] for cell in CELLS], axis=0) if same else None
+    return Outcomes(labels, right["none", 0], corrupted)
+
+
+def compared(
+    ours: Outcomes, theirs: Outcomes
+) -> tuple[int, int, int, float, float, tuple[float, float, float] | None] | None:
+    """The numbers of a `Pair` from `images` on; None where the images are not the same."""
+    if not np.array_equal(ours.labels, theirs.labels):
+        return None
+    only_ours = int(np.sum(ours.clean & ~theirs.clean))
+    only_theirs = int(np.sum(theirs.clean & ~ours.clean))
+    corrupted = None
+    if (
+        ours.corrupted is not None
+        and theirs.corrupted is not None
+        and ours.corrupted.shape == theirs.corrupted.shape
+    ):
+        corrupted = bootstrap(ours.corrupted - theirs.corrupted)
+    clean = float(np.mean(ours.clean) - np.mean(theirs.clean))
+    p = mcnemar(only_ours, only_theirs)
+    return len(ours.labels), only_ours, only_theirs, clean, p, corrupted
+
+
+def mcnemar(only_ours: int, only_theirs: int) -> float:
+    """Exact two-sided p-value that the images on which two classifiers differ fall to either alike.
+
+    References: McNemar 1947; for classifiers Dietterich 1998, section 3.1 (here exact, binomial).
+
+    >>> mcnemar(8, 2), mcnemar(0, 0)
+    (0.109375, 1.0)
+    """
+    discordant = only_ours + only_theirs
+    return float(stats.binomtest(only_ours, discordant).pvalue) if discordant else 1.0
+
+
+def bootstrap(difference: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The mean of per-image differences `[N]` and the ends of its 95 % percentile interval.
+
+    References: Efron and Tibshirani 1993, chapter 13.
+    """
+    rng, n = np.random.default_rng(seed), len(difference)
+    means = [difference[rng.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(difference.mean()), float(low), float(high)
+
+
+def _same_seed(ours: Group, theirs: Group) -> Iterator[tuple[int, Outcomes, Outcomes]]:
+    seeds: Mapping[int, Run] = {run.seed: run for run in theirs.runs}
+    for run in ours.runs:
+        if run.seed in seeds:
+            first, second = outcomes(run), outcomes(seeds[run.seed])
+            if first is not None and second is not None:
+                yield run.seed, first, second
