@@ -13,7 +13,7 @@ from test_runs import npz, published, quick, rows, standard_promotion  # noqa: F
 from varmixup_jax import evaluate, runs
 from varmixup_jax.models.saved import FILE, load_model
 from varmixup_jax.report import rows as report
-from varmixup_jax.report import run_settings
+from varmixup_jax.report import settings
 from varmixup_jax.runs.reevaluate import evaluate_again
 
 
@@ -100,7 +100,7 @@ def test_data_that_moved_are_the_same_data(sweep, npz, tmp_path):  # noqa: F811
     (summary,) = runs.run(config, tmp_path / "run")  # done there: not repeated
     assert summary["wall_seconds"] == run_summary(sweep / "erm-s0")["wall_seconds"]
     pages = report.by_data(report.read_runs([sweep / "erm-s0", tmp_path / "out"]))
-    assert len({run_settings.identity({**run.config, "eval": 0}) for run in pages}) == 1
+    assert len({settings.identity({**run.config, "eval": 0}) for run in pages}) == 1
 
 
 def run_summary(place):

@@ -11,7 +11,7 @@ from report_runs import make_run
 
 from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS, METHODS
 from varmixup_jax.report.rows import by_data, flatten, read_run, read_runs
-from varmixup_jax.report.run_settings import identity
+from varmixup_jax.report.settings import identity
 
 
 def edit_json(path, **changes):
