@@ -24,7 +24,7 @@ from benchmarks import recipe
 from varmixup_jax import corruptions
 from varmixup_jax.corruptions.tables import CIFAR
 from varmixup_jax.data import load
-from varmixup_jax.evaluation.suite import spread
+from varmixup_jax.evaluation.views import spread
 from varmixup_jax.models.saved import load_model
 from varmixup_jax.report.rows import read_run
 

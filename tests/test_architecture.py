@@ -15,6 +15,7 @@ FLOORS = {
     "main": 7,
     "command_line": 7,
     "evaluate": 7,
+    "evaluate_model": 7,
     "errors": 7,
     "runs": 6,
     "config": 6,

@@ -20,7 +20,7 @@ class Asked(Exception):
     """Ends `measured` where it has asked."""
 
 
-def asked(**fields):
+def asked(directory=None, **fields):
     """The arguments of `evaluate`."""
     setup = SimpleNamespace(
         data=SimpleNamespace(
@@ -29,12 +29,15 @@ def asked(**fields):
             train_labels=LABELS[::-1],
             test_images=TEST,
             test_labels=LABELS,
+            val_images=TRAIN[:3],
+            val_labels=LABELS[:3],
         ),
         logits=None,
         mapping=SimpleNamespace(shard_batch=None),
         published=None,
         corruption_source="computed",
         frost_source="synthetic",
+        unseen={"other": TRAIN},
         corrupt=len,
     )
     config = set_fields(base_config(), **fields)
@@ -42,7 +45,7 @@ def asked(**fields):
         mock.patch.object(measure, "evaluate", side_effect=Asked) as evaluate,
         pytest.raises(Asked),
     ):
-        measure.measured(config, setup, None, None, {"run": "toy"})
+        measure.measured(config, setup, None, None, {"run": "toy"}, directory)
     _, _, images, labels = evaluate.call_args.args
     return {"images": images, "labels": labels, **evaluate.call_args.kwargs}
 
@@ -52,6 +55,13 @@ def test_all_conditions_are_measured_on_the_test_split():
     np.testing.assert_array_equal(given["images"], TEST)
     np.testing.assert_array_equal(given["labels"], LABELS)
     assert len({(view.corruption, view.severity) for view in given["corruptions"]}) == 15 * 5
+
+
+def test_the_temperature_is_fitted_on_the_validation_split_alone():
+    images, labels = asked()["validation"]
+    np.testing.assert_array_equal(images, TRAIN[:3])
+    np.testing.assert_array_equal(labels, LABELS[:3])
+    assert set(asked()["unseen"]) == {"other"}
 
 
 def test_fewer_examples_are_evenly_spread_with_their_labels():
@@ -65,3 +75,11 @@ def test_every_run_is_measured_with_the_same_key():
     keys = [asked(**fields)["key"] for fields in ({}, {"seeds": (1,)}, {"method": "mixup"})]
     data = [jax.random.key_data(key).tolist() for key in keys]
     assert data[0] == data[1] == data[2]
+
+
+def test_an_interrupted_evaluation_goes_on_where_the_fields_are_the_same(tmp_path):
+    asked(tmp_path)["remember"]("fog 3", lambda: np.arange(3))
+    again = asked(tmp_path)["remember"]
+    np.testing.assert_array_equal(again("fog 3", lambda: np.zeros(1)), np.arange(3))
+    other = asked(tmp_path, eval__examples=4)["remember"]
+    np.testing.assert_array_equal(other("fog 3", lambda: np.zeros(1)), np.zeros(1))

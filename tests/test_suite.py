@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from varmixup_jax.evaluation import programs
-from varmixup_jax.evaluation.suite import Row, evaluate, label_rows, rows, spread
-from varmixup_jax.evaluation.views import View, computed_views
+from varmixup_jax.evaluation.record import Row, rows
+from varmixup_jax.evaluation.suite import evaluate, label_rows
+from varmixup_jax.evaluation.views import View, computed_views, spread
 from varmixup_jax.training.parallel import distribute
 
 N, SIDE, K = 50, 4, 3
@@ -31,7 +33,9 @@ CALIBRATION = {
     "max_calibration_error",
     "calibration_gap",
     "overconfidence_error",
+    "balanced_accuracy",
 }
+BY_CLASS = {f"class_accuracy_{k}" for k in range(K)}
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ def values(evaluation, corruption="none", severity=0):
 def test_clean_measures_recomputed_by_hand(key):
     evaluation = run(key)
     got = values(evaluation)
-    assert set(got) == CALIBRATION
+    assert set(got) == CALIBRATION | BY_CLASS
     logits = (IMAGES.reshape(N, -1) / 255.0) @ WEIGHT
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
@@ -78,7 +82,15 @@ def test_clean_measures_recomputed_by_hand(key):
     gap = p.max(axis=1).mean() - got["accuracy"]
     np.testing.assert_allclose(got["calibration_gap"], gap, rtol=1e-3, atol=1e-6)
     assert got["ece"] >= abs(gap) - 1e-6
-    assert all(m["count"] == N for m in evaluation.metrics)
+    assert all(m["count"] == N for m in evaluation.metrics if m["metric"] not in BY_CLASS)
+    matrix = confusion_matrix(LABELS, p.argmax(axis=1))
+    recall = matrix.diagonal() / matrix.sum(axis=1)
+    assert [got[f"class_accuracy_{k}"] for k in range(K)] == pytest.approx(recall)
+    by_library = balanced_accuracy_score(LABELS, p.argmax(axis=1))
+    assert got["balanced_accuracy"] == pytest.approx(by_library)
+    assert by_library != pytest.approx(got["accuracy"])
+    counts = [m["count"] for m in evaluation.metrics if m["metric"] in BY_CLASS]
+    assert counts == np.bincount(LABELS).tolist()
     bins = evaluation.bins["none", 0]
     assert isinstance(bins.count, np.ndarray)
     assert bins.count.shape == (15,)
@@ -107,7 +119,7 @@ def test_robustness_and_linearity_names_counts_and_order(key):
     count = {m["metric"]: m["count"] for m in evaluation.metrics}
     attacks = {"pgd3_accuracy", "apgd4_accuracy", "adversarial_accuracy"}
     linearity = {f"local_linearity_error_{n}/255" for n in ("2", "0.5", "7.65")}
-    assert set(got) == CALIBRATION | attacks | linearity
+    assert set(got) == CALIBRATION | BY_CLASS | attacks | linearity
     assert {count[name] for name in attacks} == {20}
     assert {count[name] for name in linearity} == {10}
     assert got["adversarial_accuracy"] <= min(got["pgd3_accuracy"], got["apgd4_accuracy"])
@@ -200,7 +212,7 @@ def test_rows_are_json_lines(key):
     lines = rows(evaluation, run="digits-erm-s0", method="erm", seed=0, step=7, dataset="digits")
     assert len(lines) == len(evaluation.metrics)
     for line, metric in zip(lines, evaluation.metrics, strict=True):
-        fields = json.loads(json.dumps(line._asdict()))
+        fields = json.loads(json.dumps(line))
         assert tuple(fields) == Row._fields
         assert fields["split"] == "test"
         assert {name: fields[name] for name in metric} == metric

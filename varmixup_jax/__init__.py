@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from varmixup_jax.corruptions import corrupt as corrupt
     from varmixup_jax.divergences import js_divergence as js_divergence
     from varmixup_jax.divergences import kl_divergence as kl_divergence
+    from varmixup_jax.evaluation.any_model import evaluate as evaluate
+    from varmixup_jax.evaluation.any_model import evaluate_logits as evaluate_logits
     from varmixup_jax.evaluation.calibration import (
         expected_calibration_error as expected_calibration_error,
     )
     from varmixup_jax.evaluation.calibration import reliability_bins as reliability_bins
     from varmixup_jax.evaluation.linearity import local_linearity_error as local_linearity_error
+    from varmixup_jax.evaluation.results import Results as Results
     from varmixup_jax.losses import ce as ce
     from varmixup_jax.losses import cross_entropy as cross_entropy
     from varmixup_jax.losses import js_to_clean as js_to_clean
@@ -60,6 +63,7 @@ else:
         "Draw": "types",
         "Env": "types",
         "METHODS": "methods",
+        "Results": "evaluation.results",
         "Space": "vicinal.mixing",
         "Term": "types",
         "Vicinity": "types",
@@ -72,6 +76,8 @@ else:
         "cross_entropy": "losses",
         "dirac": "vicinal.mixing",
         "empirical_risk": "vicinal.objective",
+        "evaluate": "evaluation.any_model",
+        "evaluate_logits": "evaluation.any_model",
         "expected_calibration_error": "evaluation.calibration",
         "js_divergence": "divergences",
         "js_to_clean": "losses",

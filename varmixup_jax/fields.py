@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from varmixup_jax import checks
-from varmixup_jax.evaluation.suite import KEPT
+from varmixup_jax.evaluation.record import KEPT
 from varmixup_jax.methods import METHODS
 from varmixup_jax.mmd import KERNELS
 from varmixup_jax.models import CLASSIFIERS
@@ -196,6 +196,11 @@ FIELDS: dict[str, Field] = {
         (partial(checks.whole, 1), partial(checks.in_range, 1, 1000)),
     ),
     "eval.examples": Field(0, "test images, evenly spread; 0: all", _at_least_0),
+    "eval.ood": Field(
+        "",
+        "another data set, as data.source, that confidence tells from the test images (AUROC, "
+        'FPR95); "": none',
+    ),
     "eval.save_logits": Field(
         "clean",
         "of which test images logits.npz keeps what the model said: none | clean | all views",

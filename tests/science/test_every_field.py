@@ -111,10 +111,12 @@ FIELDS = {
     "eval.examples": Change(
         9,
         see.measured,
-        "accuracy nll brier ece max calibration overconfidence pgd apgd adversarial local",
+        "accuracy nll brier ece max calibration overconfidence balanced class pgd apgd adversarial "
+        "local",
     ),
+    "eval.ood": Change("npz:OTHER", see.measured, "ood batches"),
     "eval.save_logits": Change("none", see.measured, "logits"),
-    "eval.corruptions": Change("computed", see.measured, "corrupted batches"),
+    "eval.corruptions": Change("computed", see.measured, "corrupted"),
     "eval.corruptions_md5": Change(True, see.refused, "refusal", {"eval.corruptions": "FILES"}),
     "eval.frost_dir": Change("FROST", see.shared, "frost"),
     "eval.baseline": Change("mixup", see.swept, "jobs", {"method": "erm,mixup"}),
@@ -125,7 +127,7 @@ FIELDS = {
     "eval.attack_restarts": Change(2, see.measured, "pgd apgd"),
     "eval.apgd_steps": Change(3, see.measured, "apgd"),
     "eval.linearity_examples": Change(6, see.measured, "local"),
-    "eval.linearity_eps": Change((0.1,), see.measured, "batches local"),
+    "eval.linearity_eps": Change((0.1,), see.measured, "local"),
     "eval.linearity_steps": Change(3, see.measured, "local"),
     "eval.linearity_restarts": Change(2, see.measured, "local"),
     "eval.linearity_relative_step": Change(0.3, see.measured, "local"),

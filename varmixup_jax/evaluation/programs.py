@@ -16,7 +16,7 @@ from varmixup_jax.attacks.pgd import linf
 from varmixup_jax.evaluation import calibration, robustness
 from varmixup_jax.evaluation.linearity import local_linearity_error
 from varmixup_jax.evaluation.tally import LogitsFn, to_pixels
-from varmixup_jax.losses import brier_score, cross_entropy
+from varmixup_jax.losses import brier_score, cross_entropy, soft_accuracy
 from varmixup_jax.types import Array, Key, PyTree
 
 
@@ -39,6 +39,18 @@ def measures(
         "overconfidence_error": calibration.overconfidence_error(bins),
     }
     return values, bins
+
+
+@partial(jax.jit, static_argnums=3)
+def scaled(logits: Array, label: Array, temperature: Array, num_bins: int) -> dict[str, Array]:
+    """NLL and ECE of softmax(f / T), `[N, K]` each; the predictions are those without T."""
+    cooled = logits / temperature
+    confidence, _ = calibration.top_prediction(cooled, label)
+    bins = calibration.reliability_bins(confidence, soft_accuracy(logits, label), num_bins=num_bins)
+    return {
+        "nll_scaled": jnp.mean(cross_entropy(cooled, label)),
+        "ece_scaled": calibration.expected_calibration_error(bins),
+    }
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,49 +14,35 @@ import numpy as np
 
 from varmixup_jax import checks
 from varmixup_jax.evaluation import programs
-from varmixup_jax.evaluation.calibration import Bins
-from varmixup_jax.evaluation.tally import LogitsFn, Put, batch_logits, map_batches, predict
-from varmixup_jax.evaluation.views import CLEAN, View, transformed
-from varmixup_jax.logits_file import Condition, Predictions
+from varmixup_jax.evaluation.memory import Halving
+from varmixup_jax.evaluation.record import Evaluation, Record
+from varmixup_jax.evaluation.tally import (
+    LogitsFn,
+    Put,
+    Resident,
+    batch_logits,
+    host_logits,
+    map_batches,
+)
+from varmixup_jax.evaluation.temperature import fit_temperature
+from varmixup_jax.evaluation.views import View, spread, transformed
 from varmixup_jax.metric_names import linearity_name
 from varmixup_jax.types import Array, Key, PyTree
 
-KEPT = ("none", "clean", "all")
+Labelled = tuple[np.ndarray, np.ndarray]
+"""Images and their labels."""
+
+Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
+"""`(name, compute) -> result`, from wherever a result of that name was kept, else computed."""
 
 
-class Evaluation(NamedTuple):
-    """What `evaluate` measured.
-
-    Attributes:
-      metrics: dicts `{corruption, severity, metric, value, count}`: `value` a float (a fraction in
-        [0, 1]; NLL and local linearity error in nats), `count` the examples it is a mean over.
-      bins: reliability bins (numpy) by `(corruption, severity)`, to draw or to merge.
-      predictions: float32 logits and classes by `(corruption, severity)`, those that were to be kept.
-    """
-
-    metrics: list[dict[str, Any]]
-    bins: dict[Condition, Bins]
-    predictions: dict[Condition, Predictions]
+def _unheard(text: str) -> None:
+    del text
 
 
-class Row(NamedTuple):
-    """One line of a results file."""
-
-    run: str
-    method: str
-    seed: int
-    step: int
-    dataset: str
-    split: str
-    corruption: str
-    severity: int
-    metric: str
-    value: float
-    count: int  # type: ignore[assignment]
-
-
-def _unheard(part: str) -> None:
-    del part
+def _computed(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    del name
+    return compute()
 
 
 def evaluate(
@@ -68,6 +55,8 @@ def evaluate(
     batch_size: int = 256,
     num_bins: int = 15,
     corruptions: Iterable[View] = (),
+    validation: Labelled | None = None,
+    unseen: Mapping[str, np.ndarray] = MappingProxyType({}),
     keep_logits: str = "none",
     attack_eps: float = 8 / 255,
     attack_restarts: int = 1,
@@ -81,13 +70,18 @@ def evaluate(
     linearity_restarts: int = 3,
     linearity_relative_step: float = 0.1,
     linearity_images: int | None = 1000,
+    on_host: bool = False,
     put: Put = jnp.asarray,
     progress: Callable[[str], None] = _unheard,
+    say: Callable[[str], None] = _unheard,
+    remember: Remember = _computed,
 ) -> Evaluation:
     """Measures one classifier on a test set and on corrupted versions of it.
 
     For the clean set and each view: accuracy, nll, brier, ece, ece_adaptive, max_calibration_error,
-    calibration_gap (signed, confidence - accuracy) and overconfidence_error. For the clean set also
+    calibration_gap (signed, confidence - accuracy), overconfidence_error and balanced_accuracy; with
+    validation images nll_scaled and ece_scaled at the temperature fitted on them. For the clean set
+    also `temperature`, `class_accuracy_<k>`, `ood_auroc_<name>` and `ood_fpr95_<name>` of each set,
     `pgd<steps>_accuracy`, `apgd<steps>_accuracy`, `adversarial_accuracy` (the pointwise worst case,
     if both attacks run) and `local_linearity_error_<n>/255` of the cross-entropy for each radius.
 
@@ -103,6 +97,8 @@ def evaluate(
       batch_size: rows per call, >= 1.
       num_bins: bins of the calibration measures, >= 1.
       corruptions: views, e.g. `computed_views(corruptions.corrupt, ...)`; consumed one at a time.
+      validation: images and labels that the temperature is fitted on; None leaves scaling out.
+      unseen: images of other data sets by name, of the same shape.
       keep_logits: which predictions are returned: "none", "clean" or "all".
       attack_eps: l-infinity radius in pixel units, >= 0.
       attack_restarts: starts of each attack, >= 1.
@@ -112,8 +108,12 @@ def evaluate(
       linearity_eps: radii in pixel units; empty leaves the measure out.
       linearity_steps, linearity_restarts, linearity_relative_step: as in `local_linearity_error`.
       linearity_images: as `attack_images`.
+      on_host: whether `logits_fn` takes and returns host arrays; it is then neither compiled nor
+        differentiated, and can be neither attacked nor measured for linearity.
       put: places a host batch on the device(s).
       progress: told what is measured next: "clean", "pgd20", "linearity 8/255", "fog 3".
+      say: told, once, when the devices' memory does for half a batch only.
+      remember: keeps what was computed under each of these names, for a resumed evaluation.
 
     Returns:
       `Evaluation`.
@@ -124,84 +124,76 @@ def evaluate(
     """
     checks.non_negative(attack_eps=attack_eps, pgd_step_size=pgd_step_size)
     checks.whole(0, pgd_steps=pgd_steps, apgd_steps=apgd_steps)
-    checks.one_of(KEPT, keep_logits=keep_logits)
-    metrics: list[dict[str, Any]] = []
-    bins: dict[Condition, Bins] = {}
-    predictions: dict[Condition, Predictions] = {}
-    forward = partial(batch_logits, logits_fn, variables)
-    stream = partial(map_batches, batch_size=batch_size, put=put)
+    spared = Halving(put, say)
+    forward = spared(partial(host_logits if on_host else batch_logits, logits_fn, variables))
     attack_key, linearity_key, corruption_key = jax.random.split(key, 3)
 
-    def add(view: View, logits: np.ndarray, label: np.ndarray) -> None:
-        values, view_bins = jax.device_get(programs.measures(logits, label, num_bins))
-        condition = (view.corruption, view.severity)
-        bins[condition] = view_bins
-        if keep_logits == "all" or (keep_logits == "clean" and view is CLEAN):
-            predictions[condition] = Predictions(logits, label.argmax(axis=1).astype(np.int32))
-        metrics.extend(_metric(view, name, value, len(logits)) for name, value in values.items())
+    def stream(name: str, fn: Callable[..., Array], *arrays: Any, key: Key | None = None) -> Any:
+        progress(name)
+        return remember(
+            name, lambda: map_batches(fn, arrays, batch_size=batch_size, put=put, key=key)
+        )
 
-    progress("clean")
-    logits = predict(logits_fn, variables, images, batch_size=batch_size, put=put)
-    clean_label = label = label_rows(labels, *logits.shape)
-    add(CLEAN, logits, label)
+    temperature, fitted_on = None, 0
+    if validation is not None:
+        logits = stream("validation", forward, validation[0])
+        temperature = fit_temperature(logits, label_rows(validation[1], *logits.shape))
+        fitted_on = len(logits)
+    record = Record(
+        num_bins=num_bins, keep_logits=keep_logits, temperature=temperature, fitted_on=fitted_on
+    )
 
-    chosen = spread(len(images), attack_images)
+    resident = Resident(images)
+    clean = stream("clean", forward, resident)
+    label = label_rows(labels, *clean.shape)
+    record.add(("none", 0), clean, label)
+    for name, other in unseen.items():
+        record.unseen(name, clean, stream(f"unseen {name}", forward, other))
+
+    def chosen(wanted: int | None) -> tuple[Resident, Resident]:
+        some = spread(len(images), wanted)
+        return Resident(images[some]), Resident(label[some])
+
+    attacked = chosen(attack_images) if pgd_steps or apgd_steps else ()
     correct = []
     if pgd_steps:
-        progress(f"pgd{pgd_steps}")
         static: tuple[Any, ...] = (logits_fn, pgd_steps, attack_restarts)
-        fn = partial(programs.pgd, *static, variables, attack_eps, pgd_step_size)
+        fn = spared(partial(programs.pgd, *static, variables, attack_eps, pgd_step_size))
         key_pgd = jax.random.fold_in(attack_key, 0)
-        correct.append(stream(fn, (images[chosen], label[chosen]), key=key_pgd))
-        metrics.append(_mean(f"pgd{pgd_steps}_accuracy", correct[-1]))
+        correct.append(stream(f"pgd{pgd_steps}", fn, *attacked, key=key_pgd))
+        record.mean(f"pgd{pgd_steps}_accuracy", correct[-1])
     if apgd_steps:
-        progress(f"apgd{apgd_steps}")
         static = (logits_fn, apgd_steps, attack_restarts, tuple(apgd_losses))
-        fn = partial(programs.apgd, *static, variables, attack_eps)
+        fn = spared(partial(programs.apgd, *static, variables, attack_eps))
         key_apgd = jax.random.fold_in(attack_key, 1)
-        correct.append(stream(fn, (images[chosen], label[chosen]), key=key_apgd))
-        metrics.append(_mean(f"apgd{apgd_steps}_accuracy", correct[-1]))
+        correct.append(stream(f"apgd{apgd_steps}", fn, *attacked, key=key_apgd))
+        record.mean(f"apgd{apgd_steps}_accuracy", correct[-1])
     if len(correct) > 1:
-        metrics.append(_mean("adversarial_accuracy", np.logical_and.reduce(correct)))
+        record.mean("adversarial_accuracy", np.logical_and.reduce(correct))
 
-    chosen = spread(len(images), linearity_images)
+    around = chosen(linearity_images) if linearity_eps else ()
     for index, eps in enumerate(linearity_eps):
-        progress(f"linearity {255 * eps:g}/255")
         static = (logits_fn, linearity_steps, linearity_restarts, linearity_relative_step)
-        fn = partial(programs.linearity, *static, variables, eps)
+        fn = spared(partial(programs.linearity, *static, variables, eps))
         key_eps = jax.random.fold_in(linearity_key, index)
-        error = stream(fn, (images[chosen], label[chosen]), key=key_eps)
-        metrics.append(_mean(linearity_name(eps), error))
+        error = stream(f"linearity {255 * eps:g}/255", fn, *around, key=key_eps)
+        record.mean(linearity_name(eps), error)
 
     for view in corruptions:
-        progress(f"{view.corruption} {view.severity}")
+        name = f"{view.corruption} {view.severity}"
         if view.transform is None and view.images is not None:
-            logits = stream(forward, (view.images,))
+            logits = stream(name, forward, view.images)
         elif view.transform is not None and view.images is None:
             changed = partial(transformed, view.transform, np.int32(view.severity))
             fn = partial(_in_turn, changed, forward)
             name_key = jax.random.fold_in(corruption_key, zlib.crc32(view.corruption.encode()))
-            logits = stream(fn, (images,), key=jax.random.fold_in(name_key, view.severity))
+            key_view = jax.random.fold_in(name_key, view.severity)
+            logits = stream(name, fn, resident, key=key_view)
         else:
             raise ValueError(f"view {view.corruption!r}: needs either transform or images")
         own = None if view.labels is None else label_rows(view.labels, *logits.shape)
-        add(view, logits, clean_label if own is None else own)
-    return Evaluation(metrics, bins, predictions)
-
-
-def rows(
-    evaluation: Evaluation,
-    *,
-    run: str,
-    method: str,
-    seed: int,
-    step: int,
-    dataset: str,
-    split: str = "test",
-) -> list[Row]:
-    """The evaluation as lines of a results file, with what identifies the run in each."""
-    named = partial(Row, run, method, seed, step, dataset, split)
-    return [named(**metric) for metric in evaluation.metrics]
+        record.add((view.corruption, view.severity), logits, label if own is None else own)
+    return record.found
 
 
 def label_rows(labels: np.ndarray, examples: int, classes: int) -> np.ndarray:
@@ -226,20 +218,6 @@ def label_rows(labels: np.ndarray, examples: int, classes: int) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def spread(total: int, wanted: int | None) -> np.ndarray:
-    """`wanted` indices spread evenly over `range(total)`, or all of them.
-
-    Evenly, because test sets are often sorted by class.
-
-    >>> spread(10, 4).tolist(), spread(2, None).tolist()
-    ([0, 2, 5, 7], [0, 1])
-    """
-    if wanted is None or wanted >= total:
-        return np.arange(total)
-    checks.whole(1, images=wanted)
-    return np.arange(wanted) * total // wanted
-
-
 def _in_turn(
     changed: Callable[[Key, Array], Array],
     forward: Callable[[Array], Array],
@@ -247,17 +225,3 @@ def _in_turn(
     batch: Array,
 ) -> Array:
     return forward(changed(key, batch))
-
-
-def _metric(view: View, metric: str, value: float, count: int) -> dict[str, Any]:
-    return {
-        "corruption": view.corruption,
-        "severity": int(view.severity),
-        "metric": metric,
-        "value": float(value),
-        "count": int(count),
-    }
-
-
-def _mean(metric: str, per_example: np.ndarray) -> dict[str, Any]:
-    return _metric(CLEAN, metric, np.mean(per_example, dtype=np.float64), len(per_example))

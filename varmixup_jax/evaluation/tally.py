@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +30,34 @@ Put = Callable[[np.ndarray], Array]
 It may add rows at the end, so that all devices get equally many; what comes of them is cut off.
 """
 
+RESIDENT = 1 << 30
+"""Bytes of a test set that stay on the devices between measures; a larger one is sent every time."""
+
 GATHERED = 1 << 26
 """Bytes that a process contributes to one exchange of results: bounds the memory on the devices."""
+
+
+class Resident:
+    """A host array whose batches stay on the devices once they are there, if it fits `RESIDENT`.
+
+    For the test set, which 75 corruptions are computed from, and what is attacked within each radius.
+    """
+
+    def __init__(self, array: np.ndarray):
+        self._array = array
+        self._batches: dict[Any, Array] | None = {} if array.nbytes <= RESIDENT else None
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def batch(self, rows: slice, size: int, put: Put) -> Array:
+        """Rows of the array on the devices, filled up to `size`; sent the first time alone."""
+        if self._batches is None:
+            return put(_filled(self._array[rows], size))
+        key = (rows.start, size)
+        if key not in self._batches:
+            self._batches[key] = put(_filled(self._array[rows], size))
+        return self._batches[key]
 
 
 def to_pixels(images: Array) -> Array:
@@ -51,7 +78,7 @@ def to_pixels(images: Array) -> Array:
 
 def map_batches(
     fn: Callable[..., PyTree],
-    arrays: Sequence[np.ndarray],
+    arrays: Sequence[np.ndarray | Resident],
     *,
     batch_size: int,
     key: Key | None = None,
@@ -69,7 +96,8 @@ def map_batches(
     Args:
       fn: `(*batch) -> results`, or `(key, *batch) -> results` if a key is given: a pytree of arrays
         with one row per example. Jit it.
-      arrays: of one length N >= 1 along axis 0; memory-mapped arrays are read batch by batch.
+      arrays: of one length N >= 1 along axis 0; memory-mapped arrays are read batch by batch, the
+        batches of a `Resident` sent once. With one of these always pass the same `put`.
       batch_size: rows per call, >= 1, besides those that `put` adds.
       key: batch number i gets `fold_in(key, i)`.
       put: places a batch.
@@ -95,7 +123,12 @@ def map_batches(
         # Where none is left for this process it repeats the last: all hold equally many.
         number = min(first + jax.process_index(), batches - 1)
         rows = slice(number * batch_size, (number + 1) * batch_size)
-        batch = [put(_filled(array[rows], batch_size)) for array in arrays]
+        batch = [
+            array.batch(rows, batch_size, put)
+            if isinstance(array, Resident)
+            else put(_filled(array[rows], batch_size))
+            for array in arrays
+        ]
         if key is not None:
             batch.insert(0, jax.random.fold_in(key, number))
         results = fn(*batch)
@@ -146,6 +179,13 @@ def batch_logits(logits_fn: LogitsFn, variables: PyTree, images: Array) -> Array
     (uint8) and for those corrupted on the device (float32).
     """
     return _logits(logits_fn, variables, _pixels(images))
+
+
+def host_logits(
+    logits_fn: Callable[[PyTree, Any], Any], variables: PyTree, images: Array
+) -> np.ndarray:
+    """As `batch_logits`, of a function of host arrays that JAX cannot look into."""
+    return np.asarray(logits_fn(variables, np.asarray(_pixels(images))), np.float32)
 
 
 _pixels = jax.jit(to_pixels)

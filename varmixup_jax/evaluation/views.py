@@ -6,13 +6,16 @@ A computed view goes from the corruption to the classifier without leaving the d
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from varmixup_jax import checks
+from varmixup_jax.corruptions import SEVERITIES
+from varmixup_jax.data.corrupted_set import CorruptedSet
 from varmixup_jax.evaluation.tally import to_pixels
 from varmixup_jax.types import Array, Key
 
@@ -39,9 +42,6 @@ class View(NamedTuple):
     labels: np.ndarray | None = None
 
 
-CLEAN = View("none", 0)
-
-
 def computed_views(
     corrupt: Callable[[str, Key, Array, Array], Array],
     names: Iterable[str],
@@ -56,6 +56,35 @@ def computed_views(
       severities: of each.
     """
     return [View(name, level, _named(corrupt, name)) for name in names for level in severities]
+
+
+def file_views(published: CorruptedSet, examples: int | None = None) -> Iterator[View]:
+    """Views of a set of files, read one at a time: all of it does not fit in memory.
+
+    Args:
+      published: the set.
+      examples: images of each condition, evenly spread as those of the clean set; None for all.
+    """
+    count = len(published.labels)
+    kept = spread(count, examples)
+    for name in published.names:
+        for severity in SEVERITIES:
+            images, labels = published.read(name, severity, 0, count)
+            yield View(name, severity, images=images[kept], labels=labels[kept])
+
+
+def spread(total: int, wanted: int | None) -> np.ndarray:
+    """`wanted` indices spread evenly over `range(total)`, or all of them.
+
+    Evenly, because test sets are often sorted by class.
+
+    >>> spread(10, 4).tolist(), spread(2, None).tolist()
+    ([0, 2, 5, 7], [0, 1])
+    """
+    if wanted is None or wanted >= total:
+        return np.arange(total)
+    checks.whole(1, images=wanted)
+    return np.arange(wanted) * total // wanted
 
 
 @partial(jax.jit, static_argnums=0)

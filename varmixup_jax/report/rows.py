@@ -40,6 +40,7 @@ OPTIONAL = {
 LATER_FIELDS: Mapping[str, Any] = {
     "vae.others": [],
     "vae.drawn": "batch",
+    "eval.ood": "",
     "methods.augmix.joint": False,
     "methods.noisymix.joint": False,
     "methods.varmixup_augmix.joint": False,

@@ -92,7 +92,7 @@ def train_and_evaluate(
         last, variables = trained.last, evaluated(trained.chosen)
         who = {"run": name, "method": method, "seed": seed, "step": trained.step}
         cluster.on_lead(lambda: _keep(directory, config, setup, vae, variables, who))
-        results = measured(config, setup, vae, variables, who)
+        results = measured(config, setup, vae, variables, who, directory)
         cluster.on_lead(lambda: run_directory.write_results(directory, *results))
         summary |= {
             "status": "done",

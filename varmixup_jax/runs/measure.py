@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from varmixup_jax import corruptions, logits_file
-from varmixup_jax.evaluation.calibration import Bins, merge
-from varmixup_jax.evaluation.suite import evaluate, rows, spread
+from varmixup_jax import cluster, corruptions, logits_file
+from varmixup_jax.evaluation.partial_results import Kept
+from varmixup_jax.evaluation.record import reliability_arrays, rows
+from varmixup_jax.evaluation.suite import evaluate
 from varmixup_jax.evaluation.tally import predict
-from varmixup_jax.evaluation.views import View, computed_views
+from varmixup_jax.evaluation.views import View, computed_views, file_views, spread
 from varmixup_jax.runs.pictures import corruption_sheet, vae_curves, vae_pictures
 from varmixup_jax.runs.setup import Setup
 from varmixup_jax.runs.speaker import speaker
 from varmixup_jax.runs.vae_store import TrainedVAE, store_root
+from varmixup_jax.training.checkpoints import digest
 from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.types import PyTree
+from varmixup_jax.version import __version__
 
 EVALUATION_SEED = 0  # of attacks, linearity and corruptions, the same for every run
 
@@ -33,7 +37,12 @@ class Measured(NamedTuple):
 
 
 def measured(
-    config: ConfigDict, setup: Setup, vae: TrainedVAE | None, variables: PyTree, who: dict[str, Any]
+    config: ConfigDict,
+    setup: Setup,
+    vae: TrainedVAE | None,
+    variables: PyTree,
+    who: dict[str, Any],
+    directory: Path | None = None,
 ) -> Measured:
     """Evaluates a classifier as the configuration says.
 
@@ -43,6 +52,8 @@ def measured(
       vae: the VAE it was trained with, for the pictures and for its accuracy on reconstructions.
       variables: parameters and statistics.
       who: run, method, seed and step, for the rows.
+      directory: of the run: an interrupted evaluation goes on from what it had finished, kept there;
+        None keeps nothing, as several processes do.
     """
     with Heartbeat(speaker(config), f"{who['run']}: evaluating") as progress:
 
@@ -50,7 +61,19 @@ def measured(
             setup.preemption.check()
             progress(part)
 
-        return _measured(config, setup, vae, variables, who, between)
+        if directory is None or cluster.process_count() > 1:
+            return _measured(config, setup, vae, variables, who, between, {})
+        kept = Kept(directory, _identity(config, setup, variables))
+        found = _measured(config, setup, vae, variables, who, between, {"remember": kept})
+        kept.discard()
+        return found
+
+
+def _identity(config: ConfigDict, setup: Setup, variables: PyTree) -> list[Any]:
+    data = setup.data
+    images = digest((data.test_images, data.test_labels, data.val_images, data.val_labels))
+    sources = (setup.corruption_source, setup.frost_source, __version__)
+    return [digest(variables), images, config.eval.to_dict(), sources]
 
 
 def _measured(
@@ -60,6 +83,7 @@ def _measured(
     variables: PyTree,
     who: dict[str, Any],
     progress: Callable[[str], None],
+    keeping: dict[str, Any],
 ) -> Measured:
     c, data = config.eval, setup.data
     chosen = spread(len(data.test_images), c.examples or None)
@@ -74,6 +98,8 @@ def _measured(
         batch_size=c.batch_size,
         num_bins=c.bins,
         corruptions=_views(setup, c.examples or None),
+        validation=(data.val_images, data.val_labels) if len(data.val_images) else None,
+        unseen=setup.unseen,
         keep_logits=c.save_logits,
         attack_eps=c.attack_eps,
         attack_restarts=c.attack_restarts,
@@ -88,18 +114,17 @@ def _measured(
         linearity_images=c.linearity_examples or None,
         put=setup.mapping.shard_batch,
         progress=progress,
+        say=speaker(config),
+        **keeping,
     )
     progress("pictures")
-    lines = [row._asdict() for row in rows(found, dataset=data.name, split="test", **who)]
-    for line in lines:
-        if line["corruption"] != "none":
-            line["corruption_source"] = setup.corruption_source
-        if line["corruption"] == "frost":
-            line["frost_source"] = setup.frost_source
-    arrays = _reliability(found.bins["none", 0], "reliability")
-    corrupted = [bins for (name, _), bins in found.bins.items() if name in corruptions.NAMES]
-    if corrupted:
-        arrays |= _reliability(merge(*corrupted), "reliability_corrupted")
+    sources: dict[str, Any] = {
+        "corruption_source": setup.corruption_source,
+        "frost_source": setup.frost_source,
+    }
+    lines = rows(found, dataset=data.name, **sources, **who)
+    arrays = reliability_arrays(found)
+    if "reliability_corrupted_count" in arrays:
         # The evaluation's own programs, where it computed its views.
         rows_per_call = c.batch_size if setup.published is None else 1
         put = setup.mapping.shard_batch
@@ -118,13 +143,7 @@ def _views(setup: Setup, examples: int | None) -> Iterable[View]:
     if setup.published is None:
         yield from computed_views(setup.corrupt, corruptions.NAMES, corruptions.SEVERITIES)
         return
-    # One at a time: a published set does not fit in memory.
-    published = setup.published
-    for name in published.names:
-        for severity in corruptions.SEVERITIES:
-            images, labels = published.read(name, severity, 0, len(published.labels))
-            kept = spread(len(published.labels), examples)
-            yield View(name, severity, images=images[kept], labels=labels[kept])
+    yield from file_views(setup.published, examples)
 
 
 def _on_reconstructions(
@@ -143,12 +162,3 @@ def _on_reconstructions(
     logits = predict(setup.logits, variables, restored, batch_size=size, put=put)
     right = float(np.mean(logits.argmax(axis=1) == labels))
     return {**clean, "metric": "reconstruction_accuracy", "value": right, "count": len(images)}
-
-
-def _reliability(bins: Bins, name: str) -> dict[str, np.ndarray]:
-    count = np.maximum(np.asarray(bins.count), 1.0)
-    return {
-        f"{name}_count": np.asarray(bins.count),
-        f"{name}_confidence": np.asarray(bins.confidence) / count,
-        f"{name}_accuracy": np.asarray(bins.correct) / count,
-    }

@@ -185,7 +185,7 @@ def _evaluated(
         who = {"run": run.name, "method": run.method, "seed": run.seed, "step": about["step"]}
         mapping = setup.mapping
         variables = mapping.collect(mapping.replicate((model.params, model.stats)))
-        results = measured(config, setup, vae, variables, who)
+        results = measured(config, setup, vae, variables, who, place)
         cluster.on_lead(lambda: run_directory.write_results(place, *results))
         seconds = time.monotonic() - began
         run_directory.write(place, summary={**summary, "status": "done", "wall_seconds": seconds})

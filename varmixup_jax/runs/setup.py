@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -56,6 +57,7 @@ class Setup(NamedTuple):
       published: the files of corrupted images to read, None where they are computed or left out.
       corruption_source: "none", "computed", "published" (its md5 sums were checked) or "files".
       frost_source: "synthetic", "photographs", or the source of the files.
+      unseen: the test images of `eval.ood` by the name of that set; {} without one.
     """
 
     data: Dataset
@@ -71,6 +73,7 @@ class Setup(NamedTuple):
     published: CorruptedSet | None
     corruption_source: str
     frost_source: str
+    unseen: dict[str, np.ndarray]
 
 
 def chosen_devices(config: ConfigDict) -> list[jax.Device]:
@@ -147,6 +150,7 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
         published=published,
         corruption_source=source,
         frost_source=source if published else corruptions.frost_source(textures),
+        unseen=_unseen(config.eval.ood, data),
     )
 
 
@@ -237,6 +241,21 @@ def _frost_textures(config: ConfigDict, size: int) -> corruptions.FrostTextures 
     # What is installed may differ from host to host, and the frost with it.
     cluster.check_same_everywhere({"frost source": corruptions.frost_source(textures)})
     return textures
+
+
+def _unseen(source: str, data: Dataset) -> dict[str, np.ndarray]:
+    """The test images of another data set, in the size of this one's."""
+    if not source:
+        return {}
+    height, width, channels = data.image_shape
+    try:
+        other = load(source, val_fraction=0.0, split_seed=0, resize=height)
+    except ValueError as error:
+        raise ValueError(f"config.eval.ood = {source}: {error}") from None
+    if other.image_shape != data.image_shape:
+        text = f"must be {height} x {width} x {channels} as those of {data.name}"
+        raise ValueError(f"config.eval.ood = {source}: has images {other.image_shape}, {text}")
+    return {other.name: other.test_images}
 
 
 def _corruption_files(config: ConfigDict, data: Dataset) -> tuple[CorruptedSet | None, str]:

@@ -120,7 +120,7 @@ def close(
     done = [read_run(place) for place in places if run_directory.is_done(place)]
     if done:
         # Here, for it needs pandas, which takes longer to import than all else of `--help`.
-        from varmixup_jax.runs.summary_table import print_table
+        from varmixup_jax.report.closing_table import print_table
 
         print_table(done)
     console.print(f"page: {page}", markup=False, soft_wrap=True)

@@ -20,9 +20,8 @@ from varmixup_jax.report.measures import (
 )
 from varmixup_jax.report.rows import Run
 
+BY_CLASS = "class_accuracy_"  # measures that only files list
 HEADLINES = {"accuracy": "acc.", "ece": "ECE"}  # shown clean and corrupted where runs are compared
-
-
 PLAIN = str.maketrans({"–": "-", "×": "x", "─": "-"})  # for terminals without them
 
 
@@ -54,15 +53,28 @@ def closing_table(runs: Sequence[Run]) -> Table:
     A mean is left out unless all 75 are there; the four extra corruptions never enter it. One run has
     a line for each measure; of several each has a line, with the measures that matter most.
     """
-    found = [(run.name, numbers(run, run.dataset, "test")) for run in runs]
-    return _one(*found[0]) if len(found) == 1 else _several(found)
-
-
-def _one(name: str, found: Numbers) -> Table:
-    table = _table("measure", "clean", "corrupted (15 × 5)", title=name)
-    for metric in dict.fromkeys(metric for metric, _ in found):
-        table.add_row(metric, *(_text(found.get((metric, c))) for c in ("clean", "corrupted")))
+    if len(runs) > 1:
+        return _several([(run.name, numbers(run, run.dataset, "test")) for run in runs])
+    heads, *lines = one_run(runs[0])
+    table = _table(*heads, title=runs[0].name)
+    for line in lines:
+        table.add_row(*line)
     return table
+
+
+def one_run(run: Run) -> list[list[str]]:
+    """The cells of one run's table, its headings first.
+
+    Where not all 75 conditions were measured each corruption that was has a column of its own.
+    """
+    found = numbers(run, run.dataset, "test")
+    conditions = {"clean": "clean", "corrupted": "corrupted (15 × 5)"}
+    if "corrupted" not in {condition for _, condition in found}:
+        some = [row.corruption for row in run.rows if row.corruption != "none"]
+        conditions = {"clean": "clean", **{name: f"{name} (5)" for name in some}}
+    metrics = dict.fromkeys(metric for metric, _ in found if not metric.startswith(BY_CLASS))
+    lines = [[metric, *(_text(found.get((metric, c))) for c in conditions)] for metric in metrics]
+    return [["measure", *conditions.values()], *lines]
 
 
 def _several(runs: Sequence[tuple[str, Numbers]]) -> Table:

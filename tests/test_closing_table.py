@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from varmixup_jax import corruptions
+from varmixup_jax.report.closing_table import closing_table, print_table
 from varmixup_jax.report.rows import Row, Run
-from varmixup_jax.runs.summary_table import closing_table, print_table
 
 EXTRA = {
     "corruption": "saturate",

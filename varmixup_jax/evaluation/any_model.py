@@ -1,0 +1,262 @@
+"""`evaluate`: everything this package measures, of a model that was trained anywhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from varmixup_jax import checks, corruptions, logits_file
+from varmixup_jax.data import Dataset
+from varmixup_jax.data.corrupted import of_test_set, open_corrupted
+from varmixup_jax.evaluation import suite
+from varmixup_jax.evaluation.own_model import (
+    SMALLEST_PROBABILITY,
+    adapt,
+    as_images,
+    check,
+    check_outputs,
+)
+from varmixup_jax.evaluation.record import Evaluation, Record, rows
+from varmixup_jax.evaluation.results import Results
+from varmixup_jax.evaluation.suite import label_rows, spread
+from varmixup_jax.evaluation.views import View, computed_views, file_views
+from varmixup_jax.logits_file import Condition, Predictions
+
+SEED = 0
+"""Of corruptions, attacks and linearity: that of trained runs, so that all see the same images."""
+
+
+def evaluate(
+    logits_fn: Callable[[Any], Any],
+    images: Any,
+    labels: Any,
+    *,
+    name: str = "model",
+    dataset: str = "data",
+    layout: str = "NHWC",
+    outputs: str = "logits",
+    examples: int = 0,
+    batch_size: int = 500,
+    bins: int = 15,
+    corruptions: str | Path | Sequence[str] = "computed",
+    frost_dir: str = "",
+    validation: tuple[Any, Any] | None = None,
+    ood: Mapping[str, Any] | None = None,
+    attack_examples: int = 1000,
+    attack_eps: float = 8 / 255,
+    attack_step_size: float = 2 / 255,
+    attack_steps: int = 20,
+    attack_restarts: int = 1,
+    apgd_steps: int = 0,
+    linearity_examples: int = 1000,
+    linearity_eps: Sequence[float] = (2 / 255, 4 / 255, 6 / 255, 8 / 255),
+    linearity_steps: int = 50,
+    linearity_restarts: int = 3,
+    quiet: bool = False,
+) -> Results:
+    """Measures any classifier: clean, corrupted and attacked accuracy, calibration, linearity.
+
+    The code is the one that evaluates trained runs and the defaults are those of the configuration,
+    so that `Results.save` gives a run directory that `python -m varmixup_jax.report` compares with
+    them. `docs/measures.md` defines every number.
+
+    Args:
+      logits_fn: the model in evaluation mode: a batch of pixels in [0, 1], floating `[B, H, W, C]`,
+        to logits `[B, K]`; it does its own normalisation. A JAX function is compiled. Anything else
+        (PyTorch, ONNX, scikit-learn) gets float32 NumPy batches and may return an array or a tensor;
+        a `torch.nn.Module` gets tensors. Such a model cannot be differentiated here: attacks and
+        linearity are then left out, and `Results.remarks` says so.
+      images: the test images, `[N, H, W, C]`, uint8 or floating in [0, 1].
+      labels: integer `[N]` in [0, K), or probability rows `[N, K]`.
+      name: what reports call the model.
+      dataset: what reports call the images: rows of one set share a table.
+      layout: of the images and of the batches that the model gets: "NHWC" or "NCHW".
+      outputs: what the model returns: "logits", or "probabilities" (rows that sum to 1).
+      examples: test images, evenly spread; 0 for all.
+      batch_size: images at once; halved once where the device's memory does not do.
+      bins: of the calibration errors.
+      corruptions: "computed" (the fifteen, 5 severities each), a list of names, a directory of
+        files such as CIFAR-10-C, or "none".
+      frost_dir: photographs of frost, as `config.eval.frost_dir`.
+      validation: images and labels that the model was not trained on and is not tested on: a
+        temperature is fitted on them. None leaves temperature scaling out.
+      ood: images of other data sets by name, of the same shape, to tell from the model's own.
+      attack_examples: test images that are attacked, evenly spread; 0 for none.
+      attack_eps, attack_step_size, attack_steps, attack_restarts: of PGD, l-infinity, in pixels.
+      apgd_steps: of Auto-PGD (cross-entropy and, of three classes or more, DLR); 0 leaves it out.
+      linearity_examples: test images around which the loss's linearity is measured; 0 for none.
+      linearity_eps, linearity_steps, linearity_restarts: radii, and how hard the search is.
+      quiet: say nothing while it runs.
+
+    Returns:
+      `Results`: `print(results)`, `results.table()`, `results.rows`, `results.save(directory)`.
+
+    Raises:
+      TypeError, ValueError: one line that names the argument: images or labels of another form or
+        range, a layout or outputs that are not those of the model, a model in training mode.
+
+    >>> import numpy as np
+    >>> images = np.zeros((4, 8, 8, 1), np.float32)
+    >>> images[2:] = 1.0
+    >>> brightness = lambda batch: batch.mean(axis=(1, 2)) * np.array([[-9.0, 9.0]], np.float32)
+    >>> settings = {"corruptions": "none", "attack_examples": 0, "linearity_examples": 0}
+    >>> results = evaluate(brightness, images, np.array([0, 0, 1, 1]), quiet=True, **settings)
+    >>> [row["value"] for row in results.rows if row["metric"] == "accuracy"]
+    [1.0]
+    """
+    settings = {
+        field: value
+        for field, value in locals().items()
+        if field not in ("logits_fn", "images", "labels", "validation", "ood", "quiet", "name")
+    }
+    began = time.monotonic()
+    checks.whole(0, examples=examples, attack_examples=attack_examples)
+    checks.whole(0, linearity_examples=linearity_examples)
+    checks.whole(1, batch_size=batch_size)
+    images, labels = as_images(images, layout), np.asarray(labels)
+    kept = spread(len(images), examples or None)
+    if len(labels) != len(images):
+        raise ValueError(f"labels: has {len(labels)}, must be {len(images)} as there are images")
+    whole = partial(_data_set, dataset, images, labels)
+    views, source, frost = _conditions(corruptions, images.shape[1:], whole, examples, frost_dir)
+    labels, images = labels[kept], images[kept]
+    batch_size = min(batch_size, len(images))
+    own = adapt(logits_fn, images, layout, outputs)
+    check(own, images, outputs, batch_size)
+    remarks = []
+    if own.on_host and (attack_examples or linearity_examples):
+        attack_examples = linearity_examples = 0
+        text = "Attacks and local linearity are left out: the model is no function JAX can trace"
+        remarks.append(f"{text} ({own.why}).")
+    console = Console(stderr=True, quiet=quiet)
+    for remark in remarks:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    with console.status(f"{name}: evaluating") as status:
+        found = suite.evaluate(
+            own.logits_fn,
+            (),
+            images,
+            labels,
+            key=jax.random.key(SEED),
+            batch_size=batch_size,
+            num_bins=bins,
+            corruptions=views,
+            validation=validation
+            and (as_images(validation[0], layout, "validation"), np.asarray(validation[1])),
+            unseen={other: as_images(some, layout, other) for other, some in (ood or {}).items()},
+            keep_logits="all",
+            attack_eps=attack_eps,
+            attack_restarts=attack_restarts,
+            attack_images=attack_examples or None,
+            pgd_steps=attack_steps if attack_examples else 0,
+            pgd_step_size=attack_step_size,
+            apgd_steps=apgd_steps if attack_examples else 0,
+            linearity_eps=tuple(linearity_eps) if linearity_examples else (),
+            linearity_steps=linearity_steps,
+            linearity_restarts=linearity_restarts,
+            linearity_images=linearity_examples or None,
+            on_host=own.on_host,
+            progress=lambda part: status.update(
+                f"{name}: {part} ({time.monotonic() - began:.0f} s)"
+            ),
+            say=remarks.append,
+        )
+    lines = _rows(found, name, dataset, source, frost)
+    seconds = time.monotonic() - began
+    return Results(name, dataset, lines, found, settings, tuple(remarks), seconds)
+
+
+def evaluate_logits(
+    predictions: Mapping[Condition, Predictions] | Path | str,
+    *,
+    name: str = "model",
+    dataset: str = "data",
+    outputs: str = "logits",
+    bins: int = 15,
+) -> Results:
+    """Measures a classifier by what it said: accuracy and calibration, clean and corrupted.
+
+    Args:
+      predictions: a file laid out as `logits_file` describes, or its content.
+      name, dataset: what reports call the model and the images.
+      outputs: what the arrays hold: "logits", or "probabilities".
+      bins: of the calibration errors.
+
+    Raises:
+      ValueError: the file, or an array in it, has another form; labels outside [0, K).
+    """
+    if not isinstance(predictions, Mapping):
+        predictions = logits_file.read(predictions)
+    record = Record(num_bins=bins, keep_logits="all")
+    for (corruption, severity), (logits, labels) in predictions.items():
+        scores = logits.astype(np.float32)
+        check_outputs(scores, outputs)
+        if outputs == "probabilities":
+            scores = np.log(np.maximum(scores, SMALLEST_PROBABILITY))
+        record.add((corruption, severity), scores, label_rows(labels, *logits.shape))
+    lines = _rows(record.found, name, dataset, "files", "files")
+    return Results(name, dataset, lines, record.found, {"outputs": outputs, "bins": bins})
+
+
+def _rows(
+    found: Evaluation, name: str, dataset: str, source: str, frost: str
+) -> list[dict[str, Any]]:
+    return rows(
+        found,
+        run=f"{dataset}-{name}",
+        method=name,
+        seed=0,
+        step=0,
+        dataset=dataset,
+        corruption_source=source,
+        frost_source=frost,
+    )
+
+
+def _data_set(name: str, images: np.ndarray, labels: np.ndarray) -> Dataset:
+    """Test images alone as a data set, for what compares files with one."""
+    classes = labels.argmax(axis=1) if labels.ndim == 2 else labels
+    names = tuple(str(number) for number in range(int(classes.max()) + 1))
+    none = images[:0], classes[:0]
+    pixels = np.round(images * 255).astype(np.uint8) if images.dtype != np.uint8 else images
+    return Dataset(name, *none, *none, pixels, classes, names)
+
+
+def _conditions(
+    where: str | Path | Sequence[str],
+    shape: tuple[int, ...],
+    whole: Callable[[], Dataset],
+    examples: int,
+    frost_dir: str,
+) -> tuple[Iterable[View], str, str]:
+    """The corrupted views, where they come from, and where the frost in them does."""
+    if where == "none":
+        return (), "none", ""
+    names = corruptions.NAMES
+    if not isinstance(where, (str, Path)):
+        names = tuple(where)
+        checks.one_of(
+            corruptions.FUNCTIONS, **{f"corruptions[{i}]": n for i, n in enumerate(names)}
+        )
+    elif where != "computed":
+        data = whole()
+        try:
+            found = of_test_set(open_corrupted(where, data.name), data)
+        except ValueError as error:
+            raise ValueError(f"corruptions = {where}: {error}") from None
+        return file_views(found, examples or None), "files", "files"
+    size, width, channels = shape
+    if size != width or size < corruptions.SMALLEST or channels not in (1, 3):
+        text = f"needs square images of {corruptions.SMALLEST} pixels or more with 1 or 3 channels"
+        raise ValueError(f"corruptions = {where}: {text}, not {list(shape)}; or none")
+    table = corruptions.table_for(size)
+    textures = corruptions.load_textures(frost_dir, table=table, size=size)
+    corrupt = partial(corruptions.corrupt, table=table, frost_textures=textures)
+    return computed_views(corrupt, names), "computed", corruptions.frost_source(textures)
