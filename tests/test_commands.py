@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from varmixup_jax import cli, evaluate, main
+import varmixup_jax.evaluate as evaluate
+from varmixup_jax import cli, evaluate_model, main
 from varmixup_jax.command_line import read_config
 from varmixup_jax.launch import sweep
 from varmixup_jax.validation import validate
@@ -69,6 +70,7 @@ def documents():
             yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
     for name, (module, _) in cli.COMMANDS.items():
         text = getattr(importlib.import_module(f"varmixup_jax.{module}"), "DESCRIPTION", "")
+        text += evaluate_model.DESCRIPTION if name == "evaluate" else ""
         yield f"varmixup {name} --help", text.replace("\n  ", "\n    ")
 
 
@@ -99,7 +101,10 @@ def understood(name, words):
     if name == "train":
         train(words)
     elif name == "evaluate":
-        evaluate.changed_fields(evaluate.parser().parse(words)[1])
+        if any(word.split("=")[0] in evaluate_model.SOURCES for word in words):
+            evaluate_model.parser().parse_args(words)
+        else:
+            evaluate.changed_fields(evaluate.parser().parse(words)[1])
     elif name == "sweep":
         assert sweep.main([*words, "--dry_run"]) == 0
     elif hasattr(module, "parser"):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from test_runs import npz, published, quick, rows, standard_promotion  # noqa: F401
 
-from varmixup_jax import evaluate, runs
+import varmixup_jax.evaluate as evaluate
+from varmixup_jax import runs
 from varmixup_jax.models.saved import FILE, load_model
 from varmixup_jax.report import rows as report
 from varmixup_jax.report import settings

@@ -31,6 +31,19 @@ def users_jax():
         yield
 
 
+@pytest.mark.parametrize("name", ["evaluate_torch", "evaluate_sklearn"])
+def test_models_of_other_frameworks_are_evaluated(name, tmp_path, monkeypatch):
+    if name == "evaluate_torch":
+        pytest.importorskip("torch")
+    module = loaded(name)
+    monkeypatch.setattr(module, "EPOCHS", 8, raising=False)
+    results = module.main(str(tmp_path / "run"), corruptions=["brightness"])
+    accuracy = {r["corruption"]: r["value"] for r in results.rows if r["metric"] == "accuracy"}
+    assert accuracy["none"] > 0.85
+    assert "brightness (5)" in str(results)
+    assert (tmp_path / "run" / "results.jsonl").exists()
+
+
 def test_own_loop_learns_with_every_method(capsys, users_jax):
     try:
         accuracy = loaded("own_loop").main(epochs=8)

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from varmixup_jax import evaluate, main
+import varmixup_jax.evaluate as evaluate
+from varmixup_jax import main
 from varmixup_jax.command_line import import_modules
 from varmixup_jax.launch import sweep
 from varmixup_jax.methods import METHODS

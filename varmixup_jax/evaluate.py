@@ -5,21 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from absl import flags
 
-from varmixup_jax import cluster
+from varmixup_jax import cluster, evaluate_model
 from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.command_line import FIELD, Parser, change_fields, import_modules
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.config import base_config
 from varmixup_jax.errors import exit_code, refuse
+from varmixup_jax.evaluation.any_model import evaluate
+from varmixup_jax.evaluation.results import Results
 from varmixup_jax.report.rows import flatten
 from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.reevaluate import evaluate_again
 
-USAGE = "varmixup evaluate RUN [RUN ...] --out=DIR [--config.eval.FIELD=VALUE ...]"
+USAGE = """varmixup evaluate RUN [RUN ...] --out=DIR [--config.eval.FIELD=VALUE ...]
+       varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR  (--model --help says more)
+       varmixup evaluate --logits=FILE.npz --out=DIR"""
 DESCRIPTION = """Evaluates runs that have ended once more, without training anything: on published files
 of corrupted images, for instance, or under a stronger attack.
 
@@ -41,6 +46,8 @@ EPILOG = """exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if any(word.split("=")[0] in evaluate_model.SOURCES for word in arguments):
+        return evaluate_model.main(arguments)
     try:
         options, words = parser().parse(arguments)
         import_modules(options.modules)
@@ -82,6 +89,15 @@ def changed_fields(words: Sequence[str]) -> dict[str, Any]:
     names = {FIELD.sub("", word.split("=")[0]) for word in words if FIELD.match(word)}
     return {name: fields[name] for name in sorted(names)}
 
+
+class _Evaluate(ModuleType):
+    """Imported, this module takes the name of the function `varmixup_jax.evaluate`, and its place."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Results:
+        return evaluate(*arguments, **settings)
+
+
+sys.modules[__name__].__class__ = _Evaluate
 
 if __name__ == "__main__":
     sys.exit(main())
