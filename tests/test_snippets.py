@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import varmixup_jax
 from tests.test_models_saved import saved
 from varmixup_jax.methods import METHODS
 
@@ -64,3 +65,24 @@ def test_the_snippets_of_a_page_run(page, place, monkeypatch):
 def test_most_pages_have_snippets():
     assert {"README.md", "faq.md"} <= {page.name for page in WITH_CODE}
     assert len(WITH_CODE) > 10
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(page.read_text("utf-8") for page in (ROOT / "docs" / "api").glob("*.md"))
+    shown = re.findall(r"^\.\. auto\w+:: (\w+)$|^`+\{py:data\} varmixup_jax\.(\w+)$", text, re.M)
+    names = [function or data for function, data in shown]
+    assert sorted(names) == sorted(set(varmixup_jax.__all__) - {"__version__"})
+
+
+def test_every_page_is_in_a_table_of_contents():
+    docs = ROOT / "docs"
+    listed = {"index.md"}
+    for page in docs.rglob("*.md"):
+        for block in re.findall(
+            r"^```\{toctree\}\n(.*?)^```", page.read_text("utf-8"), re.S | re.M
+        ):
+            entries = [line for line in block.split() if not line.startswith(":")]
+            listed |= {
+                f"{(page.parent / entry).resolve().relative_to(docs)}.md" for entry in entries
+            }
+    assert {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")} <= listed
