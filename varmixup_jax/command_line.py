@@ -148,7 +148,7 @@ def run_recipe(recipe: str) -> Any:
     file = located(recipe)
     if not file.is_file():
         known = recipe_names()
-        text = f"no such file, must be one or the name of a recipe: {', '.join(known)}"
+        text = f"no such file, must be a recipe's file or one of {', '.join(known)}"
         raise ValueError(f"--config = {str(file)!r}: {text}{_near(file.stem, known)}")
     names = runpy.run_path(str(file), run_name="recipe")
     if "get_config" not in names:

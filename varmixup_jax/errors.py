@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jax.errors import JaxRuntimeError
 
-from varmixup_jax import cluster
+from varmixup_jax import checks, cluster
 from varmixup_jax.command_line import located
 from varmixup_jax.runs.sweep import Diverged
 from varmixup_jax.training.loop import Preempted
@@ -45,7 +45,7 @@ def exit_code(action: Callable[[], None], arguments: Sequence[str]) -> int:
 
 def refuse(error: BaseException, code: int, arguments: Sequence[str]) -> int:
     """Prints the error in one line and returns `code`; with `--debug`, raises it."""
-    if {"--debug", "--debug=true", "--debug=True"} & set(arguments):
+    if "--debug" in arguments:
         raise error
     print(f"error: {described(error, arguments)}", file=sys.stderr)
     return cluster.leave(code)
@@ -81,22 +81,25 @@ def described(error: BaseException, arguments: Sequence[str]) -> str:
 
 
 def _in_recipe(error: BaseException, recipe: Path) -> str | None:
-    """`file:line: kind: text` of the outermost error that loading the recipe raised."""
+    """`file:line: kind: text` of an error of the recipe's own; None of any other.
+
+    What this package refuses names the value itself: the line of the recipe would add nothing.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, ValueError) and Path(frames[-1].filename) == Path(checks.__file__):
+        return None
     place = recipe.resolve()
-    loading = None
-    inner: BaseException | None = error
-    while inner is not None:
-        frames = traceback.extract_tb(inner.__traceback__)
-        lines = [f.lineno for f in frames if Path(f.filename).resolve() == place]
-        if isinstance(inner, SyntaxError) and inner.filename:
-            lines = [inner.lineno] if Path(inner.filename).resolve() == place else lines
-        if lines:
-            text = inner.msg if isinstance(inner, SyntaxError) else _one_line(inner)
-            return f"{recipe}:{lines[-1]}: {type(inner).__name__}: {text}"
-        if any(f.name == "run_path" for f in frames):
-            loading = f"{recipe}: {_one_line(inner)}"
-        inner = inner.__cause__ or inner.__context__
-    return loading
+    lines = [f.lineno for f in frames if Path(f.filename).resolve() == place]
+    text = _one_line(error)
+    if (
+        isinstance(error, SyntaxError)
+        and error.filename
+        and Path(error.filename).resolve() == place
+    ):
+        lines, text = [error.lineno], error.msg
+    if lines:
+        return f"{recipe}:{lines[-1]}: {type(error).__name__}: {text}"
+    return f"{recipe}: {text}" if any(f.name == "run_path" for f in frames) else None
 
 
 def _one_line(error: BaseException) -> str:

@@ -28,7 +28,10 @@ RECIPES = {  # whole lines, and what the refusal must name
     "--config configs/digitz.py": ["--config = 'configs/digitz.py'"],
     "--config=configs": ["--config = 'configs'"],
     "--config=/dev/null": ["/dev/null"],
-    f"{DIGITS}:varmixp": ["'varmixp'", "did you mean varmixup"],
+    f"{DIGITS}:varmixp": [
+        "error: config argument = 'varmixp': must be one of erm",
+        "did you mean varmixup",
+    ],
     f"{DIGITS}:erm,mixip": ["'mixip'", "did you mean mixup"],
     f"{DIGITS}:all,erm": ["config.method = 'all'"],
     "--config=configs/cifar10.py:modern,poster_guess": ["more than one preset"],
@@ -89,11 +92,10 @@ def test_refused_words(line, refuses_run):
     refuses_run(line.split(), *LINES[line])
 
 
-@pytest.mark.parametrize("debug", ["--debug", "--debug=true"])
 @pytest.mark.parametrize("wrong", ["epochs=0", "epoch=0", "epochs=many", "seeds=()"])
-def test_debug_shows_the_traceback(debug, wrong, run):
+def test_debug_shows_the_traceback(wrong, run):
     with pytest.raises((ValueError, AttributeError, flags.Error)):
-        run([debug, ERM, f"--config.{wrong}"])
+        run(["--debug", ERM, f"--config.{wrong}"])
 
 
 def archive(path, height, width):
