@@ -124,13 +124,20 @@ def test_no_evaluation_begins_after_a_signal(when, installed):
         progress("clean")
         pytest.fail("evaluated")
 
-    data = SimpleNamespace(name="toy", test_images=TEST, test_labels=LABELS)
+    data = SimpleNamespace(
+        name="toy",
+        test_images=TEST,
+        test_labels=LABELS,
+        val_images=TEST[:0],
+        val_labels=LABELS[:0],
+    )
     setup = SimpleNamespace(
         data=data,
         logits=None,
         mapping=SimpleNamespace(shard_batch=None),
         published=None,
         corruption_source="none",
+        unseen={},
         preemption=installed,
     )
     with mock.patch.object(measure, "evaluate", evaluate), pytest.raises(Preempted):

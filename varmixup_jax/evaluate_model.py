@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from varmixup_jax.command_line import Parser, import_modules
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.data import load
@@ -54,10 +52,12 @@ def main(arguments: Sequence[str]) -> int:
         return refuse(error, 2, arguments)
 
     def run() -> None:
+        from varmixup_jax.report.closing_table import print_table  # pandas is slow to import
+
         enable()
         results = _of_logits(options) if options.logits else _of_model(options)
         results.save(options.out)
-        Console().print(results.table())
+        print_table([results.as_run()])
 
     return exit_code(run, arguments)
 

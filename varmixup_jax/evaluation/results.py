@@ -48,12 +48,12 @@ class Results:
         """A `rich` table: each measure on the clean images and its mean over corruptions."""
         from varmixup_jax.report.closing_table import closing_table
 
-        return closing_table([self._run(Path())])
+        return closing_table([self.as_run()])
 
     def __str__(self) -> str:
         from varmixup_jax.report.closing_table import one_run
 
-        head, *lines = one_run(self._run(Path()))
+        head, *lines = one_run(self.as_run())
         rule = ["---", *["---:"] * (len(head) - 1)]
         table = ["| " + " | ".join(line) + " |" for line in (head, rule, *lines)]
         return "\n".join([*table, *(f"\n{remark}" for remark in self.remarks)])
@@ -102,13 +102,14 @@ class Results:
             "remarks": list(self.remarks),
         }
 
-    def _run(self, place: Path) -> Run:
+    def as_run(self) -> Run:
+        """The run that a report would read, without a directory."""
         from varmixup_jax.report.rows import Row, Run, flatten
 
         config, summary = self._about()
         named = [{name: row[name] for name in Row._fields if name in row} for row in self.rows]
         return Run(
-            path=place,
+            path=Path(),
             name=summary["run"],
             method=self.name,
             seed=0,
