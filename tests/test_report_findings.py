@@ -1,5 +1,7 @@
 """Who wins where: paired tests against scipy and by hand, and sentences that claim no more."""
 
+import json
+
 import numpy as np
 import pytest
 from report_runs import make_run
@@ -80,7 +82,8 @@ def test_sentences_say_what_the_images_allow(two):
     )
     assert corrupted.startswith("Under corruption, varmixup is best with ")
     assert "on the same 200 images more than chance (95 % interval +" in corrupted
-    assert errors.endswith("one seed each, too few to say whether another would agree.")
+    alike = "alike, local linearity error of erm and varmixup is 0.6400 nats alike."
+    assert errors == f"Calibration error of erm and varmixup is 5.00 % {alike}"
     grid = table(found, pairs)
     assert [cell.text for cell in grid.rows[0]][:5] == ["varmixup", "+9.0", "30", "12", "0.0079"]
 
@@ -144,3 +147,24 @@ def test_a_level_pair_is_called_level(tmp_path):
     assert sentences(board(read_runs([tmp_path]), "cifar10"), ())[0] == (
         "On clean images, mixup and erm are level at 90.0 %."
     )
+
+
+def test_errors_are_told_with_what_their_seeds_allow(tmp_path):
+    for seed, scale in enumerate((1.0, 1.1, 0.9)):
+        for method, factor in (("erm", 1.0), ("varmixup", 0.2)):
+            path = make_run(tmp_path, method, seed, metrics=2, corruptions=())
+            lines = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+            for line in lines:
+                if line["metric"] == "ece" or line["metric"].startswith("local"):
+                    line["value"] *= scale * (
+                        factor if line["metric"] == "ece" else 1 + seed * factor
+                    )
+            (path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    errors = sentences(board(read_runs([tmp_path]), "cifar10"), ())[-1]
+    first, second = errors.split("; local")
+    assert first.startswith(
+        "Calibration error is least for varmixup (1.00 %; erm 5.00 %): more than"
+    )
+    assert second.startswith(" linearity error is least for varmixup (")
+    assert second.endswith(".")
+    assert "no more than the seeds vary (3 and 3 seeds, Welch p = " in second

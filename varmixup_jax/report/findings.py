@@ -55,7 +55,8 @@ def table(board: Board, pairs: Sequence[Pair]) -> Grid | None:
     remark = (
         f"The same {pairs[0].images:,} test images, seed {seeds}: McNemar's exact test of the clean "
         "predictions; percentile bootstrap over images of the mean over 15 corruptions × 5 "
-        "severities. They speak of these images, not of what another seed would give."
+        "severities. They speak of these images, not of what another seed would give, and are not "
+        "corrected for the number of rows."
     )
     return Grid(TITLES.get(board.dataset, board.dataset), headings, tuple(rows), (remark,))
 
@@ -95,8 +96,11 @@ def _errors(board: Board, measures: Sequence[Column]) -> str:
             told.append((f"{name} of {best.short} is {text}", ""))
             continue
         other, value = _other(board, ranked)
-        theirs = f"{other.short} {column.text(value._replace(std=None), value.n)} {column.unit}"
-        claim = f"{name} is least for {best.short} ({text}; {theirs})"
+        theirs = f"{column.text(value._replace(std=None), value.n)} {column.unit}"
+        if text == theirs:
+            told.append((f"{name} of {best.short} and {other.short} is {text} alike", ""))
+            continue
+        claim = f"{name} is least for {best.short} ({text}; {other.short} {theirs})"
         told.append((claim, f": {_seeds(top, value)}"))
     if len({doubt for _, doubt in told}) > 1:
         return f"{_first('; '.join(map(''.join, told)))}."

@@ -86,22 +86,14 @@ def reliability(artifacts: Iterable[Mapping[str, np.ndarray]], kind: str) -> Rel
       that of the first are left out.
     """
     names = [f"{kind}_{part}" for part in ("count", "confidence", "accuracy")]
-    found = [[np.asarray(a[n], float) for n in names] for a in artifacts if set(names) <= set(a)]
-    found = [arrays for arrays in found if arrays[0].shape == found[0][0].shape]
-    if not found:
-        return None
-    count = np.asarray(sum(arrays[0] for arrays in found))
+    found = [np.array([a[n] for n in names], float) for a in artifacts if set(names) <= set(a)]
+    found = [np.nan_to_num(bins) for bins in found if bins.shape == found[0].shape]
+    count = np.sum([bins[0] for bins in found], axis=0)
     if not np.sum(count) > 0:
         return None
-    totals = [
-        sum(
-            np.where(arrays[0] > 0, arrays[0] * np.nan_to_num(arrays[part]), 0.0)
-            for arrays in found
-        )
-        for part in (1, 2)
-    ]
+    confidence, accuracy = np.sum([bins[0] * bins[1:] for bins in found], axis=0)
     safe = np.maximum(count, 1.0)
-    return Reliability(count, totals[0] / safe, totals[1] / safe)
+    return Reliability(count, confidence / safe, accuracy / safe)
 
 
 def gap_curve(group: Group) -> Curve | None:
