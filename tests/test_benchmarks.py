@@ -218,6 +218,7 @@ def test_train_step(torch, monkeypatch):
     assert [row.peer_name for row in report.rows][-1] == "our ERM"
 
 
+@pytest.mark.slow
 def test_children(torch):
     from benchmarks import startup
 
@@ -245,6 +246,7 @@ def test_accelerator_needs_few_packages():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_accelerator_in_miniature(torch, monkeypatch, tmp_path):
     from benchmarks import accelerator
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
+
+# Pillow is imported where it is called: a set of arrays needs none.
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMATS = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg"), "BMP": (".bmp",), "WEBP": (".webp",)}
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
@@ -34,6 +37,8 @@ def decode_image(
       OSError: if the bytes are not a whole image, or it has 16 bits a channel, transparent pixels,
         several frames, inks (CMYK) in place of RGB, or colours where grey is asked for.
     """
+    from PIL import Image
+
     stream = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
     try:
         with Image.open(stream, formats=tuple(FORMATS)) as opened:
@@ -59,7 +64,7 @@ def decode_image(
 def _not_held(image: Image.Image) -> str:
     """What the image has that 8 bits of grey, RGB or alpha do not hold; "" where nothing is."""
     # Pillow opens 16-bit colour in an 8-bit mode; the name of the stored mode tells.
-    stored = str(image.tile) if isinstance(image, PngImageFile) else ""
+    stored = str(getattr(image, "tile", "")) if image.format == "PNG" else ""
     if image.mode[0] in "IF" or ";16" in stored:
         return "more than 8 bits a channel"
     if image.mode not in ("P", "RGB", *_GREY, *_ALPHA):
@@ -99,6 +104,8 @@ def resize_images(images: np.ndarray, size: int) -> np.ndarray:
     References:
       Chrabaszcz, Loshchilov and Hutter 2017, A Downsampled Variant of ImageNet, section 2.
     """
+    from PIL import Image
+
     count, height, width, channels = images.shape
     if (height, width) == (size, size):
         return images
