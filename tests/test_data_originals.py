@@ -118,4 +118,4 @@ def test_bad_originals_are_refused_and_nothing_is_prepared(tmp_path, capsys, cas
     settings = {"data_dir": str(root), "origin": str(tmp_path), "check_originals": False}
     with pytest.raises(ValueError, match=message):
         prepare.prepare(name, **settings)
-    assert not (root / name).exists()
+    assert not root.exists()

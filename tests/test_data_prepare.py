@@ -1,13 +1,18 @@
-"""The original archives, made in small, to prepared TFDS sets; downloads; the command."""
+"""The original archives, made in small, to one npz file each; downloads; the command."""
 
 import hashlib
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from original_archives import MAKERS, PER_CLASS, make_cifar10, make_cifar100, pictures
+from original_archives import MAKERS, make_cifar10, make_cifar100, pictures
+from tfds_writer import write_prepared
 
-from varmixup_jax.data import download, load, prepare
-from varmixup_jax.data.originals import ORIGINALS, File
+from varmixup_jax.data import load, prepare
+from varmixup_jax.data.originals import ORIGINALS
 
 
 @pytest.fixture(autouse=True)
@@ -17,69 +22,70 @@ def own_folders(tmp_path, monkeypatch):
     tfds.disable_progress_bar()
 
 
-def pairs(images, labels):
-    return sorted(
-        (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)
-    )
+def read(root, source):
+    return load(source, data_dir=str(root), val_fraction=0.0, split_seed=0)
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_originals_become_a_set_that_load_and_tfds_read(tmp_path, capsys, name):
+def test_originals_become_one_file_in_their_order(tmp_path, capsys, name):
     make, classes, shape = MAKERS[name]
     root = tmp_path / "root"
     command = [name, "--data-dir", str(root), "--from", str(make(tmp_path)), "--no-checksum"]
     assert prepare.main(command) == 0
-    folder = root / name / ORIGINALS[name].version
-    assert str(folder) in capsys.readouterr().out
-
-    data = load(f"tfds:{name}", data_dir=str(root), val_fraction=0.0, split_seed=0)
-    assert data.name == name
-    assert data.image_shape == shape
-    for split in PER_CLASS:
-        got = getattr(data, f"{split}_images"), getattr(data, f"{split}_labels")
-        assert pairs(*got) == pairs(*pictures(split, classes, shape))
-
-    # TFDS's own builder of that name finds it, with its own features, and reads the same.
-    source = tfds.data_source(name, data_dir=str(root), split="test")
-    theirs = pairs([e["image"] for e in source], [e["label"] for e in source])
-    assert theirs == pairs(data.test_images, data.test_labels)
-    published = tfds.builder(name, data_dir=str(tmp_path / "nothing")).info.features
-    assert set(source[0]) == set(published)
-    written = tfds.builder_from_directory(str(folder)).info.features
-    assert {key: repr(written[key]) for key in written} == {
-        key: repr(published[key]) for key in written
-    }
-    if "id" in source[0]:
-        rows = sorted(e["id"].decode() for e in source)
-        digits = ORIGINALS[name].id_digits
-        assert rows == [f"test_{row:0{digits}d}" for row in range(PER_CLASS["test"] * classes)]
+    assert capsys.readouterr().out == f"prepared in {root / name}.npz\n"
+    assert [path.name for path in root.iterdir()] == [f"{name}.npz"]
+    for source in (f"tfds:{name}", f"tfds:{name}:{ORIGINALS[name].version}"):
+        data = read(root, source)
+        assert (data.name, data.image_shape) == (name, shape)
+        for split in ("train", "test"):
+            images, labels = pictures(split, classes, shape)
+            np.testing.assert_array_equal(getattr(data, f"{split}_images"), images)
+            np.testing.assert_array_equal(getattr(data, f"{split}_labels"), labels)
+    with pytest.raises(ValueError, match=f"tfds:{name}:1.0.0: not prepared"):
+        read(root, f"tfds:{name}:1.0.0")
 
 
 def test_a_second_run_leaves_the_prepared_set_alone(tmp_path):
-    archive = make_cifar10(tmp_path)
     settings = {"data_dir": str(tmp_path / "root"), "check_originals": False}
-    folder = prepare.prepare("cifar10", origin=str(archive), **settings)
-    before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
-    assert prepare.prepare("cifar10", origin="not needed", **settings) == folder
-    assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+    file = prepare.prepare("cifar10", origin=str(make_cifar10(tmp_path)), **settings)
+    before = file.stat().st_mtime_ns
+    assert prepare.prepare("cifar10", origin="not needed", **settings) == file
+    assert file.stat().st_mtime_ns == before
 
 
-def test_cifar100_keeps_coarse_labels_and_class_names(tmp_path):
+def test_a_set_that_tfds_prepared_comes_first_and_an_empty_folder_does_not(tmp_path):
+    """An empty version folder was taken for a prepared set that could then not be read."""
+    root = tmp_path / "root"
+    folder = root / "cifar10" / "3.0.2"
+    folder.mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"prepare cifar10 .*3\.0\.2 is unfinished, delete it"):
+        read(root, "tfds:cifar10")
+    settings = {"data_dir": str(root), "check_originals": False}
+    prepare.prepare("cifar10", origin=str(make_cifar10(tmp_path)), **settings)
+    read(root, "tfds:cifar10")
+    folder.rmdir()
+    images, labels = pictures("test", 10, (8, 8, 3))
+    splits = dict.fromkeys(("train", "test"), (images, labels))
+    assert write_prepared("cifar10", "3.0.2", splits, map(str, range(10)), root) == folder
+    assert read(root, "tfds:cifar10").image_shape == (8, 8, 3)
+    assert prepare.prepare("cifar10", **settings) == folder
+
+
+def test_cifar100_has_its_fine_labels_and_their_names(tmp_path):
     root = tmp_path / "root"
     settings = {"origin": str(make_cifar100(tmp_path)), "check_originals": False}
     prepare.prepare("cifar100", data_dir=str(root), **settings)
-    source = tfds.data_source("cifar100", data_dir=str(root), split="test")
-    assert all(example["coarse_label"] == example["label"] // 5 for example in source)
-    data = load("tfds:cifar100", data_dir=str(root), val_fraction=0.0, split_seed=0)
+    data = read(root, "tfds:cifar100")
     assert data.label_names == tuple(f"fine {k}" for k in range(100))
 
 
 def test_originals_are_checked_unless_told_otherwise(tmp_path, capsys):
     archive = make_cifar10(tmp_path)
     assert prepare.main(["cifar10", "--data-dir", str(tmp_path), "--archive", str(archive)]) == 2
-    size = archive.stat().st_size
-    message = f"{archive}: {size} bytes, must be 170052171 as in cifar-10-binary.tar.gz\n"
-    assert capsys.readouterr().err == message
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    error = capsys.readouterr().err
+    assert error.startswith(f"{archive}: sha256 {found}, must be c4a38c50a1bc5f3a1c5537f2155ab9d6")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -104,48 +110,53 @@ def test_other_names_are_answered_in_one_line(tmp_path, capsys, monkeypatch, req
     assert error.count("\n") == 1
 
 
-def served(tmp_path, content, **changes):
-    """A `File` whose address is a local file."""
-    path = tmp_path / "server" / "original.bin"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-    truth = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    return File(url=path.as_uri(), **{**truth, **changes})
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The address of a folder with an original file in it; cifar10 is said to be there."""
+    place = tmp_path / "server"
+    place.mkdir()
+    archive = make_cifar10(place)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(place))) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{running.server_port}/{archive.name}"
+        sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+        original = ORIGINALS["cifar10"]._replace(files={url: sha256})
+        monkeypatch.setitem(ORIGINALS, "cifar10", original)
+        yield archive
+        running.shutdown()
 
 
-def test_fetch_downloads_once_and_checks_again(tmp_path, capsys):
-    file = served(tmp_path, b"abc" * 1000)
-    folder = tmp_path / "downloads"
-    path = download.fetch(file, folder)
-    assert path == folder / "original.bin"
-    assert path.read_bytes() == b"abc" * 1000
-    (tmp_path / "server/original.bin").unlink()
-    assert download.fetch(file, folder) == path
-    path.write_bytes(b"abd" * 1000)
-    with pytest.raises(ValueError, match=r"original\.bin: sha256 .*, must be "):
-        download.fetch(file, folder)
+def test_a_download_is_kept_and_used_again(tmp_path, server, capsys):
+    file = prepare.prepare("cifar10", data_dir=str(tmp_path / "root"))
+    assert "downloading http://127.0.0.1" in capsys.readouterr().err
+    kept = tmp_path / "root/downloads/cifar10" / server.name
+    assert kept.read_bytes() == server.read_bytes()
+    server.unlink()
+    file.unlink()
+    assert prepare.prepare("cifar10", data_dir=str(tmp_path / "root")) == file
+    assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"sha256": "0" * 64}, r"sha256 [0-9a-f]{64}, must be 0{64} as in original\.bin"),
-        ({"size": 5}, r"bytes, must be 5 as in original\.bin"),
-        ({"size": 10**6}, r"3000 bytes, must be 1000000 as in original\.bin"),
-        ({"url": "file:///no/such/file"}, r"file:///no/such/file: no download .*give --from"),
-    ],
-)
-def test_a_bad_download_leaves_nothing_behind(tmp_path, changes, message):
-    file = served(tmp_path, b"abc" * 1000)._replace(**changes)
-    with pytest.raises(ValueError, match=message):
-        download.fetch(file, tmp_path / "downloads")
-    assert list((tmp_path / "downloads").iterdir()) == []
+def test_a_bad_download_leaves_nothing_behind(tmp_path, server):
+    server.write_bytes(b"another file")
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=r"no download \(.*; fetch it elsewhere and give --from"
+        ):
+            prepare.prepare("cifar10", data_dir=str(tmp_path / "root"))
+        assert [path for path in (tmp_path / "root").rglob("*") if path.is_file()] == []
+        server.unlink(missing_ok=True)  # then it is not there
 
 
 def test_the_known_digests_are_those_that_tfds_registers():
-    ours = {file.url: (file.size, file.sha256) for o in ORIGINALS.values() for file in o.files}
+    ours = {url: sha256 for o in ORIGINALS.values() for url, sha256 in o.files.items()}
     theirs = {}
     for name in ORIGINALS:
         for url, info in tfds.builder_cls(name).url_infos.items():
-            theirs[url] = (int(info.size), info.checksum)
+            theirs[url] = info.checksum
     assert {url: theirs.get(url) for url in ours} == ours

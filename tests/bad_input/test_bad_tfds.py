@@ -7,10 +7,9 @@ import pytest
 import tensorflow_datasets as tfds
 from damages import both, cut, edit, flip, remove, write
 from refusing import damaged, refused
+from tfds_writer import write_prepared
 
 from varmixup_jax.data import load
-from varmixup_jax.data.archives import Contents, Examples
-from varmixup_jax.data.writer import write_prepared
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +19,9 @@ def prepared(tmp_path_factory):
     splits = {}
     for split, count in (("train", 8), ("test", 4)):
         images = np.random.default_rng(count).integers(0, 256, (count, 4, 4, 1), np.uint8)
-        splits[split] = Examples(images, {"label": np.arange(count) % 2})
+        splits[split] = images, np.arange(count) % 2
     root = tmp_path_factory.mktemp("prepared")
-    contents = Contents(splits, {"label": ("ant", "bee")})
-    write_prepared("toy", "1.0.0", contents, root, id_digits=0, citation="")
+    write_prepared("toy", "1.0.0", splits, ("ant", "bee"), root)
     return root
 
 

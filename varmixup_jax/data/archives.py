@@ -10,7 +10,6 @@ import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,18 +17,8 @@ _CIFAR_SHAPE = (3, 32, 32)  # channel, row, column: the order of the bytes in th
 _IDX_UBYTE = 8  # the type code of unsigned bytes in an IDX header
 
 
-class Examples(NamedTuple):
-    """One split: uint8 images `[N, H, W, C]` and, by feature name, int64 labels `[N]`."""
-
-    images: np.ndarray
-    labels: dict[str, np.ndarray]
-
-
-class Contents(NamedTuple):
-    """What the archives of a data set hold: splits by name, class names by feature name."""
-
-    splits: dict[str, Examples]
-    names: dict[str, tuple[str, ...]]
+Arrays = dict[str, np.ndarray]
+"""As an npz data set has them: `x_train`, `y_train`, `x_test`, `y_test`, `label_names`."""
 
 
 def read_cifar(
@@ -37,8 +26,9 @@ def read_cifar(
     *,
     folder: str,
     members: Mapping[str, Sequence[str]],
-    name_lists: Mapping[str, str],
-) -> Contents:
+    names: str,
+    label_bytes: int,
+) -> Arrays:
     """Reads the binary version of CIFAR-10 or CIFAR-100.
 
     A record is one byte for each label, then 3072 bytes: red, green and blue plane, row by row.
@@ -47,27 +37,24 @@ def read_cifar(
       files: the one `.tar.gz`.
       folder: of the members within it.
       members: the `.bin` members of each split, in order.
-      name_lists: for each label feature, in the order of the label bytes, the member that lists its
-        class names.
+      names: the member that lists the class names.
+      label_bytes: of a record; the last one is the label.
 
     Returns:
-      The contents, with images `[N, 32, 32, 3]`.
+      The arrays, with images `[N, 32, 32, 3]` in the order of the files.
 
     Raises:
       ValueError: naming the archive and the member that is missing, truncated or out of range.
     """
     (archive,) = files
-    wanted = [*name_lists.values(), *(name for names in members.values() for name in names)]
+    wanted = [names, *(name for bins in members.values() for name in bins)]
     raw = _tar_members(archive, [f"{folder}/{name}" for name in wanted])
-    names = {}
-    for feature, member in name_lists.items():
-        try:
-            lines = raw[f"{folder}/{member}"].decode("utf-8").split("\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{archive}: {folder}/{member}: not UTF-8, must be text") from error
-        names[feature] = tuple(line.strip() for line in lines if line.strip())
-    size = len(name_lists) + int(np.prod(_CIFAR_SHAPE))
-    splits = {}
+    try:
+        lines = raw[f"{folder}/{names}"].decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{archive}: {folder}/{names}: not UTF-8, must be text") from error
+    arrays = {"label_names": np.array([line.strip() for line in lines if line.strip()], str)}
+    size = label_bytes + int(np.prod(_CIFAR_SHAPE))
     for split, bins in members.items():
         records = []
         for member in bins:
@@ -79,22 +66,22 @@ def read_cifar(
                 )
             records.append(np.frombuffer(data, np.uint8).reshape(-1, size))
         table = np.concatenate(records)
-        labels = {f: table[:, column].astype(np.int64) for column, f in enumerate(name_lists)}
-        for feature, values in labels.items():
-            _check_range(archive, f"{split} {feature}", values, 0, len(names[feature]) - 1)
-        planes = table[:, len(name_lists) :].reshape(-1, *_CIFAR_SHAPE)
-        splits[split] = Examples(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), labels)
-    return Contents(splits, names)
+        labels = table[:, label_bytes - 1].astype(np.int64)
+        _check_range(archive, f"{split} label", labels, 0, len(arrays["label_names"]) - 1)
+        planes = table[:, label_bytes:].reshape(-1, *_CIFAR_SHAPE)
+        arrays[f"x_{split}"] = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+        arrays[f"y_{split}"] = labels
+    return arrays
 
 
-def read_svhn(files: Sequence[Path]) -> Contents:
+def read_svhn(files: Sequence[Path]) -> Arrays:
     """Reads the cropped digits of SVHN: MATLAB files, X `[32, 32, 3, N]`, y `[N, 1]` in 1..10.
 
     Args:
       files: `train_32x32.mat` and `test_32x32.mat`.
 
     Returns:
-      The contents, with images `[N, 32, 32, 3]`; the digit 0, stored as 10, becomes label 0.
+      The arrays, with images `[N, 32, 32, 3]`; the digit 0, stored as 10, becomes label 0.
 
     Raises:
       ValueError: naming the file that is damaged or out of range.
@@ -102,7 +89,7 @@ def read_svhn(files: Sequence[Path]) -> Contents:
     # Imported here: no other reader needs it.
     from scipy.io import loadmat
 
-    splits = {}
+    arrays = {"label_names": np.array([str(digit) for digit in range(10)])}
     for split, file in zip(("train", "test"), files, strict=True):
         try:
             matrices = loadmat(str(file), variable_names=["X", "y"])
@@ -115,12 +102,12 @@ def read_svhn(files: Sequence[Path]) -> Contents:
                 f"{file}: field X: {images.dtype} of shape {images.shape}, must be uint8 {expected}"
             )
         _check_range(file, "field y", digits, 1, 10)
-        rows_first = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
-        splits[split] = Examples(rows_first, {"label": digits % 10})
-    return Contents(splits, {"label": tuple(str(digit) for digit in range(10))})
+        arrays[f"x_{split}"] = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
+        arrays[f"y_{split}"] = digits % 10
+    return arrays
 
 
-def read_idx_pairs(files: Sequence[Path], *, names: tuple[str, ...]) -> Contents:
+def read_idx_pairs(files: Sequence[Path], *, names: tuple[str, ...]) -> Arrays:
     """Reads gzipped IDX files, the format of MNIST and Fashion-MNIST.
 
     Args:
@@ -128,12 +115,12 @@ def read_idx_pairs(files: Sequence[Path], *, names: tuple[str, ...]) -> Contents
       names: of the classes.
 
     Returns:
-      The contents, with images `[N, H, W, 1]`.
+      The arrays, with images `[N, H, W, 1]`.
 
     Raises:
       ValueError: naming the file that is damaged or out of range.
     """
-    splits = {}
+    arrays = {"label_names": np.array(names)}
     pairs = zip(("train", "test"), files[::2], files[1::2], strict=True)
     for split, images_file, labels_file in pairs:
         images = _read_idx(images_file, axes=3)
@@ -141,8 +128,8 @@ def read_idx_pairs(files: Sequence[Path], *, names: tuple[str, ...]) -> Contents
         if len(images) != len(labels):
             raise ValueError(f"{labels_file}: {len(labels)} labels, must be {len(images)}")
         _check_range(labels_file, "label", labels, 0, len(names) - 1)
-        splits[split] = Examples(images[..., None], {"label": labels})
-    return Contents(splits, {"label": names})
+        arrays |= {f"x_{split}": images[..., None], f"y_{split}": labels}
+    return arrays
 
 
 def _tar_members(archive: Path, wanted: Sequence[str]) -> dict[str, bytes]:

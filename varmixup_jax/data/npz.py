@@ -14,7 +14,7 @@ from varmixup_jax.data.validate import check_images, refusal
 _FIELDS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def read_npz(path: str) -> Source:
+def read_npz(path: str | Path, source: str) -> Source:
     """Reads an `.npz` file of images and labels. Pickled objects in it are never read.
 
     The number of classes is the length of the optional field `label_names`, else one more than the
@@ -23,6 +23,7 @@ def read_npz(path: str) -> Source:
     Args:
       path: of a file with `x_train`, `x_test`: uint8 `[N, H, W, C]` (or `[N, H, W]`, grey),
         `y_train`, `y_test`: integers `[N]`, and optionally `label_names`: strings `[K]`.
+      source: `npz`, or what was asked for where that led here, for messages.
 
     Returns:
       A `Source` named after the file.
@@ -32,7 +33,7 @@ def read_npz(path: str) -> Source:
         that are not uint8.
     """
     file = Path(os.path.expanduser(path))
-    where = f"npz:{file}"
+    where = f"npz:{file}" if source == "npz" else f"{source} ({file})"
     if not file.is_file():
         raise ValueError(f"{where}: no such file, must be a .npz file with {', '.join(_FIELDS)}")
     # Opened here: np.load leaves a file open if it is not a whole archive.

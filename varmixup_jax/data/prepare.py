@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from varmixup_jax.data import download
+import numpy as np
+
+from varmixup_jax.atomic_files import replacing
+from varmixup_jax.checks import reason
 from varmixup_jax.data.originals import ORIGINALS, Original
-from varmixup_jax.data.prepared import data_root, find_prepared, parse_request
+from varmixup_jax.data.prepared import data_root, find_prepared, parse_request, version_folders
+
+_TIMEOUT = 30  # seconds without an answer before giving up
 
 DESCRIPTION = """Downloads and prepares a data set, once. cifar10, cifar100, svhn_cropped and
 fashion_mnist are made from their original archives without TensorFlow. Any other TFDS set is prepared
@@ -37,10 +43,10 @@ def prepare(
         `~/tensorflow_datasets`.
       origin: the original archive, or a folder with the original files under their own names, in
         place of a download.
-      check_originals: whether the files of `origin` must have the known sizes and SHA-256 digests.
+      check_originals: whether the files of `origin` must have the known SHA-256 digests.
 
     Returns:
-      The prepared folder. One that is already there is left as it is.
+      `<data_dir>/<name>.npz`, or the folder that TFDS prepared. What is already there is left as it is.
 
     Raises:
       ValueError: if the name needs no preparation or none is possible here (saying what to do), a
@@ -62,38 +68,55 @@ def prepare(
                 f"{request}: --from is for {', '.join(ORIGINALS)} at their own version"
             )
         return _prepare_by_tfds(request, root)
-    folder = root / name / original.version
-    if folder.is_dir():
+    there = root / name / original.version
+    if there in version_folders(root / name):  # by TFDS, or by an older version of this
         return find_prepared(f"{name}:{original.version}", str(root))
+    target = root / f"{name}.npz"
+    if target.exists():
+        return target
     if origin is None:
-        downloads = root / "downloads" / name
-        files = [download.fetch(file, downloads) for file in original.files]
+        files = [
+            _fetched(url, sha256, root / "downloads" / name)
+            for url, sha256 in original.files.items()
+        ]
     else:
-        files = _local_files(name, original, Path(os.path.expanduser(origin)))
-        if check_originals:
-            for path, file in zip(files, original.files, strict=True):
-                download.verify(path, file)
-    contents = original.read(files)
-    # Imported here, when the archives have turned out to be good: it takes half a second.
-    from varmixup_jax.data.writer import write_prepared
-
-    return write_prepared(
-        name,
-        original.version,
-        contents,
-        root,
-        id_digits=original.id_digits,
-        citation=original.citation,
-    )
+        files = _local_files(name, original, Path(os.path.expanduser(origin)), check_originals)
+    arrays = original.read(files)
+    with replacing(target) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    return target
 
 
-def _local_files(name: str, original: Original, origin: Path) -> list[Path]:
-    if origin.is_file() and len(original.files) == 1:
-        return [origin]
-    files = [origin / file.name for file in original.files]
+def _fetched(url: str, sha256: str, folder: Path) -> Path:
+    """The file at an address, downloaded into a folder unless it is there already."""
+    import pooch
+
+    name = url.rsplit("/", 1)[-1]
+    pooch.get_logger().setLevel("WARNING")
+    if not (folder / name).exists():
+        print(f"downloading {url}", file=sys.stderr, flush=True)
+    download = pooch.HTTPDownloader(timeout=_TIMEOUT)
+    try:
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", name, folder, downloader=download))
+    except (OSError, ValueError) as error:  # those of requests are OSErrors
+        raise ValueError(
+            f"{url}: no download ({reason(error)}); fetch it elsewhere and give "
+            "--from FILE_OR_FOLDER"
+        ) from error
+
+
+def _local_files(name: str, original: Original, origin: Path, check: bool) -> list[Path]:
+    names = [url.rsplit("/", 1)[-1] for url in original.files]
+    alone = origin.is_file() and len(names) == 1
+    files = [origin] if alone else [origin / each for each in names]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise ValueError(f"{origin}: no {', '.join(missing)}: the original files of {name}")
+    for file, sha256 in zip(files, original.files.values(), strict=True) if check else ():
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != sha256:
+            raise ValueError(f"{file}: sha256 {found}, must be {sha256} as of the original file")
     return files
 
 

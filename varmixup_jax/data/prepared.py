@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from varmixup_jax import checks
+from varmixup_jax.data.originals import ORIGINALS
 
 _REQUEST = re.compile(r"(\w+)(?:/(\w[\w.\-]*))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
 _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
@@ -45,6 +46,20 @@ def parse_request(request: str) -> tuple[str, str | None, str | None]:
     return match[1], match[2], match[3]
 
 
+def find_archive(request: str, data_dir: str | None) -> Path | None:
+    """`<root>/<name>.npz`, made of the original files; None where it is not there or not asked for.
+
+    Args:
+      request: `name[/config][:version]`; what TFDS has prepared of it comes first.
+      data_dir: the root, see `data_root`.
+    """
+    name, config, version = parse_request(request)
+    root = data_root(data_dir)
+    own = name in ORIGINALS and not config and version in (None, ORIGINALS[name].version)
+    archive = root / f"{name}.npz"
+    return archive if own and archive.is_file() and not version_folders(root / name) else None
+
+
 def find_prepared(request: str, data_dir: str | None) -> Path:
     """The folder of a prepared data set: `<root>/<name>[/<config>]/<version>`, the latest version.
 
@@ -75,11 +90,13 @@ def find_prepared(request: str, data_dir: str | None) -> Path:
     ]
     if not chosen:
         there = sorted({path.parent.name for path in root.glob("*/*/") if _is_prepared(path)})
+        empty = [path for path in root.glob(f"{name}/**/*/") if _VERSION.fullmatch(path.name)]
+        unfinished = f"; {empty[0]} is unfinished, delete it" if empty else ""
         others = f" (prepared there: {', '.join(there)})" if there else ""
         option = f" --data-dir {root}" if data_dir else ""
         raise ValueError(
             f"{where}: not prepared in {root}{others}; prepare it with: "
-            f"python -m varmixup_jax.data.prepare {request}{option}"
+            f"python -m varmixup_jax.data.prepare {request}{option}{unfinished}"
         )
     configs = sorted({str(its_config) for its_config, _ in chosen})
     if len(configs) > 1:

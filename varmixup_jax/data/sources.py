@@ -11,6 +11,7 @@ from varmixup_jax.data.dataset import Dataset, Source
 from varmixup_jax.data.digits import read_digits
 from varmixup_jax.data.npz import read_npz
 from varmixup_jax.data.originals import ORIGINALS
+from varmixup_jax.data.prepared import find_archive
 from varmixup_jax.data.split import balanced_subset, stratified_split
 from varmixup_jax.data.tfds_source import read_tfds
 from varmixup_jax.data.tiny_imagenet import read_tiny_imagenet
@@ -90,9 +91,10 @@ def _read(source: str, data_dir: str | None, resize: int | None) -> Source:
     if source == "tiny_imagenet":
         return read_tiny_imagenet(data_dir)
     if kind == "tfds" and rest:
-        return read_tfds(rest, data_dir, resize)
+        archive = find_archive(rest, data_dir)
+        return read_npz(archive, source) if archive else read_tfds(rest, data_dir, resize)
     if kind == "npz" and rest:
-        return read_npz(rest)
+        return read_npz(rest, "npz")
     near = f"tfds:{source}" if source in ORIGINALS else None
     if near is None:
         known = ["digits", "tiny_imagenet", *(f"tfds:{name}" for name in ORIGINALS), *_FORMS]

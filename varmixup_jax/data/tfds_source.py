@@ -19,7 +19,7 @@ _BATCH = 1024  # records read at a time
 
 
 def read_tfds(request: str, data_dir: str | None, resize: int | None) -> Source:
-    """Reads a data set that TFDS, or `varmixup_jax.data.prepare`, has prepared as array_record.
+    """Reads a data set that TFDS has prepared as array_record.
 
     The training part is the split `train`; the test part is `test`, or `validation` for the sets
     that publish no labelled test split. Nothing is downloaded. The decoded arrays are cached (see
