@@ -264,7 +264,7 @@ def test_an_unknown_source_is_refused_with_the_nearest_name(source, near):
         ({"val_fraction": 1.0}, r"val_fraction = 1\.0: leaves none"),
         ({"val_fraction": -0.1}, r"val_fraction = -0\.1: must lie in \[0\.0, 1\.0\]"),
         ({"split_seed": -1}, r"split_seed = -1: must be a whole number >= 0"),
-        ({"limit": 9}, r"limit = 9: must be a whole number >= 10"),
+        ({"limit": 9}, r"limit = 9: must be >= 10, an image of each class"),
         ({"limit": 0}, r"limit = 0: must be a whole number >= 1"),
         ({"resize": 0}, r"resize = 0: must be a whole number >= 1"),
     ],

@@ -168,5 +168,7 @@ def test_an_empty_part_is_refused(root):
 @pytest.mark.parametrize("data_dir", [None, "nowhere"])
 def test_a_missing_folder_is_refused_with_what_to_unpack(tmp_path, monkeypatch, data_dir):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"data_dir = .*: must be the tiny-imagenet-200 folder"):
+    with pytest.raises(
+        ValueError, match=r"data_dir = .*: config.data.dir must be the tiny-imagenet-200 folder"
+    ):
         load("tiny_imagenet", data_dir=data_dir, val_fraction=0.1, split_seed=0)

@@ -72,6 +72,9 @@ def test_an_incomplete_benchmark_has_no_mean(tmp_path):
     grid = results(board(read_runs([tmp_path]), "cifar10"))
     assert not any(heading.startswith(("Corrupted", "ECE corr")) for heading in grid.headings)
     assert "erm-cifar10-0: 74 of 75 conditions measured, no mean shown." in grid.remarks
+    rewrite(path, lambda r: r if r["corruption"] in ("none", "fog", "frost") else None)
+    (remark,) = (r for r in results(board(read_runs([tmp_path]), "cifar10")).remarks if "75" in r)
+    assert remark == "erm-cifar10-0: 9 of 75 conditions measured (frost, fog), no mean shown."
 
 
 def test_mce_by_hand(tmp_path):

@@ -71,7 +71,8 @@ FIELDS = {  # what is put behind --config., of `digits.py` for a method that nee
 }  # fmt: skip
 OF_ERM = {
     "batch_size=8000": ["config.batch_size = 8000", "1293"], "data.pad=8": ["config.data.pad = 8"],
-    "data.limit=9": ["limit = 9"], "data.val_fraction=0.9999": ["val_fraction = 0.9999"],
+    "data.limit=9": ["config.data.limit = 9"],
+    "data.val_fraction=0.9999": ["config.data.val_fraction = 0.9999"],
     "optim.boundaries=(0.7,0.2)": ["config.optim.boundaries"],
     "optim.boundaries=(2.0,)": ["config.optim.boundaries"],
     "eval.corruptions=/nowhere": ["config.eval.corruptions", "/nowh"],

@@ -76,7 +76,9 @@ def balanced_subset(labels: np.ndarray, limit: int) -> np.ndarray:
       array([0, 1, 3, 5])
     """
     classes, class_of_row = np.unique(labels, return_inverse=True)
-    checks.whole(len(classes), limit=limit)
+    checks.whole(1, limit=limit)
+    if limit < len(classes):
+        raise ValueError(f"limit = {limit}: must be >= {len(classes)}, an image of each class")
     turn = np.empty(len(labels), np.int64)  # how many earlier rows have the same class
     for k in range(len(classes)):
         rows = np.flatnonzero(class_of_row == k)

@@ -54,7 +54,10 @@ def read_tfds(request: str, data_dir: str | None, resize: int | None) -> Source:
     channels, varying = _image_kind(where, image_key, builder.info.features[image_key])
     if varying and resize is None:
         raise refusal(
-            where, image_key, "images of mixed sizes", "of one size, or be given resize=<pixels>"
+            where,
+            image_key,
+            "images of mixed sizes",
+            "of one size, or be given data.resize=<pixels>",
         )
     size = resize if varying else None
     splits = ("train", _test_split(where, builder.info.splits))

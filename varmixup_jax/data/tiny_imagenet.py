@@ -71,8 +71,8 @@ def _find(data_dir: str | None) -> Path:
         if (root / "train").is_dir() and (root / "val").is_dir():
             return root
     raise ValueError(
-        f"tiny_imagenet: data_dir = {data_dir!r}: must be the {_FOLDER} folder (with train/ and "
-        f"val/) or the folder that holds it; unpack {_URL} there"
+        f"tiny_imagenet: data_dir = {data_dir!r}: config.data.dir must be the {_FOLDER} folder "
+        f"(with train/ and val/) or the folder that holds it; unpack {_URL} there"
     )
 
 

@@ -189,7 +189,11 @@ def remarks(board: Board, paper: bool) -> list[str]:
     for run, numbers in zip(runs, found, strict=True):
         count = sum(cell in numbers for cell in cells)
         if 0 < count < len(cells):
-            lines.append(f"{run.name}: {count} of 75 conditions measured, no mean shown.")
+            there = [
+                c for c in BENCHMARK if any(("accuracy", f"{c} {s}") in numbers for s in SEVERITIES)
+            ]
+            named = f" ({', '.join(there)})" if len(there) < len(BENCHMARK) else ""
+            lines.append(f"{run.name}: {count} of 75 conditions measured{named}, no mean shown.")
     lines += vae_remarks(runs)
     notes: dict[str, set[str]] = {}
     here = (board.dataset, board.split)

@@ -107,14 +107,7 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
     Raises:
       ValueError: bad data, or fields that do not fit it (resize, batch size against the split).
     """
-    data = load(
-        config.data.source,
-        data_dir=config.data.dir or None,
-        val_fraction=config.data.val_fraction,
-        split_seed=config.data.split_seed,
-        limit=config.data.limit or None,
-        resize=config.data.resize or None,
-    )
+    data = _loaded(config)
     cluster.check_same_everywhere({f"sha256 of {k}": v for k, v in data.digests.items()})
     _check_fit(config, data)
     mean, std = data.channel_stats()
@@ -256,6 +249,21 @@ def _unseen(source: str, data: Dataset) -> dict[str, np.ndarray]:
         text = f"must be {height} x {width} x {channels} as those of {data.name}"
         raise ValueError(f"config.eval.ood = {source}: has images {other.image_shape}, {text}")
     return {other.name: other.test_images}
+
+
+def _loaded(config: ConfigDict) -> Dataset:
+    try:
+        return load(
+            config.data.source,
+            data_dir=config.data.dir or None,
+            val_fraction=config.data.val_fraction,
+            split_seed=config.data.split_seed,
+            limit=config.data.limit or None,
+            resize=config.data.resize or None,
+        )
+    except ValueError as error:
+        field, _, _ = str(error).partition(" = ")
+        raise ValueError(f"config.data.{error}" if field in config.data else str(error)) from error
 
 
 def _corruption_files(config: ConfigDict, data: Dataset) -> tuple[CorruptedSet | None, str]:
