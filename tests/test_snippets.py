@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import varmixup_jax
-from varmixup_jax import corruptions
 from tests.test_models_saved import saved
+from varmixup_jax import corruptions
 from varmixup_jax.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,18 +41,19 @@ def left_to_the_reader(channels=3, classes=4):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A working directory with a run that has ended."""
-    place = tmp_path_factory.mktemp("snippets")
-    (place / "runs" / "a").mkdir(parents=True)
-    saved(place / "runs" / "a", with_vae=True)
-    (place / "results").symlink_to(ROOT / "results")
-    return place
+def trained(tmp_path_factory):
+    """A run that has ended."""
+    run = tmp_path_factory.mktemp("trained")
+    saved(run, with_vae=True)
+    return run
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_snippets_of_a_page_run(page, place, monkeypatch):
-    monkeypatch.chdir(place)
+def test_the_snippets_of_a_page_run(page, trained, tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "a").symlink_to(trained)
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(corruptions, "NAMES", corruptions.NAMES[-1:])  # the fifteen take a while
     before = dict(METHODS)
     names = left_to_the_reader()
