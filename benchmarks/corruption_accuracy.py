@@ -88,7 +88,7 @@ def measure(
     least, most = (1, 1) if name in corruptions.DETERMINISTIC else draws
     while True:
         key = jax.random.key(1000 * severity + len(ours))
-        made = corruptions.corrupt(name, key, images, severity, frost_textures=textures)
+        made = corruptions.corrupt(key, name, images, severity, frost_textures=textures)
         ours.append(right(np.uint8(np.round(np.asarray(made) * 255))))
         row = CIFAR[name][severity - 1]
         theirs.append(right(recipe.corrupted(name, pictures, row, generator, photographs)))

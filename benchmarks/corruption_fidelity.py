@@ -120,7 +120,7 @@ def compare(
     draws = []
     for seed in range(1 if exact else keys):
         out = corruptions.corrupt(
-            name, jax.random.key(seed), images, severity, frost_textures=textures
+            jax.random.key(seed), name, images, severity, frost_textures=textures
         )
         draws.append(np.round(np.asarray(out, np.float64) * 255))
     amounts = np.array([np.mean(np.abs(d - x)) for d in draws])

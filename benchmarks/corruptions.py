@@ -65,7 +65,7 @@ def main() -> None:
         def ours(name: str = name) -> None:
             for severity in corruptions.SEVERITIES:
                 key = jax.random.key(severity)
-                jax.block_until_ready(corruptions.corrupt(name, key, images, severity))
+                jax.block_until_ready(corruptions.corrupt(key, name, images, severity))
 
         first = seconds(ours, 1)
         each = np.array(

@@ -34,7 +34,7 @@ def main() -> None:
         start = time.perf_counter()
         module = models.build_classifier("resnet18", num_classes=10, mean=MEAN, std=STD)
         image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
-        jax.block_until_ready(models.init(module, jax.random.key(0), image, train=False))
+        jax.block_until_ready(models.init(jax.random.key(0), module, image, train=False))
         found["state"] = time.perf_counter() - start
     print(json.dumps(found))
 

@@ -158,7 +158,7 @@ def terms(test, label, mean, decoder, classifiers):
 
 def calibration(test, label, classifiers):
     """Reliability of three classifiers on noisy test images."""
-    noisy = vj.corrupt("gaussian_noise", jax.random.key(0), test, severity=3)
+    noisy = vj.corrupt(jax.random.key(0), "gaussian_noise", test, severity=3)
     figure, axes = plt.subplots(1, 3, figsize=(8, 2.9), sharex=True, sharey=True)
     for axis, (name, logits) in zip(axes, classifiers.items(), strict=True):
         bins = vj.reliability_bins(*top_prediction(logits(noisy), label), num_bins=10)

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from varmixup_jax.command_line import default_workdir, read_config
 from varmixup_jax.config import selected_methods
+from varmixup_jax.fields import Config
 from varmixup_jax.runs import run_directory
 from varmixup_jax.validation import unknown_field, validate
 
@@ -32,7 +33,7 @@ class Kind(NamedTuple):
     name: str
     method: str
     overrides: tuple[str, ...]
-    config: ConfigDict
+    config: Config
 
 
 class Job(NamedTuple):
@@ -94,8 +95,8 @@ def plan(
         config.method = methods
     kinds = []
     if methods or not named:
-        validate(config, 1)
-        kinds = [Kind(name, name, tuple(overrides), config) for name in selected_methods(config)]
+        checked = validate(config, 1)
+        kinds = [Kind(m, m, tuple(overrides), checked) for m in selected_methods(checked.method)]
     kinds += [_named(text, recipe, overrides, seeds) for text in named]
     names = [kind.name for kind in kinds]
     for name in names:
@@ -136,10 +137,10 @@ def _named(text: str, recipe: str, overrides: Sequence[str], seeds: str) -> Kind
         raise ValueError(f"--run = {text!r}: {unknown}")
     config = _config(recipe, (*overrides, *own), seeds)
     config.method = method
-    validate(config, 1)
-    if selected_methods(config) != (method,):
+    checked = validate(config, 1)
+    if selected_methods(checked.method) != (method,):
         raise ValueError(f"--run = {text!r}: must name one method")
-    return Kind(name, method, (*overrides, *own), config)
+    return Kind(name, method, (*overrides, *own), checked)
 
 
 def _config(recipe: str, overrides: Sequence[str], seeds: str) -> ConfigDict:

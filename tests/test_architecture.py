@@ -20,6 +20,9 @@ FLOORS = {
     "runs": 6,
     "config": 6,
     "fields": 6,
+    "sections": 6,
+    "declare": 1,
+    "saved_config": 1,
     "validation": 6,
     "training": 5,
     "evaluation": 5,
@@ -78,6 +81,26 @@ def test_imports_go_down_only(path):
             continue
         if parts[1] in FLOORS and parts[1] != room:
             assert FLOORS[parts[1]] <= FLOORS[room], f"{room} imports {name}, a floor above it"
+
+
+# `jax.grad` differentiates the first argument, `lax.scan` carries it, a compiled run donates it.
+CARRIED = {"loss", "risk", "step", "run", "call", "again", "one_start"}
+
+
+def draws_late(path):
+    """Functions with a positional `key`, a typed JAX key, that is not their first argument."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name not in CARRIED:
+            taken = [*node.args.posonlyargs, *node.args.args]
+            taken = taken[1:] if taken and taken[0].arg in ("self", "cls") else taken
+            for argument in taken[1:]:
+                if argument.annotation and ast.unparse(argument.annotation) == "Key":
+                    yield node.name
+
+
+def test_the_key_comes_first():
+    late = {(str(path.relative_to(ROOT)), *draws_late(path)) for path in FILES}
+    assert {found for found in late if len(found) > 1} == set()
 
 
 def test_report_never_imports_jax():

@@ -107,7 +107,7 @@ def test_corruptions_and_saved_models_take_pixels(images, trained_model):
     from varmixup_jax.corruptions import corrupt
 
     for function in (
-        lambda: corrupt("contrast", key(), images, severity=1),
+        lambda: corrupt(key(), "contrast", images, severity=1),
         lambda: trained_model.logits(images),
         lambda: trained_model.encode(images),
     ):
@@ -121,6 +121,7 @@ def test_corruptions_and_saved_models_take_pixels(images, trained_model):
 def trained_model(tmp_path_factory):
     """A model file of untrained networks, loaded again."""
     from varmixup_jax import models
+    from varmixup_jax.models.forward import as_vae
     from varmixup_jax.models.saved import as_arrays
 
     shape = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
@@ -128,12 +129,11 @@ def trained_model(tmp_path_factory):
         "resnet8", num_classes=2, mean=[0.5] * 3, std=[0.25] * 3, width=2
     )
     vae = models.build_vae((8, 8, 3), latent_size=2, width=4, blocks=0)
-    variables = models.init(classifier, jax.random.key(1), shape, train=False)
-    weights = models.init(vae, jax.random.key(2), shape)["params"]
+    variables = models.init(jax.random.key(1), classifier, shape, train=False)
+    weights = models.init(jax.random.key(2), vae, shape)["params"]
     path = tmp_path_factory.mktemp("saved") / "model.npz"
-    arrays = as_arrays(
-        classifier, variables["params"], variables["batch_stats"], vae=vae, vae_params=weights
-    )
+    trained = as_vae(vae)._replace(params=weights)
+    arrays = as_arrays(classifier, variables["params"], variables["batch_stats"], vae=trained)
     np.savez(path, **arrays)
     return vj.load_model(path)
 

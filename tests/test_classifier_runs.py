@@ -4,6 +4,7 @@ The training itself is left out: what `fitted` would be given is compared, on a 
 """
 
 import functools
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest import mock
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from toy import set_fields
 
-from varmixup_jax.config import base_config
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.data import Dataset
 from varmixup_jax.models.forward import as_apply
 from varmixup_jax.runs import classifier
@@ -57,7 +58,7 @@ def config_of(method="erm", **fields):
     c = base_config()
     c.method, c.batch_size, c.epochs, c.eval.every_epochs = method, 6, 5.0, 1.0
     c.optim.schedule, c.optim.learning_rate = "piecewise", 0.5
-    return set_fields(c, **fields)
+    return freeze(set_fields(c, **fields))
 
 
 def setup_of(data=DATA, augment=identity_augment):
@@ -66,10 +67,9 @@ def setup_of(data=DATA, augment=identity_augment):
         data=data,
         module=module,
         apply=as_apply(module),
-        glance=None,
+        validation_logits=None,
         augment=augment,
         mapping=SimpleNamespace(shard_batch=None),
-        preemption=None,
         steps_per_call=7,
     )
 
@@ -78,7 +78,7 @@ def observed(config, seed=0, data=DATA):
     """What `fitted` is given, as arrays and plain values."""
     given = {}
 
-    def fitted(task, directory, mapping, preemption, **rest):
+    def fitted(task, directory, mapping, **rest):
         given.update(task=task, **rest)
 
     setup = setup_of(data)
@@ -144,7 +144,7 @@ def test_the_numbers_are_those_of_the_configuration():
 def test_methods_that_attack_have_a_length_of_their_own():
     config = config_of(epochs=5.0, attack_epochs=7.0)
     assert [classifier.epochs_of(config, name) for name in ("erm", "at")] == [5.0, 7.0]
-    config.attack_epochs = 0.0
+    config = replace(config, attack_epochs=None)
     assert classifier.epochs_of(config, "at") == 5.0
 
 
@@ -166,7 +166,7 @@ def test_the_classifier_sees_augmented_images():
 
 def test_selection_is_by_accuracy_on_the_validation_split():
     """The averaged parameters are validated, on the validation split; the test split is not seen."""
-    watch = classifier._watch(base_config(), setup_of(), lambda step: 0.1 + 0 * step, 4)
+    watch = classifier._watch(500, setup_of(), lambda step: 0.1 + 0 * step, 4)
     state = TrainState(0, "raw", {}, (), ("averaged", "statistics"))
     seen = []
 
@@ -198,7 +198,7 @@ def test_what_was_chosen_is_evaluated_and_what_was_last_has_the_digest(tmp_path)
     with (
         mock.patch.object(classifier, "_train", return_value=trained),
         mock.patch.object(classifier, "_keep") as keep,
-        mock.patch.object(classifier, "measured", return_value=([], {})) as measured,
+        mock.patch.object(classifier, "measured", return_value=([], {}, {})) as measured,
         mock.patch.object(classifier, "report"),
     ):
         config = config_of("erm")

@@ -42,7 +42,7 @@ COUNT, SIZE = 60, 32
 def test_every_severity_changes_the_images_and_stays_on_the_grid(name):
     images = pictures(COUNT, SIZE, 3)
     for severity in corruptions.SEVERITIES:
-        out = corruptions.corrupt(name, jax.random.key(3), images, severity)
+        out = corruptions.corrupt(jax.random.key(3), name, images, severity)
         assert out.shape == images.shape
         assert out.dtype == jnp.float32
         levels = np.asarray(out) * 255
@@ -60,7 +60,7 @@ def test_one_trace_serves_five_severities(name):
     @functools.partial(jax.jit, static_argnums=0)
     def run(name, key, images, severity):
         traces.append(name)
-        return corruptions.corrupt(name, key, images, severity)
+        return corruptions.corrupt(key, name, images, severity)
 
     results = [run(name, jax.random.key(3), images, jnp.int32(s)) for s in corruptions.SEVERITIES]
     assert len(traces) == 1
@@ -72,7 +72,7 @@ def test_one_trace_serves_five_severities(name):
 def test_any_square_size_traces(name, table, size, channels):
     images = jax.ShapeDtypeStruct((2, size, size, channels), jnp.float32)
     out = jax.eval_shape(
-        lambda key, x: corruptions.corrupt(name, key, x, 5, table), jax.random.key(0), images
+        lambda key, x: corruptions.corrupt(key, name, x, 5, table), jax.random.key(0), images
     )
     assert out.shape == images.shape
 
@@ -81,7 +81,7 @@ def test_any_square_size_traces(name, table, size, channels):
 def test_the_smallest_grey_images_are_finite(name):
     images = pictures(3, 8, 1)
     for severity in (1, 5):
-        out = corruptions.corrupt(name, jax.random.key(0), images, severity, "tiny_imagenet")
+        out = corruptions.corrupt(jax.random.key(0), name, images, severity, "tiny_imagenet")
         assert np.isfinite(np.asarray(out)).all()
         assert (np.asarray(out) <= 1).all()
 
@@ -90,7 +90,7 @@ def test_the_smallest_grey_images_are_finite(name):
 def test_key_decides_the_draw(name):
     images = pictures(COUNT, SIZE, 3)
     first, again, other = (
-        np.asarray(corruptions.corrupt(name, jax.random.key(seed), images, 3)) for seed in (1, 1, 2)
+        np.asarray(corruptions.corrupt(jax.random.key(seed), name, images, 3)) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert np.array_equal(first, other) == (name in corruptions.DETERMINISTIC)
@@ -100,7 +100,7 @@ def test_key_decides_the_draw(name):
 def test_vmap_traces(name):
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 5))
     out = jax.eval_shape(
-        jax.vmap(lambda key, x, s: corruptions.corrupt(name, key, x, s)),
+        jax.vmap(lambda key, x, s: corruptions.corrupt(key, name, x, s)),
         keys,
         jax.ShapeDtypeStruct((5, 2, 16, 16, 3), jnp.float32),
         jax.ShapeDtypeStruct((5,), jnp.int32),
@@ -111,10 +111,10 @@ def test_vmap_traces(name):
 def test_vmap_over_keys_and_severities_equals_a_loop():
     name, images = "motion_blur", pictures(2, 16, 3)
     keys = jax.vmap(jax.random.key)(jnp.arange(5))
-    run = jax.jit(jax.vmap(lambda key, s: corruptions.corrupt(name, key, images, s)))
+    run = jax.jit(jax.vmap(lambda key, s: corruptions.corrupt(key, name, images, s)))
     mapped = np.asarray(run(keys, jnp.arange(1, 6)))
     for index in range(5):
-        single = corruptions.corrupt(name, jax.random.key(index), images, index + 1)
+        single = corruptions.corrupt(jax.random.key(index), name, images, index + 1)
         # Sums may be ordered differently: one grey level where a value sits on a boundary.
         gap = np.abs(mapped[index] - np.asarray(single)) * 255
         assert (gap > 0.5).mean() < 1e-3
@@ -123,7 +123,7 @@ def test_vmap_over_keys_and_severities_equals_a_loop():
 @pytest.mark.parametrize("name", ["gaussian_noise", "fog", "snow"])
 def test_identical_images_get_independent_draws(name):
     images = jnp.full((COUNT, SIZE, SIZE, 3), 0.5)
-    out = np.asarray(corruptions.corrupt(name, jax.random.key(0), images, 5))
+    out = np.asarray(corruptions.corrupt(jax.random.key(0), name, images, 5))
     assert not np.array_equal(out[0], out[1])
 
 
@@ -132,8 +132,8 @@ def test_images_are_read_on_the_grid():
     moved = images + 0.3 / 255
     key = jax.random.key(0)
     np.testing.assert_array_equal(
-        corruptions.corrupt("contrast", key, images, 2),
-        corruptions.corrupt("contrast", key, moved, 2),
+        corruptions.corrupt(key, "contrast", images, 2),
+        corruptions.corrupt(key, "contrast", moved, 2),
     )
 
 
@@ -159,4 +159,4 @@ def test_refusals_name_field_value_and_what_is_allowed(change, message):
 
 def test_integer_images_are_refused():
     with pytest.raises(TypeError, match="images: dtype is uint8"):
-        corruptions.corrupt("fog", jax.random.key(0), jnp.zeros((1, 8, 8, 3), jnp.uint8), 1)
+        corruptions.corrupt(jax.random.key(0), "fog", jnp.zeros((1, 8, 8, 3), jnp.uint8), 1)

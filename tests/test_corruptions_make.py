@@ -22,7 +22,7 @@ def test_make_writes_what_corrupt_gives_in_severity_order(made, arrays):  # noqa
         assert stored.dtype == np.uint8
         assert stored.shape == (5 * N, 8, 8, 3)
         for severity in corruptions.SEVERITIES:
-            want = corruptions.corrupt(name, jax.random.key(0), floats, severity)
+            want = corruptions.corrupt(jax.random.key(0), name, floats, severity)
             rows = stored[(severity - 1) * N : severity * N]
             np.testing.assert_array_equal(rows, np.round(np.asarray(want) * 255))
     np.testing.assert_array_equal(np.load(made / "labels.npy"), np.tile(labels, 5))

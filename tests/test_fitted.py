@@ -44,7 +44,14 @@ def train(place, *, preemption=None, watch=None, **options):
     preemption = preemption or Preemption()
     watch = watch or scores({8: 0.9})
     return fitted(
-        task(), place, mapping, preemption, watch=watch, select=True, quiet=True, **options
+        task(),
+        place,
+        mapping,
+        preemption=preemption,
+        watch=watch,
+        select=True,
+        quiet=True,
+        **options,
     )
 
 
@@ -137,7 +144,7 @@ def test_an_update_that_spoils_the_parameters_after_a_finite_loss_is_not_saved(
     toy = task()._replace(tx=tx, fresh=init_state(jnp.zeros(3), {}, tx))
     mapping = distribute("jit", jax.devices()[:1])
     with pytest.raises(NonFiniteError, match=rf"^step {spoilt}: params = nan; training stopped$"):
-        fitted(toy, tmp_path, mapping, Preemption(), watch=scores({}), select=True, quiet=True)
+        fitted(toy, tmp_path, mapping, watch=scores({}), select=True, quiet=True)
     steps = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
     assert sorted(steps) == saved
 

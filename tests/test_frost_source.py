@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from test_runs import npz, quick, standard_promotion  # noqa: F401
 
-from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.config import freeze
 from varmixup_jax.runs.setup import prepare
 
 FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
@@ -28,7 +28,7 @@ def package(tmp_path, monkeypatch):
 
 def source(npz, tmp_path, where, corruptions="computed"):  # noqa: F811
     config = quick(npz, tmp_path, eval__frost_dir=where, eval__corruptions=corruptions)
-    return prepare(config, Preemption()).frost_source
+    return prepare(freeze(config)).frost_source
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from stand_ins import executable
 from sweeps import RECIPE, ROOT, TINY
 
+from varmixup_jax.config import freeze
 from varmixup_jax.launch import sweep
 from varmixup_jax.launch.plan import _config as plan_config
 from varmixup_jax.launch.plan import plan
@@ -59,7 +60,7 @@ def test_named_runs_have_fields_of_their_own(tmp_path):
 
 def test_a_named_run_is_compared_with_what_its_directory_holds(tmp_path):
     config = plan_config(RECIPE, [*TINY, "--config.epochs=2"], "")
-    fields = run_directory.run_config(config, "erm", 0)
+    fields = run_directory.run_config(freeze(config), "erm", 0)
     (tmp_path / "long-s0").mkdir()
     (tmp_path / "long-s0" / "config.json").write_text(json.dumps(fields))
     plan(RECIPE, "", "", tmp_path, TINY, None, ["long erm epochs=2"])  # over the epochs of TINY

@@ -157,10 +157,10 @@ def test_an_interrupted_directory_is_finished_and_no_other_settings_join_it(tmp_
     words = ("brightness", "--batch_size", "22")
     corrupt = making.corrupt
 
-    def breaks(name, *rest):
+    def breaks(key, name, *rest):
         if name == "brightness":
             raise KeyboardInterrupt
-        return corrupt(name, *rest)
+        return corrupt(key, name, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(making, "corrupt", breaks)

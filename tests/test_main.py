@@ -98,7 +98,7 @@ def test_a_failure_of_the_runtime_is_no_refusal(error, tmp_path, monkeypatch, ca
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(main, "enable", lambda: None)
-    monkeypatch.setattr(main.Preemption, "install", lambda self: None)
+    monkeypatch.setattr(main.PREEMPTION, "install", lambda: None)
     monkeypatch.setattr(main.runs, "run", fail)
     assert main.main(["--config=digits", f"--workdir={tmp_path}"]) == 1
     printed = capsys.readouterr().err

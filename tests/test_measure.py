@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy import set_fields
 
-from varmixup_jax.config import base_config
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.runs import measure
 
 RNG = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def asked(directory=None, **fields):
         unseen={"other": TRAIN},
         corrupt=len,
     )
-    config = set_fields(base_config(), **fields)
+    config = freeze(set_fields(base_config(), **fields))
     with (
         mock.patch.object(measure, "evaluate", side_effect=Asked) as evaluate,
         pytest.raises(Asked),

@@ -1,5 +1,6 @@
 """Every registered method keeps the guarantees that `Vicinity` states."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -181,11 +182,11 @@ def test_a_method_says_itself_that_it_attacks():
         config = base_config()
         config.epochs, config.attack_epochs, config.method = 30.0, 7.0, "patient,quick"
         config.vae.epochs = 0.0
-        validate(config, devices=1)  # where nothing attacks, steps and eps may be 0
+        config = validate(config, devices=1)  # where nothing attacks, steps and eps may be 0
         epochs = {name: epochs_of(config, name) for name in methods.METHODS}
         assert {name for name in epochs if epochs[name] == 7.0} == {"at", "trades", "iat", "quick"}
         assert set(epochs.values()) == {7.0, 30.0}
-        config.attack_epochs = 0.0
+        config = replace(config, attack_epochs=None)
         assert epochs_of(config, "quick") == 30.0
     finally:
         del methods.METHODS["patient"], methods.METHODS["quick"]

@@ -21,7 +21,7 @@ def _module(kind):
 @pytest.mark.parametrize("kind", ["resnet8", "vae"])
 def test_init_is_module_init(kind):
     module = _module(kind)
-    ours = models.init(module, jax.random.key(7), IMAGE)
+    ours = models.init(jax.random.key(7), module, IMAGE)
     theirs = jax.jit(module.init)(jax.random.key(7), np.zeros(IMAGE.shape, np.float32))
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
@@ -34,7 +34,7 @@ def test_init_is_module_init(kind):
 
 def test_init_depends_on_the_key_alone():
     module = _module("resnet8")
-    first, again, other = (models.init(module, jax.random.key(i), IMAGE) for i in (0, 0, 1))
+    first, again, other = (models.init(jax.random.key(i), module, IMAGE) for i in (0, 0, 1))
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
     head = ("params", "head", "kernel")
@@ -50,7 +50,7 @@ def test_init_runs_no_forward_pass():
             return nn.Dense(2, kernel_init=scaled_normal(1.0, "fan_in"))(x)
 
     ran = []
-    variables = models.init(Counting(), jax.random.key(0), np.ones((1, 3), np.float32))
+    variables = models.init(jax.random.key(0), Counting(), np.ones((1, 3), np.float32))
     jax.effects_barrier()
     assert variables["params"]["Dense_0"]["kernel"].shape == (3, 2)
     assert ran == []
@@ -63,7 +63,7 @@ def test_variables_that_depend_on_the_input_are_refused():
             return x - self.variable("stats", "mean", lambda: x.mean()).value
 
     with pytest.raises(ValueError, match="module = Whitening: its variables must not depend"):
-        models.init(Whitening(), jax.random.key(0), np.ones((1, 3), np.float32))
+        models.init(jax.random.key(0), Whitening(), np.ones((1, 3), np.float32))
 
 
 @pytest.mark.parametrize(

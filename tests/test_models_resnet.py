@@ -18,7 +18,7 @@ IMAGE = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype(np.float32)
 @functools.cache
 def _built(name, **fields):
     module = models.build_classifier(name, **{**FIELDS, **fields}, width=4)
-    return module, models.init(module, jax.random.key(0), IMAGE)
+    return module, models.init(jax.random.key(0), module, IMAGE)
 
 
 @functools.cache

@@ -19,17 +19,16 @@ def saved(place, name="resnet8", with_vae=False, dtype="float32"):
     module = models.build_classifier(
         name, num_classes=4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3), width=4, dtype=dtype
     )
-    variables = models.init(module, jax.random.key(0), IMAGE, train=False)
+    variables = models.init(jax.random.key(0), module, IMAGE, train=False)
     params, stats = variables["params"], jax.tree.map(lambda s: s + 0.5, variables["batch_stats"])
-    vae = vae_params = None
+    vae = None
     if with_vae:
-        vae = models.build_vae(SHAPE, latent_size=2, width=4, blocks=1)
-        vae_params = models.init(vae, jax.random.key(1), IMAGE)["params"]
-    arrays = as_arrays(
-        module, params, stats, vae=vae, vae_params=vae_params, run="toy", label_names=("a", "b")
-    )
+        network = models.build_vae(SHAPE, latent_size=2, width=4, blocks=1)
+        vae_params = models.init(jax.random.key(1), network, IMAGE)["params"]
+        vae = as_vae(network)._replace(params=vae_params, info={"key": "toy"})
+    arrays = as_arrays(module, params, stats, vae=vae, run="toy", label_names=("a", "b"))
     np.savez(place / FILE, **arrays)
-    return module, params, stats, vae, vae_params
+    return module, params, stats, vae
 
 
 @pytest.mark.parametrize("name", ["resnet8", "preact_resnet8", "wrn10_1"])
@@ -40,19 +39,19 @@ def test_the_logits_are_those_of_the_network_that_was_saved(name, tmp_path):
     model = vj.load_model(tmp_path)
     np.testing.assert_array_equal(model.logits(image), expected)
     np.testing.assert_allclose(jax.jit(model.logits)(image), expected, rtol=1e-5, atol=1e-6)
-    assert (model.encode, model.decode, model.vae_params) == (None, None, {})
+    assert (model.encode, model.decode, model.vae) == (None, None, None)
     assert model.about["run"] == "toy"
     assert model.about["label_names"] == ["a", "b"]
 
 
 def test_the_vae_comes_along(tmp_path):
-    *_, vae, vae_params = saved(tmp_path, with_vae=True)
+    *_, vae = saved(tmp_path, with_vae=True)
     image = jax.random.uniform(jax.random.key(2), (3, *SHAPE))
-    functions = as_vae(vae)
-    mean = functions.encode(vae_params, image)[0]
+    mean = vae.encode(vae.params, image)[0]
     model = load_model(tmp_path / FILE)
     np.testing.assert_array_equal(model.encode(image), mean)
-    np.testing.assert_array_equal(model.decode(mean), functions.decode(vae_params, mean))
+    np.testing.assert_array_equal(model.decode(mean), vae.decode(vae.params, mean))
+    assert (model.vae.network, model.vae.info) == (vae.network, {"key": "toy"})
 
 
 def test_a_network_that_trained_in_bfloat16_computes_in_float32(tmp_path):

@@ -49,7 +49,7 @@ def test_shapes_and_dtypes(shape, fields, latent_shape, dtype):
 def small(request):
     module = models.build_vae((8, 8, 1), latent=request.param, **SMALL)
     image = np.random.default_rng(0).uniform(size=(3, 8, 8, 1)).astype(np.float32)
-    return module, models.init(module, jax.random.key(0), image), image
+    return module, models.init(jax.random.key(0), module, image), image
 
 
 def test_ranges_hold_far_outside_the_images(small):

@@ -9,9 +9,9 @@ import pytest
 from test_measure import LABELS, TEST
 
 from varmixup_jax import errors
-from varmixup_jax.config import base_config
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.runs import measure, run_directory, sweep
-from varmixup_jax.runs.preemption import SIGNALS, Preemption
+from varmixup_jax.runs.preemption import PREEMPTION, SIGNALS
 from varmixup_jax.training.loop import Preempted
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -19,13 +19,14 @@ CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 
 @pytest.fixture
 def installed():
-    """A `Preemption` that answers this process's signals."""
+    """What answers this process's signals."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    preemption = Preemption()
-    preemption.install()
-    yield preemption
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    PREEMPTION.install()
+    yield PREEMPTION
     for number, handler in before.items():
         signal.signal(number, handler)
+    PREEMPTION.__init__()
 
 
 def dropped(number):
@@ -101,14 +102,14 @@ def test_a_background_job_of_a_shell_goes_on_at_ctrl_c(installed):
 def test_a_signal_that_a_callback_drops_while_the_page_is_written(installed, tmp_path):
     config = base_config()
     config.method, config.quiet = "erm", True
-    run_directory.write(tmp_path, config=run_directory.run_config(config, "erm", 0))
+    run_directory.write(tmp_path, config=run_directory.run_config(freeze(config), "erm", 0))
     run_directory.write(tmp_path, summary={"status": "done"})
     (tmp_path / "results.jsonl").write_text(json.dumps({"metric": "ece"}))
     with (
         mock.patch.object(sweep, "close", side_effect=lambda *_: dropped(signal.SIGTERM)),
         pytest.raises(Preempted),
     ):
-        sweep.run(config, tmp_path, installed)
+        sweep.run(config, tmp_path)
 
 
 @pytest.mark.parametrize("when", ["in the last steps of training", "in a callback"])
@@ -138,7 +139,6 @@ def test_no_evaluation_begins_after_a_signal(when, installed):
         published=None,
         corruption_source="none",
         unseen={},
-        preemption=installed,
     )
     with mock.patch.object(measure, "evaluate", evaluate), pytest.raises(Preempted):
-        measure.measured(base_config(), setup, None, None, {"run": "toy"})
+        measure.measured(freeze(base_config()), setup, None, None, {"run": "toy"})

@@ -8,8 +8,9 @@ import pytest
 from varmixup_jax.report.defaults import DEFAULTS
 from varmixup_jax.report.labels import changed_settings, labels, vae_remarks
 from varmixup_jax.report.measures import board
-from varmixup_jax.report.rows import Run, flatten, read_runs
+from varmixup_jax.report.rows import Run, read_runs
 from varmixup_jax.report.settings import method_words
+from varmixup_jax.saved_config import flatten
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 VAE = {"latent": "spatial", "latent_size": 16, "downsample": 0, "width": 64, "blocks": 2,

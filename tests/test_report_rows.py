@@ -10,8 +10,9 @@ import pytest
 from report_runs import make_run
 
 from varmixup_jax.report.names import BENCHMARK, CORRUPTIONS, METHODS
-from varmixup_jax.report.rows import by_data, flatten, read_run, read_runs
+from varmixup_jax.report.rows import by_data, read_run, read_runs
 from varmixup_jax.report.settings import identity
+from varmixup_jax.saved_config import flatten
 
 
 def edit_json(path, **changes):

@@ -6,14 +6,14 @@ import subprocess
 import numpy as np
 import pytest
 
-from varmixup_jax.config import base_config
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.runs import run_directory
 
 
 def fields(seed=0, **changes):
     config = base_config()
     config.update_from_flattened_dict(changes)
-    return run_directory.run_config(config, "mixup", seed)
+    return run_directory.run_config(freeze(config), "mixup", seed)
 
 
 def test_a_run_keeps_the_settings_of_its_own_method_only():

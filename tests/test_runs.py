@@ -8,7 +8,7 @@ import pytest
 from toy import set_fields
 
 from varmixup_jax import corruptions, runs
-from varmixup_jax.config import base_config
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.runs import run_directory
 
 CLASSES, TRAIN, TEST, SIZE = 3, 48, 24, 12
@@ -159,7 +159,7 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
 
 def test_a_field_that_an_older_version_did_not_have_counts_as_its_default(npz, tmp_path):
     config = quick(npz, tmp_path, method="varmixup")
-    fields = run_directory.run_config(config, "varmixup", 0)
+    fields = run_directory.run_config(freeze(config), "varmixup", 0)
     older = json.loads(json.dumps(fields))
     del older["methods"]["varmixup"]["partners"]
     (tmp_path / "config.json").write_text(json.dumps(older))

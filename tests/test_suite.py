@@ -48,7 +48,7 @@ def linear(variables, image):
     return jnp.reshape(image, (image.shape[0], -1)) @ variables["weight"]
 
 
-def darken(name, key, image, severity):
+def darken(key, name, image, severity):
     """Stands for a corruption: traced severity, random."""
     del name
     noise = 0.01 * jax.random.uniform(key, image.shape)
@@ -135,8 +135,8 @@ def test_adversarial_accuracy_is_the_worst_case_of_each_image(key, monkeypatch):
     for name, every in (("pgd", 2), ("apgd", 3)):
         images = {image.tobytes(): bool(i % every) for i, image in zip(number, IMAGES, strict=True)}
 
-        def withstands(*arguments, images=images):
-            return jnp.array([images[np.asarray(image).tobytes()] for image in arguments[-2]])
+        def withstands(_, batch, label, images=images, **settings):
+            return jnp.array([images[np.asarray(image).tobytes()] for image in batch])
 
         monkeypatch.setattr(programs, name, withstands)
     got = values(run(key, pgd_steps=1, apgd_steps=1, attack_images=48))

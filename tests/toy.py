@@ -27,9 +27,9 @@ def parts():
     # Two stages, the second of half the resolution: all that a residual network has.
     module = ResNet(num_classes=CLASSES, mean=(0.5,), std=(0.25,), blocks=(1, 1), width=4)
     image = jax.ShapeDtypeStruct((1, *SHAPE), jnp.float32)
-    variables = models.init(module, jax.random.key(1), image, train=False)
+    variables = models.init(jax.random.key(1), module, image, train=False)
     vae_module = models.build_vae(SHAPE, latent_size=2, width=4, blocks=0)
-    vae_params = models.init(vae_module, jax.random.key(2), image)["params"]
+    vae_params = models.init(jax.random.key(2), vae_module, image)["params"]
     rng = np.random.default_rng(0)
     labels = (np.arange(EXAMPLES) % CLASSES).astype(np.int32)
     images = (60 * labels[:, None, None, None] + rng.integers(0, 60, (EXAMPLES, *SHAPE))).astype(

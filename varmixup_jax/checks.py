@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsFloat, TypeGuard
 
 import numpy as np
@@ -40,6 +40,13 @@ def whole(minimum: int, **fields: int) -> None:
     for name, value in fields.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
             raise ValueError(f"{name} = {shown(value)}: must be a whole number >= {minimum}")
+
+
+def increasing_fractions(**fields: Sequence[float]) -> None:
+    """Raises ValueError unless every value's entries lie in (0, 1) and increase."""
+    for name, values in fields.items():
+        if any(not 0 < v < 1 for v in values) or list(values) != sorted(set(values)):
+            raise ValueError(f"{name} = {values}: must be increasing fractions in (0, 1)")
 
 
 def one_of(allowed: Iterable[Any], **fields: Any) -> None:

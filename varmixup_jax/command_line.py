@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from varmixup_jax.validation import check_fields
+from varmixup_jax.config import check_fields
+from varmixup_jax.fields import Config
 
 RECIPES = Path(__file__).with_name("recipes")
 FIELD = re.compile(r"--?(no)?config\.")  # begins a word that changes a field
@@ -101,7 +102,7 @@ def located(recipe: str) -> Path:
     return packaged if name in recipe_names() and not Path(name).is_file() else Path(name)
 
 
-def default_workdir(config: ConfigDict) -> str:
+def default_workdir(config: ConfigDict | Config) -> str:
     """Default directory of the runs of a configuration."""
     data = config.data.source.replace(":", "-").replace("/", "-")
     return f"runs/{data}-{config.method.replace(',', '-')}"
@@ -138,7 +139,6 @@ def change_fields(config: Any, words: Sequence[str]) -> ConfigDict:
     left = known(command)[1:]
     if left:
         raise ValueError(f"argument {left[0]!r}: not understood, flags begin with --")
-    check_fields(config)
     return config
 
 

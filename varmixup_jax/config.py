@@ -1,8 +1,8 @@
-"""The configuration of a run, as recipes and the command line change it.
+"""The configuration of a run, from the form that recipes and the command line change to the frozen one.
 
-A recipe under `configs/` is a function `get_config(argument)` that changes a few of these. The
-command line changes any of them (`--config.optim.learning_rate=0.05`); a field that is not listed
-in `varmixup_jax/fields.py`, or a value of another type, is refused.
+A recipe under `configs/` is a function `get_config(argument)` that changes a few fields of
+`base_config()`. The command line changes any (`--config.optim.learning_rate=0.05`); a field that is not
+listed in `varmixup_jax/fields.py`, or a value of another type, is refused.
 """
 
 from __future__ import annotations
@@ -11,63 +11,87 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from varmixup_jax import checks
-from varmixup_jax.fields import FIELDS
+from varmixup_jax import checks, fields
+from varmixup_jax.declare import frozen, plain
+from varmixup_jax.fields import ALL, Config
 from varmixup_jax.methods import METHODS, paper_methods
+from varmixup_jax.sections import VaeConfig
 
-ALL = "all"
 SHARED_BY_VAES = ("store", "others", "drawn", "adversary")
 
 
 def base_config() -> ConfigDict:
-    """All fields with their defaults (`fields.FIELDS`); locked: a misspelt field is an error."""
-    nested: dict[str, Any] = {}
-    for name, field in FIELDS.items():
-        *sections, last = name.split(".")
-        section = nested
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[last] = field.default
-    c = ConfigDict(nested)
+    """All fields with their defaults; locked: a misspelt field is an error."""
+    c = ConfigDict(plain(Config()))
     # A method registered elsewhere has its section here too.
     c.methods = ConfigDict({name: dict(method.settings) for name, method in METHODS.items()})
     return c.lock()
 
 
-def with_others(config: ConfigDict) -> list[ConfigDict]:
-    """The configuration of each VAE of a run: its own, then those of `vae.others`.
+def freeze(config: Any) -> Config:
+    """The configuration, checked field by field: names, types, ranges and choices.
+
+    Args:
+      config: a changed `base_config()`; one that is frozen is returned as it is.
 
     Raises:
-      ValueError: words that are no `field=value` of the section, or a field that VAEs of a run share.
+      ValueError: one line that names the field, its value and what is allowed.
     """
-    found = [config]
-    allowed = [field for field in config.vae if field not in SHARED_BY_VAES]
-    for changes in config.vae.others:
-        other = ConfigDict(config.to_dict())
-        other.vae.others = ()
-        for change in changes.split():
-            name, _, value = change.partition("=")
-            where = f"config.vae.others: {change}"
-            if name not in allowed:
-                raise ValueError(f"{where}: must be field=value, of {', '.join(allowed)}")
-            try:
-                other.vae[name] = type(other.vae[name])(value)
-            except ValueError:
-                text = f"must be of type {type(other.vae[name]).__name__}"
-                raise ValueError(f"{where}: {text}") from None
-        found.append(other)
+    if isinstance(config, Config):
+        return config
+    check_fields(config)
+    values = config.to_dict()
+    fields.check(values)
+    found = frozen(Config, values)
+    try:
+        vaes(found.vae)
+    except ValueError as error:
+        raise ValueError(f"config.vae.others: {error}") from None
     return found
 
 
-def selected_methods(config: ConfigDict) -> tuple[str, ...]:
-    """The methods `config.method` names, in order, each once."""
-    names = [word.strip() for word in config.method.split(",")]
-    if names == [ALL]:
-        return paper_methods()
-    allowed = [*METHODS, ALL] if len(names) == 1 else METHODS
-    for name in names:
-        checks.one_of(allowed, **{"config.method": name})
-    return tuple(dict.fromkeys(names))
+def check_fields(config: Any) -> None:
+    """Refuses what does not have the fields of `base_config()` with their types.
+
+    Raises:
+      ValueError: one line that names the field, its value and what is allowed.
+    """
+    if not isinstance(config, ConfigDict):
+        text = "must be a changed base_config(), as get_config of the recipe returns"
+        raise ValueError(f"config = {checks.shown(config)}: {text}")
+    checks.like(base_config().to_dict(), "config", config.to_dict())
+
+
+def vaes(vae: VaeConfig) -> tuple[VaeConfig, ...]:
+    """The section of each VAE of a run: its own, then those of `vae.others`, with their changes.
+
+    Raises:
+      ValueError: words that are no `field=value` of the section, a field that VAEs of a run share, or
+        a value that is not allowed.
+    """
+    found = [vae]
+    for changes in vae.others:
+        own = {**plain(vae), "others": ()}
+        allowed = sorted(own.keys() - SHARED_BY_VAES)
+        for change in changes.split():
+            name, _, value = change.partition("=")
+            if name not in allowed:
+                raise ValueError(f"{change}: must be field=value, of {', '.join(allowed)}")
+            try:
+                own[name] = type(own[name])(value)
+            except ValueError:
+                text = f"must be of type {type(own[name]).__name__}"
+                raise ValueError(f"{change}: {text}") from None
+        checks.like(plain(VaeConfig()), "config.vae", own)
+        fields.check({"vae": own}, "vae.")
+        found.append(frozen(VaeConfig, own))
+    return tuple(found)
+
+
+def selected_methods(words: str) -> tuple[str, ...]:
+    """The methods that `config.method` names, in order, each once."""
+    names = [word.strip() for word in words.split(",")]
+    return paper_methods() if names == [ALL] else tuple(dict.fromkeys(names))
 
 
 def method_argument(argument: str | None, default: str, *presets: str) -> tuple[str, str]:

@@ -18,9 +18,9 @@ from varmixup_jax.config import base_config
 from varmixup_jax.errors import exit_code, refuse
 from varmixup_jax.evaluation.any_model import evaluate
 from varmixup_jax.evaluation.results import Results
-from varmixup_jax.report.rows import flatten
-from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.preemption import PREEMPTION
 from varmixup_jax.runs.reevaluate import evaluate_again
+from varmixup_jax.saved_config import flatten
 
 USAGE = """varmixup evaluate RUN [RUN ...] --out=DIR [--config.eval.FIELD=VALUE ...]
        varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR  (--model --help says more)
@@ -58,11 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> None:
         enable()
         cluster.initialize(mode=options.cluster)
-        preemption = Preemption()
-        preemption.install()
-        evaluate_again(
-            options.runs, options.out, changes, baseline=options.baseline, preemption=preemption
-        )
+        PREEMPTION.install()
+        evaluate_again(options.runs, options.out, changes, baseline=options.baseline)
 
     return exit_code(run, arguments)
 

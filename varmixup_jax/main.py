@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ml_collections import ConfigDict
-
 from varmixup_jax import cluster, runs
 from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.command_line import Parser, default_workdir, import_modules, read_config
 from varmixup_jax.compilation_cache import enable
+from varmixup_jax.config import freeze
 from varmixup_jax.errors import exit_code, refuse
-from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.fields import Config
+from varmixup_jax.runs.preemption import PREEMPTION
 
 USAGE = "varmixup train --config=RECIPE[:WORDS] [--workdir=DIR] [--config.FIELD=VALUE ...]"
 DESCRIPTION = """Trains and evaluates what a recipe names, one run for each method and seed.
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(error, 2, arguments)
     try:
         import_modules(options.modules)
-        config = read_config(options.config, words)
+        config = freeze(read_config(options.config, words))
     except (Exception, SystemExit) as error:  # a recipe can raise anything
         return refuse(error, 2, arguments)
     return exit_code(lambda: _run(options, config), arguments)
@@ -71,7 +71,7 @@ def parser() -> Parser:
     return made
 
 
-def _run(options: argparse.Namespace, config: ConfigDict) -> None:
+def _run(options: argparse.Namespace, config: Config) -> None:
     if config.parallel.deterministic:
         # Read when the first device is asked for.
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
@@ -79,9 +79,8 @@ def _run(options: argparse.Namespace, config: ConfigDict) -> None:
     enable()
     where = (options.coordinator, options.num_processes, options.process_id)
     cluster.initialize(*where, mode=options.cluster)
-    preemption = Preemption()
-    preemption.install()
-    runs.run(config, options.workdir or default_workdir(config), preemption)
+    PREEMPTION.install()
+    runs.run(config, options.workdir or default_workdir(config))
 
 
 if __name__ == "__main__":

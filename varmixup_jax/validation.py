@@ -1,4 +1,4 @@
-"""Which configurations can run: fields, types, ranges, and what must fit together."""
+"""Which configurations can run: what must fit together beyond each field's own rules."""
 
 from __future__ import annotations
 
@@ -7,60 +7,62 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
-from varmixup_jax import checks, fields
-from varmixup_jax.config import base_config, selected_methods, with_others
+from varmixup_jax import checks
+from varmixup_jax.config import base_config, freeze, selected_methods
+from varmixup_jax.fields import Config
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models import build_classifier
-from varmixup_jax.training.optim import make_schedule
+from varmixup_jax.sections import ParallelConfig
 
 
-def validate(config: ConfigDict, devices: int) -> None:
-    """Refuses what cannot run, before anything is written or loaded.
+def validate(config: Any, devices: int | None = None) -> Config:
+    """Checks a configuration and freezes it, before anything is written or loaded.
 
     Args:
       config: a (changed) `base_config()`.
-      devices: how many devices the batch would be spread over.
+      devices: how many devices the batch would be spread over; None for those it chooses here.
 
     Raises:
       ValueError: one line that names the field, its value and what is allowed.
     """
-    check_fields(config)
-    methods = selected_methods(config)
-    fields.check(config.to_dict())
-    _validate_optimizer(config)
-    _validate_evaluation(config)
-    for other in with_others(config)[1:]:
-        try:
-            check_fields(other)
-            fields.check(other.to_dict())
-        except ValueError as error:
-            raise ValueError(f"config.vae.others: {error}") from None
+    found = freeze(config)
+    if devices is None:
+        devices = len(chosen_devices(found.parallel))
+    methods = selected_methods(found.method)
     for name in methods:
-        _validate_method(config, name)
-    for field in ("batch_size", "vae.batch_size"):
-        if field == "vae.batch_size" and not any(METHODS[m].vae != "none" for m in methods):
-            continue
-        size = fields.value_of(config, field)
+        _check_method(found, name)
+    sizes = {"batch_size": found.batch_size}
+    if any(METHODS[name].vae != "none" for name in methods):
+        sizes["vae.batch_size"] = found.vae.batch_size
+    for field, size in sizes.items():
         if size % devices:
             text = f"must be divisible by the {devices} devices"
             raise ValueError(f"config.{field} = {size}: {text}")
-    if config.eval.checkpoint == "best" and config.data.val_fraction == 0:
+    if found.eval.checkpoint == "best" and found.data.val_fraction == 0:
         text = "must be > 0 to select the best checkpoint (config.eval.checkpoint)"
-        raise ValueError(f"config.data.val_fraction = {config.data.val_fraction}: {text}")
+        raise ValueError(f"config.data.val_fraction = {found.data.val_fraction}: {text}")
+    return found
 
 
-def check_fields(config: Any) -> None:
-    """Refuses what does not have the fields of `base_config()` with their types.
+def chosen_devices(parallel: ParallelConfig) -> list[jax.Device]:
+    """The devices to use.
 
     Raises:
-      ValueError: one line that names the field, its value and what is allowed.
+      ValueError: more are asked for than there are, or JAX finds none of those it was told to use.
     """
-    if not isinstance(config, ConfigDict):
-        text = "must be a changed base_config(), as get_config of the recipe returns"
-        raise ValueError(f"config = {checks.shown(config)}: {text}")
-    checks.like(base_config().to_dict(), "config", config.to_dict())
+    try:
+        devices, wanted = jax.devices(), parallel.devices or 0
+    except (RuntimeError, AssertionError) as error:  # the latter for a platform without its plugin
+        chosen, why = os.environ.get("JAX_PLATFORMS", ""), f" ({error})" if str(error) else ""
+        text = f"names what is not there{why}, must be a platform of this machine, e.g. cpu"
+        raise ValueError(f"JAX_PLATFORMS = {chosen!r}: {text}") from None
+    if wanted > len(devices):
+        text = f"must lie in [0, {len(devices)}], the devices there are"
+        raise ValueError(f"config.parallel.devices = {wanted}: {text}")
+    return devices[: wanted or len(devices)]
 
 
 def unknown_field(arguments: Sequence[str]) -> ValueError | None:
@@ -80,33 +82,8 @@ def unknown_field(arguments: Sequence[str]) -> ValueError | None:
     return None
 
 
-def _validate_optimizer(config: ConfigDict) -> None:
-    c = config.optim
-    try:
-        make_schedule(
-            c.schedule,
-            learning_rate=c.learning_rate,
-            total_steps=1,
-            warmup=c.warmup,
-            boundaries=tuple(c.boundaries),
-            decay=c.decay,
-        )
-    except ValueError as error:
-        raise ValueError(f"config.optim.{error}") from None
-
-
-def _validate_evaluation(config: ConfigDict) -> None:
-    where = config.eval.corruptions
-    if where not in ("none", "computed") and (
-        not where or not os.path.exists(os.path.expanduser(where))
-    ):
-        text = "must be none, computed, or a directory (or archive) of corrupted images"
-        raise ValueError(f"config.eval.corruptions = {checks.shown(where)}: {text}")
-
-
-def _validate_method(config: ConfigDict, name: str) -> None:
-    section = f"config.methods.{name}"
-    settings = config.methods[name].to_dict()
+def _check_method(config: Config, name: str) -> None:
+    section, settings = f"config.methods.{name}", config.methods[name]
     if METHODS[name].attacks:
         for field in ("eps", "step_size"):
             if field in settings:
@@ -122,13 +99,6 @@ def _validate_method(config: ConfigDict, name: str) -> None:
         if max(settings["stages"]) > last:
             text = f"must be stages of {config.model.name}, 0 to {last}"
             raise ValueError(f"{section}.stages = {settings['stages']}: {text}")
-    if METHODS[name].vae == "none":
-        return
-    if config.vae.epochs <= 0:
+    if METHODS[name].vae != "none" and config.vae.epochs <= 0:
         text = f"method {name!r} needs a VAE, must be > 0"
         raise ValueError(f"config.vae.epochs = {config.vae.epochs}: {text}")
-    if METHODS[name].vae == "adversarial":
-        where, adversary = "config.vae.adversary", config.vae.adversary
-        for field in ("eps", "step_size"):
-            checks.positive(**{f"{where}.{field}": adversary[field]})
-        checks.whole(1, **{f"{where}.steps": adversary.steps})

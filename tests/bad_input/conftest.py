@@ -60,7 +60,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(command, "enable", lambda: None)
-    monkeypatch.setattr(command.Preemption, "install", lambda self: None)
+    monkeypatch.setattr(command.PREEMPTION, "install", lambda: None)
 
     def call(words):
         return command.main([f"--workdir={tmp_path / 'run'}", *words])

@@ -6,7 +6,7 @@ import os
 import pytest
 from damages import write
 
-from varmixup_jax.config import base_config
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.runs import run_directory
 
 ERM = ["--config=configs/digits.py:erm"]
@@ -28,7 +28,7 @@ def test_the_place_of_the_run_cannot_be_written(refuses_run, tmp_path, monkeypat
 def fields(**changes):
     c = base_config()
     c.update_from_flattened_dict(changes)
-    return run_directory.run_config(c, "erm", 0)
+    return run_directory.run_config(freeze(c), "erm", 0)
 
 
 THERE = {

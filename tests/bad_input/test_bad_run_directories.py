@@ -12,12 +12,12 @@ from damages import bomb_array, bomb_bytes, remove, write
 from ml_collections import ConfigDict
 from refusing import check_line, refused, tree
 
-from varmixup_jax.config import base_config
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.runs import run_directory, vae_store
-from varmixup_jax.runs.setup import chosen_devices
 from varmixup_jax.runs.sweep import run
 from varmixup_jax.training import damage
 from varmixup_jax.training.checkpoints import Checkpoints
+from varmixup_jax.validation import chosen_devices
 
 # Orbax's coroutines complain when they are collected after their event loop.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -59,7 +59,7 @@ def test_run_takes_configurations_only(config, tmp_path):
 
 
 def test_all_devices_by_default():
-    assert len(chosen_devices(base_config())) == jax.device_count()
+    assert len(chosen_devices(freeze(base_config()).parallel)) == jax.device_count()
 
 
 STATE = {"w": jnp.arange(6.0).reshape(2, 3), "step": jnp.asarray(3)}
@@ -144,5 +144,5 @@ def test_the_latent_means_are_never_unpickled(tmp_path):
     np.save(tmp_path / "latents.npy", bomb_array(tmp_path / "exploded"))
     images = np.zeros((2, 4, 4, 1), np.uint8)
     with refused("latents.npy"):
-        vae_store._latents(None, None, images, tmp_path / "latents.npy", base_config())
+        vae_store._latents(None, images, tmp_path / "latents.npy", 2)
     assert not (tmp_path / "exploded").exists()

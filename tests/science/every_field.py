@@ -20,11 +20,11 @@ import numpy as np
 from field_toys import CLASSES, PIXELS, SHAPE, TOY_VAE, encode, toy_apply, toy_init, toy_logits
 
 from varmixup_jax import corruptions, main, models, runs
-from varmixup_jax.config import selected_methods
+from varmixup_jax.config import freeze, selected_methods
 from varmixup_jax.evaluation import programs, robustness
 from varmixup_jax.methods import METHODS
 from varmixup_jax.runs import classifier, measure, resume, run_directory, setup, sweep, vae_store
-from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.preemption import PREEMPTION
 from varmixup_jax.runs.resume import Trained
 from varmixup_jax.training.checkpoints import SCORE
 from varmixup_jax.training.loop import data_order
@@ -35,13 +35,13 @@ STEPS = 3  # that a stand-in for training takes where the optimiser is looked at
 
 def prepared(config):
     """The real set-up, but for the classifier."""
-    found = setup.prepare(config, Preemption())
-    return found._replace(apply=toy_apply, logits=toy_logits, glance=toy_logits)
+    found = setup.prepare(freeze(config))
+    return found._replace(apply=toy_apply, logits=toy_logits, validation_logits=toy_logits)
 
 
 def shared(config):
     """What all runs of a sweep share."""
-    found = setup.prepare(config, Preemption())
+    found = setup.prepare(freeze(config))
     data, mapping = found.data, found.mapping
     image = jnp.arange(4.0 * PIXELS).reshape(4, *SHAPE)
     textures = found.corrupt.keywords["frost_textures"]
@@ -60,7 +60,7 @@ def shared(config):
 def refused(config):
     """The refusal of data that are not where they should be."""
     try:
-        setup.prepare(config, Preemption())
+        setup.prepare(freeze(config))
     except ValueError as error:
         return {"refusal": str(error)}
     return {"refusal": None}
@@ -69,8 +69,7 @@ def refused(config):
 def _stand_in(seen, steps):
     """Instead of `fitted`: some steps, not compiled; what it was given and where it ended."""
 
-    def fitted(task, directory, mapping, preemption, *, watch=None, **settings):
-        del preemption
+    def fitted(task, directory, mapping, *, watch=None, **settings):
         step = make_step(task.loss, task.tx, ema_decay=task.ema_decay, axis_name=mapping.axis_name)
         state, losses, fixed = task.fresh, [], jax.tree.map(jnp.asarray, task.fixed)
         for number in range(steps):
@@ -98,7 +97,7 @@ def _stand_in(seen, steps):
 def vae_trained(config, steps=STEPS):
     """The VAE of the configuration's first method, by the way of its store."""
     seen = {}
-    kind = METHODS[selected_methods(config)[0]].vae
+    kind = METHODS[selected_methods(config.method)[0]].vae
     found = prepared(config)
 
     def as_vae(module):
@@ -109,22 +108,21 @@ def vae_trained(config, steps=STEPS):
         mock.patch.object(models, "init", toy_init),
         mock.patch.multiple(vae_store, fitted=_stand_in(seen, steps), as_vae=as_vae),
     ):
-        info = vae_store.obtain(config, found, kind).info
+        info = vae_store.obtain(freeze(config), found, kind).info
     return {**seen, "key": info["key"]}
 
 
 def trained(config, steps=STEPS):
     """The classifier of the configuration's first method and seed."""
     seen, vicinal = {}, None
-    method, found = selected_methods(config)[0], prepared(config)
+    method, found = selected_methods(config.method)[0], prepared(config)
     if METHODS[method].vae != "none":
         pixels = jnp.asarray(found.data.train_images, jnp.float32) / 255
 
         def frozen(seed):
-            weights = toy_init(None, jax.random.key(seed))["params"]
-            return vae_store.TrainedVAE(
-                TOY_VAE, weights, np.asarray(encode(weights, pixels)[0]), {}
-            )
+            weights = toy_init(jax.random.key(seed), None)["params"]
+            latents = np.asarray(encode(weights, pixels)[0])
+            return TOY_VAE._replace(params=weights, latents=latents)
 
         others = tuple(frozen(10 + i) for i in range(len(config.vae.others)))
         vicinal = frozen(9)._replace(others=others)
@@ -133,7 +131,7 @@ def trained(config, steps=STEPS):
         mock.patch.object(classifier, "fitted", _stand_in(seen, steps)),
         mock.patch.object(jax.random, "beta", _power),
     ):
-        classifier._train(config, found, vicinal, method, config.seeds[0], Path("run"))
+        classifier._train(freeze(config), found, vicinal, method, config.seeds[0], Path("run"))
     return seen
 
 
@@ -148,12 +146,12 @@ vae_attacked, sampled = partial(vae_trained, steps=1), partial(trained, steps=1)
 
 def terms(config):
     """The objective of the configuration's method, as `_train` hands it on."""
-    method, found = selected_methods(config)[0], prepared(config)
+    method, found = selected_methods(config.method)[0], prepared(config)
     with (
         mock.patch.object(classifier, "empirical_risk", side_effect=_Enough) as risk,
         contextlib.suppress(_Enough),
     ):
-        classifier._train(config, found, None, method, 0, Path("run"))
+        classifier._train(freeze(config), found, None, method, 0, Path("run"))
     return {"terms": risk.call_args.args[0]}
 
 
@@ -184,14 +182,14 @@ def measured(config):
         return jnp.full(image.shape[:1], value, jnp.float32)
 
     found = found._replace(mapping=found.mapping._replace(shard_batch=recorded), corrupt=_darker)
-    variables = tuple(toy_init(None, jax.random.key(0)).values())
+    variables = tuple(toy_init(jax.random.key(0), None).values())
     who = {"run": "run", "method": "erm", "seed": 0, "step": 1}
     with (
         mock.patch.multiple(robustness, pgd_correct=attack, apgd_correct=attack),
         mock.patch.object(programs, "local_linearity_error", attack),
         mock.patch.object(corruptions, "NAMES", ("frost", "fog")),
     ):
-        found = measure.measured(config, found, None, variables, who)
+        found = measure.measured(freeze(config), found, None, variables, who)
     seen = {"batches": batches, "logits": sorted(found.logits)}
     for line in found.rows:
         metric = line["metric"].split("_")[0].rstrip("0123456789")
@@ -200,7 +198,7 @@ def measured(config):
     return seen
 
 
-def _darker(name, key, image, severity):
+def _darker(key, name, image, severity):
     del name, key
     return image / (1.0 + jnp.asarray(severity, jnp.float32))
 
@@ -221,7 +219,7 @@ def swept(config):
         contextlib.redirect_stderr(said),
         mock.patch.multiple(
             sweep,
-            prepare=lambda config, preemption: None,
+            prepare=lambda config: None,
             obtain_all=lambda config, found, kind: SimpleNamespace(
                 info={"key": kind, "psnr": 30.0}, others=()
             ),
@@ -238,7 +236,7 @@ def commanded(config):
     """What the command line leaves in the environment before the first device is asked for."""
     seen = {}
 
-    def run(config, workdir, preemption):
+    def run(config, workdir):
         seen["flags"] = os.environ.get("XLA_FLAGS")
 
     nothing = SimpleNamespace(value=None)
@@ -246,7 +244,7 @@ def commanded(config):
         mock.patch.dict(os.environ),
         mock.patch.object(runs, "run", run),
         mock.patch.object(main.cluster, "initialize"),
-        mock.patch.object(Preemption, "install"),
+        mock.patch.object(PREEMPTION, "install"),
         mock.patch.multiple(
             main, enable=mock.DEFAULT, WORKDIR=nothing, COORDINATOR=nothing, CLUSTER=nothing
         ),
@@ -299,5 +297,7 @@ def kept(config):
         mock.patch.object(classifier, "predict", predict),
         mock.patch.multiple(resume, Checkpoints=Memory, fit=fit),
     ):
-        seen["evaluated"] = classifier._train(config, found, None, "erm", 0, Path(place)).step
+        seen["evaluated"] = classifier._train(
+            freeze(config), found, None, "erm", 0, Path(place)
+        ).step
     return seen

@@ -51,7 +51,7 @@ SIZES = {
 }
 
 
-def toy_init(module, key, *args, **kwargs):
+def toy_init(key, module, *args, **kwargs):
     """Variables of both toys, from the key alone."""
     del module, args, kwargs
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))

@@ -98,7 +98,7 @@ def test_impulse_noise_replaces_values_by_black_and_white(severity, amount):
 
 def test_impulse_noise_hits_channels_independently():
     images = jnp.full((60, 32, 32, 3), 0.4)
-    changed = np.asarray(corruptions.corrupt("impulse_noise", jax.random.key(0), images, 5))
+    changed = np.asarray(corruptions.corrupt(jax.random.key(0), "impulse_noise", images, 5))
     hit = np.abs(changed - np.round(0.4 * 255) / 255) > 1e-3
     per_pixel = hit.any(axis=-1).mean()
     np.testing.assert_allclose(per_pixel, 1 - (1 - 0.07) ** 3, rtol=0.03)
@@ -117,7 +117,7 @@ def test_fog_keeps_the_brightest_value_in_range():
 
 def test_what_is_written_is_truncated():
     images = jnp.full((60, 32, 32, 3), 102 / 255)
-    out = corruptions.corrupt("gaussian_noise", jax.random.key(0), images, 5)
+    out = corruptions.corrupt(jax.random.key(0), "gaussian_noise", images, 5)
     levels = np.asarray(out, np.float64) * 255
     np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
     # Half a level is lost on average; rounding would lose none. Standard error 0.06.

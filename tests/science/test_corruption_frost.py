@@ -94,7 +94,7 @@ def test_frost_is_a_x_plus_b_texture(photographs, table, severity):
     x = np.random.default_rng(0).integers(0, 90, (3, 32, 32, 3))
     images = jnp.asarray(x / 255, jnp.float32)
     key = jax.random.key
-    out = corruptions.corrupt("frost", key(0), images, severity, table, textures)
+    out = corruptions.corrupt(key(0), "frost", images, severity, table, textures)
     texture = np.asarray(
         jax.jit(frost.crop, static_argnums=(2, 3))(key(0), textures, 3, 32), np.float64
     )

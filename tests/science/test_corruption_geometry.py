@@ -35,7 +35,7 @@ def test_glass_shuffle_is_the_sequential_one(reach, size):
 def test_glass_blur_moves_pixels_by_at_most_one_per_shuffle():
     # Severity 1 blurs with sigma 0.05, which is nothing: every pixel is a neighbour's.
     x = np.round(noise(60, 32, 32, 3) * 255) / 255
-    out = corruptions.corrupt("glass_blur", jax.random.key(0), jnp.asarray(x, jnp.float32), 1)
+    out = corruptions.corrupt(jax.random.key(0), "glass_blur", jnp.asarray(x, jnp.float32), 1)
     shifted = [np.roll(x, (dy, dx), (1, 2)) for dy in (0, 1) for dx in (0, 1)]
     match = np.stack([np.abs(np.asarray(out) - s) < 1e-3 for s in shifted])[:, :, 2:, 2:]
     match = match.all(axis=-1)

@@ -28,7 +28,7 @@ def levels(size, channels, count=3, seed=0):
 
 def ours(name, pictures, severity, table="cifar"):
     images = jnp.asarray(pictures, jnp.float32) / 255
-    out = corruptions.corrupt(name, jax.random.key(0), images, severity, table)
+    out = corruptions.corrupt(jax.random.key(0), name, images, severity, table)
     return np.round(np.asarray(out) * 255).astype(int)
 
 

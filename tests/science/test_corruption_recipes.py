@@ -31,7 +31,7 @@ def pictures(count=2, channels=3, size=SIZE):
 
 def ours(name, x, severity, table):
     images = jnp.asarray(x, jnp.float32) / 255
-    out = corruptions.corrupt(name, key(), images, severity, table)
+    out = corruptions.corrupt(key(), name, images, severity, table)
     return np.round(np.asarray(out) * 255)
 
 

@@ -67,7 +67,7 @@ def test_results_are_truncated_and_not_rounded():
 def test_corrupt_picks_the_table_by_name(name):
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)) / 255, jnp.float32)
     one, other = (
-        np.asarray(corruptions.corrupt(name, jax.random.key(0), images, 5, table))
+        np.asarray(corruptions.corrupt(jax.random.key(0), name, images, 5, table))
         for table in ("cifar", "tiny_imagenet")
     )
     assert not np.array_equal(one, other)

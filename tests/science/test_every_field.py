@@ -21,7 +21,7 @@ from varmixup_jax import corruptions
 from varmixup_jax.config import base_config
 from varmixup_jax.corruptions.photographs import PHOTOGRAPHS
 from varmixup_jax.methods import METHODS
-from varmixup_jax.report.rows import flatten
+from varmixup_jax.saved_config import flatten
 
 
 class Change(NamedTuple):

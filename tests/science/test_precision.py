@@ -10,11 +10,10 @@ from jax.extend.core import jaxprs_in_params
 
 import varmixup_jax as vj
 from varmixup_jax import losses, models
-from varmixup_jax.config import base_config
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.evaluation import programs
 from varmixup_jax.models.forward import as_apply, for_measures
 from varmixup_jax.models.saved import FILE, as_arrays
-from varmixup_jax.runs.preemption import Preemption
 from varmixup_jax.runs.setup import prepare
 
 SHAPE, CLASSES = (8, 8, 1), 3
@@ -47,7 +46,7 @@ def trained():
     module = models.build_classifier(
         "resnet8", num_classes=CLASSES, mean=(0.5,), std=(0.25,), width=4, dtype="bfloat16"
     )
-    variables = models.init(module, jax.random.key(1), IMAGE, train=False)
+    variables = models.init(jax.random.key(1), module, IMAGE, train=False)
     return module, (variables["params"], variables["batch_stats"])
 
 
@@ -56,16 +55,14 @@ def logits_of(module):
     return lambda variables, image: apply(*variables, image)[0]
 
 
+BATCH = (IMAGE, LABEL)
+ONE = {"eps": 0.1, "steps": 1, "restarts": 1}
 MEASURES = {
-    "logits": lambda logits, variables, key: logits(variables, IMAGE),
-    "pgd": lambda logits, variables, key: programs.pgd(
-        logits, 1, 1, variables, 0.1, 0.1, key, IMAGE, LABEL
-    ),
-    "apgd": lambda logits, variables, key: programs.apgd(
-        logits, 1, 1, ("ce",), variables, 0.1, key, IMAGE, LABEL
-    ),
-    "linearity": lambda logits, variables, key: programs.linearity(
-        logits, 1, 1, 0.5, variables, 0.1, key, IMAGE, LABEL
+    "logits": lambda key, **model: model["logits_fn"](model["variables"], IMAGE),
+    "pgd": lambda key, **model: programs.pgd(key, *BATCH, **model, **ONE, step_size=0.1),
+    "apgd": lambda key, **model: programs.apgd(key, *BATCH, **model, **ONE, losses=("ce",)),
+    "linearity": lambda key, **model: programs.linearity(
+        key, *BATCH, **model, **ONE, relative_step=0.5
     ),
 }
 
@@ -77,8 +74,12 @@ MEASURES = {
 def test_every_product_of_a_measure_is_full(trained, measure, backend, key, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     module, variables = trained
-    found = partial(MEASURES[measure], logits_of(for_measures(module)))
-    assert products(found, variables, key) == FULL
+    logits = logits_of(for_measures(module))
+
+    def found(key, variables):
+        return MEASURES[measure](key, logits_fn=logits, variables=variables)
+
+    assert products(found, key, variables) == FULL
 
 
 def test_an_attack_in_training_has_its_loss_and_gradient_in_float32(trained, key):
@@ -116,13 +117,16 @@ def setup(tmp_path_factory):
     labels = (np.arange(16) % CLASSES).astype(np.int32)
     images = np.random.default_rng(1).integers(0, 256, (16, *SHAPE), np.uint8)
     np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
-    return prepare(config, Preemption())
+    return prepare(freeze(config))
 
 
 def test_a_run_in_bfloat16_trains_in_it_and_is_measured_in_float32(setup, trained):
     _, variables = trained
     assert products(setup.logits, variables, IMAGE) == FULL
-    for trains in (setup.glance, lambda pair, image: setup.apply(*pair, image, train=True)[0]):
+    for trains in (
+        setup.validation_logits,
+        lambda pair, image: setup.apply(*pair, image, train=True)[0],
+    ):
         assert jnp.dtype(jnp.bfloat16) in {dtype for dtype, _ in products(trains, variables, IMAGE)}
 
 

@@ -93,7 +93,7 @@ def test_logits_and_running_statistics(preactivation):
         final_norm=preactivation,
     )
     rng = np.random.default_rng(1)
-    fresh = models.init(module, jax.random.key(0), IMAGE)
+    fresh = models.init(jax.random.key(0), module, IMAGE)
     # No parameter at a value that hides it, such as a scale of 1 or a bias of 0.
     variables = jax.tree.map(
         lambda leaf: (leaf + rng.uniform(0.1, 0.5, leaf.shape)).astype(np.float32), fresh

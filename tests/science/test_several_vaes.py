@@ -7,7 +7,7 @@ import pytest
 import small_net as net
 from small_net import BATCH, CACHED, IMAGE, LABEL, decode, encode
 
-from varmixup_jax.config import base_config, with_others
+from varmixup_jax.config import base_config, freeze, vaes
 from varmixup_jax.methods import build
 from varmixup_jax.types import Draw, Env
 from varmixup_jax.validation import validate
@@ -40,7 +40,7 @@ def expected(name, matrix):
 
 def sample(which, vicinity=None, others=OTHERS):
     vicinity = mixing.mix(mixing.latents) if vicinity is None else vicinity
-    return sample_over(vicinity, jax.random.key(0), ENV, DRAW, others, jnp.asarray(which))
+    return sample_over(jax.random.key(0), vicinity, ENV, DRAW, others, jnp.asarray(which))
 
 
 def test_a_batch_is_of_the_vae_that_was_drawn_with_the_same_partners_and_weights():
@@ -127,12 +127,14 @@ def configured(*others):
 def test_each_is_the_section_with_its_fields_changed():
     c = configured("width=8 gamma=1", "latent=vector latent_size=64")
     c.vae.blocks = 2
-    first, second, third = with_others(c)
-    assert first is c
-    assert (second.vae.width, second.vae.gamma, second.vae.blocks) == (8, 1.0, 2)
-    assert (third.vae.latent, third.vae.latent_size, third.vae.width) == ("vector", 64, c.vae.width)
-    assert second.vae.others == third.vae.others == ()
-    assert with_others(base_config()) == [base_config()]
+    vae = freeze(c).vae
+    first, second, third = vaes(vae)
+    assert first is vae
+    assert (second.width, second.gamma, second.blocks) == (8, 1.0, 2)
+    assert (third.latent, third.latent_size, third.width) == ("vector", 64, vae.width)
+    assert second.others == third.others == ()
+    plain = freeze(base_config()).vae
+    assert vaes(plain) == (plain,)
 
 
 @pytest.mark.parametrize(

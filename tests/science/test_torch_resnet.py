@@ -17,7 +17,7 @@ def test_resnet18_forward_and_running_statistics():
     module = models.build_classifier("resnet18", num_classes=10, mean=MEAN, std=STD, width=4)
     image = np.random.default_rng(0).uniform(size=(6, 16, 16, 3)).astype(np.float32)
     rng = np.random.default_rng(1)
-    fresh = models.init(module, jax.random.key(0), jax.ShapeDtypeStruct(image.shape, jnp.float32))
+    fresh = models.init(jax.random.key(0), module, jax.ShapeDtypeStruct(image.shape, jnp.float32))
     variables = jax.tree.map(
         lambda leaf: (leaf + rng.uniform(0.02, 0.2, leaf.shape)).astype(np.float32), fresh
     )

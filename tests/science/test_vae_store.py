@@ -14,10 +14,9 @@ import pytest
 from toy import set_fields
 
 from varmixup_jax import models
-from varmixup_jax.config import base_config
-from varmixup_jax.report.rows import flatten
+from varmixup_jax.config import base_config, freeze
 from varmixup_jax.runs import locks, resume, run_directory, vae_store
-from varmixup_jax.runs.vae_store import vae_key
+from varmixup_jax.saved_config import flatten
 from varmixup_jax.training.parallel import distribute
 
 NOT_IN_THE_KEY = {
@@ -60,6 +59,10 @@ def small(folder, name="set", changed=None, **fields):
     c.vae.store = str(folder / "store")
     c.eval.batch_size = 7  # no divisor of either split
     return set_fields(c, **fields)
+
+
+def vae_key(config, setup, kind):
+    return vae_store.vae_key(freeze(config), setup, kind)
 
 
 def with_fields(config, **fields):
@@ -141,9 +144,9 @@ def obtained(tmp_path_factory):
         mock.patch.object(models, "init", field_toys.toy_init),
         mock.patch.multiple(vae_store, fitted=watched, as_vae=lambda module: field_toys.TOY_VAE),
     ):
-        first = vae_store.obtain(config, setup, "standard")
+        first = vae_store.obtain(freeze(config), setup, "standard")
         with mock.patch.object(resume, "fit", side_effect=AssertionError("is trained again")):
-            second = vae_store.obtain(config, setup, "standard")
+            second = vae_store.obtain(freeze(config), setup, "standard")
     return first, second, seen, setup.data
 
 
@@ -182,7 +185,7 @@ def test_the_cached_latents_are_the_means_of_the_images_as_they_are(obtained):
 def test_reconstructions_decode_the_mean_and_psnr_is_theirs(obtained):
     found, _, _, data = obtained
     expected = decoded64(found.params, means64(found.params, data.test_images))
-    restored = found.reconstruct(data.test_images, 5)
+    restored = vae_store.reconstruct(found, data.test_images, 5)
     assert restored.shape == data.test_images.shape
     np.testing.assert_allclose(restored.reshape(len(restored), -1), expected, atol=1e-5)
     error = np.mean((expected - data.test_images.reshape(len(restored), -1) / 255) ** 2)
@@ -207,7 +210,7 @@ def test_who_waits_for_the_vae_of_another_process_says_so(shared, tmp_path, monk
     monkeypatch.setattr(locks.time, "sleep", leaves)
     with mock.patch.object(vae_store, "_trained", side_effect=StopIteration) as trained:
         with pytest.raises(StopIteration):
-            vae_store.obtain(config, setup, "standard")
+            vae_store.obtain(freeze(config), setup, "standard")
         trained.assert_called_once()
     who = f"process {os.getpid()} on {socket.gethostname()}"
     waits = f"VAE {key}: waiting for {who} (0 s), which makes it"
@@ -237,7 +240,7 @@ def test_the_vae_is_trained_on_mirrored_images_where_the_recipe_mirrors(flip, tm
         mock.patch.multiple(vae_store, fitted=fitted, as_vae=lambda module: recording),
         pytest.raises(StopIteration),
     ):
-        vae_store.obtain(config, setup, "standard")
+        vae_store.obtain(freeze(config), setup, "standard")
     (image,), plain = seen, setup.data.train_images[:16] / np.float32(255)
 
     def same(one, other):

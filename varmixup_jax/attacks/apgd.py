@@ -209,4 +209,4 @@ def apgd(
         )
         return lax.fori_loop(0, steps, step, first).best
 
-    return finished(best_of(one_start, key, restarts, origin), image.dtype)
+    return finished(best_of(key, one_start, restarts, origin), image.dtype)

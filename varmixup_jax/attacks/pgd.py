@@ -137,7 +137,7 @@ def pgd(
         last = Attacked(point, climb(point))
         return better(best, last) if keep == "best" else last
 
-    return finished(best_of(one_start, key, restarts, origin), image.dtype)
+    return finished(best_of(key, one_start, restarts, origin), image.dtype)
 
 
 def attack(

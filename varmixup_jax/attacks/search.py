@@ -88,7 +88,7 @@ def nothing_yet(origin: Array) -> Attacked:
 
 
 def best_of(
-    one_start: Callable[[Key], Attacked], key: Key, restarts: int, origin: Array
+    key: Key, one_start: Callable[[Key], Attacked], restarts: int, origin: Array
 ) -> Attacked:
     """The best of several independent starts per example, one compiled body for all of them."""
     if restarts == 1:

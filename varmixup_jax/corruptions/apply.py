@@ -73,8 +73,8 @@ DETERMINISTIC = (
 
 
 def corrupt(
-    name: str,
     key: Key,
+    name: str,
     images: Array,
     severity: int | Array,
     table: str = "cifar",
@@ -88,8 +88,8 @@ def corrupt(
     severity is data.
 
     Args:
-      name: one of `NAMES` or `EXTRA`.
       key: typed key, `jax.random.key(...)`; one key gives the whole batch, independent per image.
+      name: one of `NAMES` or `EXTRA`.
       images: float32 `[B, S, S, C]` in [0, 1], S >= 8, C = 1 or 3.
       severity: 1 to 5, a Python integer or an int32 scalar, which may be traced (a traced value out
         of range is clamped).
@@ -106,7 +106,7 @@ def corrupt(
       TypeError: integer images.
 
     >>> images = jnp.full((1, 8, 8, 3), 0.5)
-    >>> levels = corrupt("contrast", jax.random.key(0), images, severity=3) * 255
+    >>> levels = corrupt(jax.random.key(0), "contrast", images, severity=3) * 255
     >>> int(levels.max())
     128
 
@@ -130,7 +130,7 @@ def corrupt(
         )
     # As float32, not weakly typed: one program for arrays of every origin.
     pixels = jnp.asarray(images).astype(jnp.float32)
-    return _apply(name, table, key, pixels, _severity(severity), textures)
+    return _apply(key, name, table, pixels, _severity(severity), textures)
 
 
 def frost_source(frost_textures: FrostTextures | None) -> str:
@@ -152,11 +152,11 @@ def _severity(severity: int | Array) -> Array:
     return jnp.asarray(severity, jnp.int32)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def _apply(
+    key: Key,
     name: str,
     table: str,
-    key: Key,
     images: Array,
     severity: Array,
     textures: FrostTextures | None,

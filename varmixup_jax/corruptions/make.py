@@ -116,7 +116,7 @@ def make(
                     step = jax.random.fold_in(jax.random.fold_in(key, severity), start)
                     rows = slice(*((severity - 1) * len(images) + at for at in (start, stop)))
                     batch = _padded(images[start:stop], min(batch_size, len(images)))
-                    made = corrupt(name, step, batch, severity, table, frost_textures)
+                    made = corrupt(step, name, batch, severity, table, frost_textures)
                     target[rows] = np.round(np.asarray(made[: stop - start]) * 255).astype(np.uint8)
         report(f"{folder / name}.npy  {list(shape)}")
     return folder

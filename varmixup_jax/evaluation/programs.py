@@ -53,17 +53,18 @@ def scaled(logits: Array, label: Array, temperature: Array, num_bins: int) -> di
     }
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnames=("logits_fn", "steps", "restarts"))
 def pgd(
-    logits_fn: LogitsFn,
-    steps: int,
-    restarts: int,
-    variables: PyTree,
-    eps: Array,
-    step_size: Array,
     key: Key,
     images: Array,
     label: Array,
+    *,
+    logits_fn: LogitsFn,
+    variables: PyTree,
+    eps: Array,
+    steps: int,
+    step_size: Array,
+    restarts: int,
 ) -> Array:
     """`pgd_correct` of one batch."""
     return robustness.pgd_correct(
@@ -78,17 +79,18 @@ def pgd(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnames=("logits_fn", "steps", "restarts", "losses"))
 def apgd(
-    logits_fn: LogitsFn,
-    steps: int,
-    restarts: int,
-    losses: Sequence[str],
-    variables: PyTree,
-    eps: Array,
     key: Key,
     images: Array,
     label: Array,
+    *,
+    logits_fn: LogitsFn,
+    variables: PyTree,
+    eps: Array,
+    steps: int,
+    restarts: int,
+    losses: Sequence[str],
 ) -> Array:
     """`apgd_correct` of one batch."""
     return robustness.apgd_correct(
@@ -103,17 +105,18 @@ def apgd(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnames=("logits_fn", "steps", "restarts", "relative_step"))
 def linearity(
-    logits_fn: LogitsFn,
-    steps: int,
-    restarts: int,
-    relative_step: float,
-    variables: PyTree,
-    eps: Array,
     key: Key,
     images: Array,
     label: Array,
+    *,
+    logits_fn: LogitsFn,
+    variables: PyTree,
+    eps: Array,
+    steps: int,
+    restarts: int,
+    relative_step: float,
 ) -> Array:
     """`local_linearity_error` of the cross-entropy of one batch."""
     return local_linearity_error(

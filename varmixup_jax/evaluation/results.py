@@ -104,7 +104,8 @@ class Results:
 
     def as_run(self) -> Run:
         """The run that a report would read, without a directory."""
-        from varmixup_jax.report.rows import Row, Run, flatten
+        from varmixup_jax.report.rows import Row, Run
+        from varmixup_jax.saved_config import flatten
 
         config, summary = self._about()
         named = [{name: row[name] for name in Row._fields if name in row} for row in self.rows]

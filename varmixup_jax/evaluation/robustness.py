@@ -72,7 +72,7 @@ def pgd_correct(
       Madry et al., *Towards Deep Learning Models Resistant to Adversarial Attacks*, ICLR 2018.
     """
     run = partial(pgd, ball=ball, steps=steps, step_size=step_size, keep="best")
-    return _withstands(run, logits, image, label, cross_entropy, key, restarts)
+    return _withstands(key, run, logits, image, label, cross_entropy, restarts)
 
 
 def apgd_correct(
@@ -114,7 +114,7 @@ def apgd_correct(
     keys = jax.random.split(key, len(losses))
     return worst_case(
         *(
-            _withstands(run, logits, image, label, LOSSES[name], keys[index], restarts)
+            _withstands(keys[index], run, logits, image, label, LOSSES[name], restarts)
             for index, name in enumerate(losses)
         )
     )
@@ -137,12 +137,12 @@ def worst_case(*correct: Array) -> Array:
 
 
 def _withstands(
+    key: Key,
     run: Callable[[Key, Array, Loss], Attacked],
     logits: Logits,
     image: Array,
     label: Array,
     loss: Callable[[Array, Array], Array],
-    key: Key,
     restarts: int,
 ) -> Array:
     """Correct on the clean image and at the end of every start."""

@@ -156,15 +156,15 @@ def evaluate(
 
     attacked = chosen(attack_images) if pgd_steps or apgd_steps else ()
     correct = []
+    model = {"logits_fn": logits_fn, "variables": variables}
+    attack = {**model, "eps": attack_eps, "restarts": attack_restarts}
     if pgd_steps:
-        static: tuple[Any, ...] = (logits_fn, pgd_steps, attack_restarts)
-        fn = spared(partial(programs.pgd, *static, variables, attack_eps, pgd_step_size))
+        fn = spared(partial(programs.pgd, **attack, steps=pgd_steps, step_size=pgd_step_size))
         key_pgd = jax.random.fold_in(attack_key, 0)
         correct.append(stream(f"pgd{pgd_steps}", fn, *attacked, key=key_pgd))
         record.mean(f"pgd{pgd_steps}_accuracy", correct[-1])
     if apgd_steps:
-        static = (logits_fn, apgd_steps, attack_restarts, tuple(apgd_losses))
-        fn = spared(partial(programs.apgd, *static, variables, attack_eps))
+        fn = spared(partial(programs.apgd, **attack, steps=apgd_steps, losses=tuple(apgd_losses)))
         key_apgd = jax.random.fold_in(attack_key, 1)
         correct.append(stream(f"apgd{apgd_steps}", fn, *attacked, key=key_apgd))
         record.mean(f"apgd{apgd_steps}_accuracy", correct[-1])
@@ -173,8 +173,9 @@ def evaluate(
 
     around = chosen(linearity_images) if linearity_eps else ()
     for index, eps in enumerate(linearity_eps):
-        static = (logits_fn, linearity_steps, linearity_restarts, linearity_relative_step)
-        fn = spared(partial(programs.linearity, *static, variables, eps))
+        search = {"steps": linearity_steps, "restarts": linearity_restarts}
+        search_of = partial(programs.linearity, **model, **search, eps=eps)
+        fn = spared(partial(search_of, relative_step=linearity_relative_step))
         key_eps = jax.random.fold_in(linearity_key, index)
         error = stream(f"linearity {255 * eps:g}/255", fn, *around, key=key_eps)
         record.mean(linearity_name(eps), error)
@@ -184,8 +185,9 @@ def evaluate(
         if view.transform is None and view.images is not None:
             logits = stream(name, forward, view.images)
         elif view.transform is not None and view.images is None:
-            changed = partial(transformed, view.transform, np.int32(view.severity))
-            fn = partial(_in_turn, changed, forward)
+            severity = np.int32(view.severity)
+            changed = partial(transformed, transform=view.transform, severity=severity)
+            fn = partial(_in_turn, changed=changed, forward=forward)
             name_key = jax.random.fold_in(corruption_key, zlib.crc32(view.corruption.encode()))
             key_view = jax.random.fold_in(name_key, view.severity)
             logits = stream(name, fn, resident, key=key_view)
@@ -219,9 +221,10 @@ def label_rows(labels: np.ndarray, examples: int, classes: int) -> np.ndarray:
 
 
 def _in_turn(
-    changed: Callable[[Key, Array], Array],
-    forward: Callable[[Array], Array],
     key: Key,
     batch: Array,
+    *,
+    changed: Callable[[Key, Array], Array],
+    forward: Callable[[Array], Array],
 ) -> Array:
     return forward(changed(key, batch))

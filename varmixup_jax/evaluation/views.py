@@ -43,14 +43,14 @@ class View(NamedTuple):
 
 
 def computed_views(
-    corrupt: Callable[[str, Key, Array, Array], Array],
+    corrupt: Callable[[Key, str, Array, Array], Array],
     names: Iterable[str],
     severities: Sequence[int] = (1, 2, 3, 4, 5),
 ) -> list[View]:
     """Views that are computed on the device, one compilation per name.
 
     Args:
-      corrupt: `(name, key, image, severity) -> image`, hashable. The same object gives the same
+      corrupt: `(key, name, image, severity) -> image`, hashable. The same object gives the same
         transforms, so evaluating a second run compiles nothing.
       names: of corruptions.
       severities: of each.
@@ -87,12 +87,12 @@ def spread(total: int, wanted: int | None) -> np.ndarray:
     return np.arange(wanted) * total // wanted
 
 
-@partial(jax.jit, static_argnums=0)
-def transformed(transform: Transform, severity: Array, key: Key, images: Array) -> Array:
+@partial(jax.jit, static_argnames="transform")
+def transformed(key: Key, images: Array, *, transform: Transform, severity: Array) -> Array:
     """One batch of uint8 or floating images, transformed; compiled once per transform."""
     return transform(key, to_pixels(images), severity)
 
 
 @functools.cache
 def _named(corrupt: Callable[..., Array], name: str) -> Transform:
-    return partial(corrupt, name)
+    return lambda key, image, severity: corrupt(key, name, image, severity)

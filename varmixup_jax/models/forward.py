@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import numpy as np
 
 from varmixup_jax.types import Array, PyTree, Tap, identity_tap
 
@@ -48,22 +50,37 @@ def as_apply(module: nn.Module) -> Callable[..., tuple[Array, PyTree]]:
     return apply
 
 
+Encode = Callable[[PyTree, Array], tuple[Array, Array]]
+Decode = Callable[[PyTree, Array], Array]
+
+
 class VAE(NamedTuple):
-    """A VAE module as pure functions of its parameters.
+    """A VAE: its network as pure functions of the parameters, and what training makes of it.
 
     Attributes:
       encode: `(params, image [B, H, W, C]) -> (mean, log_std)`, each `[B, *latent_shape]`.
       decode: `(params, latent) -> image [B, H, W, C]` in [0, 1].
       latent_shape: shape of one latent.
+      network: the module behind the functions.
+      params: what they take, frozen; None before training, as all that follows.
+      latents: float32 `[N, *latent_shape]`, the encoder's means of the training images.
+      info: what a run notes of it: key, kind, psnr (dB, test split), wall_seconds, config; `others`,
+        where there are, the same of each.
+      others: further VAEs that samples are drawn over.
     """
 
-    encode: Callable[[PyTree, Array], tuple[Array, Array]]
-    decode: Callable[[PyTree, Array], Array]
+    encode: Encode
+    decode: Decode
     latent_shape: tuple[int, ...]
+    network: nn.Module | None = None
+    params: PyTree = None
+    latents: np.ndarray | None = None
+    info: Mapping[str, Any] = MappingProxyType({})
+    others: tuple[VAE, ...] = ()
 
 
 def as_vae(module: nn.Module) -> VAE:
-    """A VAE module with methods `encode` and `decode` as a `VAE`."""
+    """A VAE module with methods `encode` and `decode` as a `VAE` without parameters."""
 
     def encode(params: PyTree, image: Array) -> tuple[Array, Array]:
         moments: Any = module.apply({"params": params}, image, method="encode")
@@ -73,4 +90,4 @@ def as_vae(module: nn.Module) -> VAE:
         image: Any = module.apply({"params": params}, latent, method="decode")
         return image
 
-    return VAE(encode, decode, tuple(module.latent_shape))
+    return VAE(encode, decode, tuple(module.latent_shape), module)

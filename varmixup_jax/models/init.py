@@ -12,7 +12,7 @@ from jax.extend import core as jex_core
 from varmixup_jax.types import Key, PyTree
 
 
-def init(module: nn.Module, key: Key, *args: Any, **kwargs: Any) -> PyTree:
+def init(key: Key, module: nn.Module, *args: Any, **kwargs: Any) -> PyTree:
     """Returns the variables of `module.init(key, *args, **kwargs)`, without the forward pass.
 
     Run eagerly, `module.init` also computes (and compiles, shape by shape) the forward pass; under
@@ -23,8 +23,8 @@ def init(module: nn.Module, key: Key, *args: Any, **kwargs: Any) -> PyTree:
     `module.init`: no initialiser is guessed, and the number of devices plays no part.
 
     Args:
-      module: a Linen module.
       key: a typed key; it becomes the `params` stream.
+      module: a Linen module.
       *args: inputs of the module, as arrays or `jax.ShapeDtypeStruct`; only shape and dtype matter.
       **kwargs: static (not traced) keyword arguments of the module's call, `method` among them.
 
@@ -35,7 +35,7 @@ def init(module: nn.Module, key: Key, *args: Any, **kwargs: Any) -> PyTree:
       ValueError: if a variable's first value depends on the values of `args`.
 
     >>> import jax.numpy as jnp
-    >>> variables = init(nn.Dense(2), jax.random.key(0), jax.ShapeDtypeStruct((1, 3), jnp.float32))
+    >>> variables = init(jax.random.key(0), nn.Dense(2), jax.ShapeDtypeStruct((1, 3), jnp.float32))
     >>> jax.tree.map(jnp.shape, variables)
     {'params': {'bias': (2,), 'kernel': (3, 2)}}
     """

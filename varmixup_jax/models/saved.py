@@ -19,15 +19,15 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from varmixup_jax import checks
 from varmixup_jax.atomic_files import dumps, loads, read_arrays
-from varmixup_jax.models.forward import as_apply, as_vae, for_measures
+from varmixup_jax.models import vae as networks
+from varmixup_jax.models.forward import VAE, as_apply, as_vae, for_measures
 from varmixup_jax.models.resnet import ResNet
-from varmixup_jax.models.vae import VAE
 from varmixup_jax.types import Array, PyTree
 
 FILE = "model.npz"
 ABOUT = "about"  # the JSON text beside the arrays
 NO_MODEL = "is no model file"
-MODULES = {"ResNet": ResNet, "VAE": VAE}
+MODULES = {"ResNet": ResNet, "VAE": networks.VAE}
 
 
 class Model(NamedTuple):
@@ -36,21 +36,27 @@ class Model(NamedTuple):
     Attributes:
       logits: `image [B, H, W, C]` float32 in [0, 1] `-> [B, K]` float32, in evaluation mode, computed
         in float32 also where training was not, as its measures were.
-      encode: `image -> [B, *latent_shape]`, the mean of the VAE it was trained with; None without.
-      decode: `latent -> image [B, H, W, C]` in [0, 1]; None without a VAE.
       params, stats: of the classifier, the ones that were evaluated.
-      vae_params: of the VAE, {} without one.
+      vae: the VAE it was trained with, None without; its latents are not in the file.
       about: `run`, `method`, `seed`, `dataset`, `image_shape`, `label_names`, and how the networks
         are built.
     """
 
     logits: Callable[[Array], Array]
-    encode: Callable[[Array], Array] | None
-    decode: Callable[[Array], Array] | None
     params: PyTree
     stats: PyTree
-    vae_params: PyTree
+    vae: VAE | None
     about: Mapping[str, Any]
+
+    @property
+    def encode(self) -> Callable[[Array], Array] | None:
+        """`image -> [B, *latent_shape]`, the mean of the VAE; None without one."""
+        return None if self.vae is None else partial(_mean, self.vae.encode, self.vae.params)
+
+    @property
+    def decode(self) -> Callable[[Array], Array] | None:
+        """`latent -> image [B, H, W, C]` in [0, 1]; None without a VAE."""
+        return None if self.vae is None else partial(self.vae.decode, self.vae.params)
 
 
 def as_arrays(
@@ -58,24 +64,25 @@ def as_arrays(
     params: PyTree,
     stats: PyTree,
     *,
-    vae: nn.Module | None = None,
-    vae_params: PyTree | None = None,
+    vae: VAE | None = None,
     **about: Any,
 ) -> dict[str, np.ndarray]:
     """The content of a model file: what `np.savez` takes.
 
     Args:
       classifier, params, stats: the network and its variables.
-      vae, vae_params: of the VAE it was trained with, None without.
+      vae: what it was trained with, None without.
       **about: further entries, any JSON values.
 
     Returns:
       float32 arrays by path, such as `params/stem/kernel`, `stats/stem_norm/mean` and
       `vae/decoder/stem/kernel`; kernels are HWIO as in Flax.
     """
-    trees = {"params": params, "stats": stats, "vae": vae_params or {}}
+    trees = {"params": params, "stats": stats, "vae": vae.params if vae else {}}
     arrays = {name: np.asarray(leaf) for name, leaf in flatten_dict(trees, sep="/").items()}
-    about |= {"classifier": _fields(classifier), "vae": _fields(vae) if vae else None}
+    about |= {"classifier": _fields(classifier), "vae": None, "vae_info": None}
+    if vae is not None and vae.network is not None:
+        about |= {"vae": _fields(vae.network), "vae_info": dict(vae.info)}
     return {**arrays, ABOUT: np.array(dumps(about))}
 
 
@@ -106,24 +113,15 @@ def load_model(path: Path | str) -> Model:
         about = loads(str(arrays.pop(ABOUT)))
         leaves = {name: jnp.asarray(array) for name, array in arrays.items()}
         classifier = _module(about["classifier"])
-        vae = _module(about["vae"]) if about["vae"] else None
+        vae = as_vae(_module(about["vae"])) if about["vae"] else None
     except Exception as error:  # whatever a stranger wrote there
         raise ValueError(f"{file}: {NO_MODEL} ({checks.one_line(error)})") from None
     trees = unflatten_dict(leaves, sep="/")
     params, stats = trees.get("params", {}), trees.get("stats", {})
     logits = partial(_logits, as_apply(for_measures(classifier)), params, stats)
-    if vae is None:
-        return Model(logits, None, None, params, stats, {}, about)
-    functions, weights = as_vae(vae), trees["vae"]
-    return Model(
-        logits,
-        partial(_mean, functions.encode, weights),
-        partial(functions.decode, weights),
-        params,
-        stats,
-        weights,
-        about,
-    )
+    if vae is not None:
+        vae = vae._replace(params=trees["vae"], info=about.get("vae_info") or {})
+    return Model(logits, params, stats, vae, about)
 
 
 def _logits(apply: Callable[..., Any], params: PyTree, stats: PyTree, image: Array) -> Array:

@@ -14,7 +14,6 @@ from typing import Any, TypeGuard
 from varmixup_jax.report.defaults import DEFAULTS
 from varmixup_jax.report.rows import Run
 from varmixup_jax.report.settings import (
-    NOT_SETTINGS,
     SHARED,
     VAE,
     differing_fields,
@@ -25,6 +24,7 @@ from varmixup_jax.report.settings import (
     usual,
     vae_words,
 )
+from varmixup_jax.saved_config import NOT_SETTINGS
 
 SEPARATOR = " · "
 MOST_SHARED = 3  # fields named of those that are the same for every method; the rest are counted

@@ -17,6 +17,7 @@ import numpy as np
 from varmixup_jax.atomic_files import read_arrays
 from varmixup_jax.report.names import CORRUPTIONS, SEVERITIES, method_rank
 from varmixup_jax.report.reading import check_optional, field, json_lines, json_object
+from varmixup_jax.saved_config import flatten, with_later_fields
 
 STATUSES = ("done", "failed", "running")
 OPTIONAL = {
@@ -35,16 +36,6 @@ OPTIONAL = {
     "versions": Mapping,
     "vae": Mapping,
     "data": Mapping,
-}
-# Fields of older sections that runs of older versions do not have, with the values these ran with.
-LATER_FIELDS: Mapping[str, Any] = {
-    "vae.others": [],
-    "vae.drawn": "batch",
-    "eval.ood": "",
-    "methods.augmix.joint": False,
-    "methods.noisymix.joint": False,
-    "methods.varmixup_augmix.joint": False,
-    "methods.restyle_augmix.joint": False,
 }
 MARKERS = ("summary.json", "results.jsonl")  # a directory with one of these is a run directory
 
@@ -227,32 +218,6 @@ def read_run(path: Path | str) -> Run:
             for where, line in json_lines(path / "results.jsonl", required=done, whole=done)
         ],
     )
-
-
-def with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Adds the fields of a section that are newer than a run, as the run had them.
-
-    Args:
-      config: flattened.
-    """
-    sections = {name.rpartition(".")[0] for name in config}
-    later = {n: v for n, v in LATER_FIELDS.items() if n.rpartition(".")[0] in sections}
-    return config | {name: value for name, value in later.items() if name not in config}
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"vae": {"latent": 64}}` as `{"vae.latent": 64}`, in the same order.
-
-    >>> flatten({"seed": 0, "vae": {"latent": 64, "kernel": {}}})
-    {'seed': 0, 'vae.latent': 64, 'vae.kernel': {}}
-    """
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def _run_directories(place: Path) -> list[Path]:

@@ -10,11 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Fields in which the runs of one group may differ: the seed, places, what is printed or kept, and
-# what a page compares with.
-NOT_SETTINGS = frozenset(
-    {"seed", "seeds", "quiet", "data.dir", "vae.store", "eval.baseline", "eval.save_logits"}
-)
+from varmixup_jax.saved_config import NOT_SETTINGS
 
 # `{}` is the value, `(s)` a plural; of a pair the first is said of False. Methods' own fields are
 # found by the last part of their names, the others by the whole.

@@ -10,22 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, models, report
 from varmixup_jax.atomic_files import write_arrays
 from varmixup_jax.evaluation.suite import label_rows
 from varmixup_jax.evaluation.tally import predict
+from varmixup_jax.fields import Config
 from varmixup_jax.losses import cross_entropy
 from varmixup_jax.methods import METHODS, build
-from varmixup_jax.models.forward import MEASURED_IN
+from varmixup_jax.models.forward import MEASURED_IN, VAE
 from varmixup_jax.models.saved import FILE, as_arrays
 from varmixup_jax.runs import memory, run_directory
 from varmixup_jax.runs.measure import measured
 from varmixup_jax.runs.resume import Task, Trained, Watch, fitted
-from varmixup_jax.runs.setup import Setup, vae_module
+from varmixup_jax.runs.setup import Setup
 from varmixup_jax.runs.speaker import speaker
-from varmixup_jax.runs.vae_store import TrainedVAE
 from varmixup_jax.training.checkpoints import SCORE, digest
 from varmixup_jax.training.classifier_loss import classifier_loss
 from varmixup_jax.training.heartbeat import Heartbeat
@@ -39,9 +38,9 @@ PROBE = 1000  # training images on which clean training accuracy is measured
 
 
 def train_and_evaluate(
-    config: ConfigDict,
+    config: Config,
     setup: Setup,
-    vae: TrainedVAE | None,
+    vae: VAE | None,
     method: str,
     seed: int,
     directory: Path,
@@ -76,7 +75,7 @@ def train_and_evaluate(
         cluster.on_lead(lambda: run_directory.check_data(setup.data.digests, directory))
         note = cluster.on_lead(lambda: run_directory.moved(directory, summary["device"]))
         if note:
-            speaker(config)(f"{name}: {note}")
+            speaker(config.quiet)(f"{name}: {note}")
         run_directory.write(directory, config=fields, summary=summary)
         memory.hand_back()
         measurable = memory.begin_peak()
@@ -91,7 +90,7 @@ def train_and_evaluate(
         train_seconds = time.monotonic() - began
         last, variables = trained.last, evaluated(trained.chosen)
         who = {"run": name, "method": method, "seed": seed, "step": trained.step}
-        cluster.on_lead(lambda: _keep(directory, config, setup, vae, variables, who))
+        cluster.on_lead(lambda: _keep(directory, setup, vae, variables, who))
         results = measured(config, setup, vae, variables, who, directory)
         cluster.on_lead(lambda: run_directory.write_results(directory, *results))
         summary |= {
@@ -106,16 +105,15 @@ def train_and_evaluate(
             "peak_rss_mib": memory.peak_mib() if measurable else None,
         }
         run_directory.write(directory, summary=summary)
-        with Heartbeat(speaker(config), f"{name}: drawing pictures"):
+        with Heartbeat(speaker(config.quiet), f"{name}: drawing pictures"):
             cluster.on_lead(lambda: report.pictures(directory) and None)
     return summary
 
 
 def _keep(
     directory: Path,
-    config: ConfigDict,
     setup: Setup,
-    vae: TrainedVAE | None,
+    vae: VAE | None,
     variables: tuple[PyTree, PyTree],
     who: dict[str, Any],
 ) -> None:
@@ -124,28 +122,26 @@ def _keep(
     arrays = as_arrays(
         setup.module,
         *variables,
-        vae=vae_module(config, data.image_shape) if vae else None,
-        vae_params=vae.params if vae else None,
+        vae=vae,
         dataset=data.name,
         data=data.digests,
         image_shape=data.image_shape,
         label_names=data.label_names,
-        vae_info=vae.info if vae else None,
         **who,
     )
     write_arrays(directory / FILE, arrays)
 
 
-def epochs_of(config: ConfigDict, method: str) -> float:
+def epochs_of(config: Config, method: str) -> float:
     """Epochs of a method: `attack_epochs`, where set, for methods that attack, else `epochs`."""
     attacks = METHODS[method].attacks
     return config.attack_epochs if attacks and config.attack_epochs else config.epochs
 
 
 def _train(
-    config: ConfigDict,
+    config: Config,
     setup: Setup,
-    vae: TrainedVAE | None,
+    vae: VAE | None,
     method: str,
     seed: int,
     directory: Path,
@@ -163,7 +159,7 @@ def _train(
         learning_rate=c.learning_rate,
         total_steps=plan.total_steps,
         warmup=c.warmup,
-        boundaries=tuple(c.boundaries),
+        boundaries=c.boundaries,
         decay=c.decay,
     )
     tx = make_optimizer(
@@ -175,15 +171,15 @@ def _train(
         clip_norm=c.clip_norm,
     )
     risk = empirical_risk(
-        build(method, **config.methods[method].to_dict()), setup.apply, attack_bn=config.attack_bn
+        build(method, **config.methods[method]), setup.apply, attack_bn=config.attack_bn
     )
     others = vae.others if vae else ()
     loss = classifier_loss(
         risk,
         num_classes=data.num_classes,
         augment=setup.augment,
-        vae=vae.vae if vae else None,
-        others=tuple(other.vae for other in others),
+        vae=vae,
+        others=others,
         drawn=config.vae.drawn,
     )
     fixed: dict[str, PyTree] = {"images": data.train_images, "labels": data.train_labels}
@@ -195,8 +191,8 @@ def _train(
     init_key, run_key = jax.random.split(jax.random.key(seed))
     image = jax.ShapeDtypeStruct((1, *data.image_shape), jnp.float32)
     name = f"{method} s{seed}"
-    with Heartbeat(speaker(config), f"{name}: initialising the weights"):
-        variables = models.init(setup.module, init_key, image, train=False)
+    with Heartbeat(speaker(config.quiet), f"{name}: initialising the weights"):
+        variables = models.init(init_key, setup.module, image, train=False)
     fresh = init_state(
         variables["params"], variables.get("batch_stats", {}), tx, ema_decay=config.ema_decay
     )
@@ -204,8 +200,7 @@ def _train(
         Task(name, loss, tx, config.ema_decay, fresh, fixed, plan, run_key, seed),
         directory,
         setup.mapping,
-        setup.preemption,
-        watch=_watch(config, setup, schedule, plan.total_steps),
+        watch=_watch(config.eval.batch_size, setup, schedule, plan.total_steps),
         keep=config.checkpoints.keep,
         select=len(data.val_images) > 0,
         best=config.eval.checkpoint == "best",
@@ -213,12 +208,12 @@ def _train(
     )
 
 
-def _watch(config: ConfigDict, setup: Setup, schedule: optax.Schedule, steps: int) -> Watch:
+def _watch(size: int, setup: Setup, schedule: optax.Schedule, steps: int) -> Watch:
     data = setup.data
 
     def quick(variables: PyTree, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        size, put = config.eval.batch_size, setup.mapping.shard_batch
-        scores = predict(setup.glance, variables, images, batch_size=size, put=put)
+        put = setup.mapping.shard_batch
+        scores = predict(setup.validation_logits, variables, images, batch_size=size, put=put)
         nll = cross_entropy(jnp.asarray(scores), jnp.asarray(label_rows(labels, *scores.shape)))
         return float(np.mean(scores.argmax(axis=1) == labels)), float(jnp.mean(nll))
 

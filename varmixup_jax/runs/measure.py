@@ -8,18 +8,21 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, corruptions, logits_file
+from varmixup_jax.declare import plain
 from varmixup_jax.evaluation.partial_results import Kept
 from varmixup_jax.evaluation.record import reliability_arrays, rows
 from varmixup_jax.evaluation.suite import evaluate
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.evaluation.views import View, computed_views, file_views, spread
+from varmixup_jax.fields import Config
+from varmixup_jax.models.forward import VAE
 from varmixup_jax.runs.pictures import corruption_sheet, vae_curves, vae_pictures
+from varmixup_jax.runs.preemption import PREEMPTION
 from varmixup_jax.runs.setup import Setup
 from varmixup_jax.runs.speaker import speaker
-from varmixup_jax.runs.vae_store import TrainedVAE, store_root
+from varmixup_jax.runs.vae_store import reconstruct, store_root
 from varmixup_jax.training.checkpoints import digest
 from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.types import PyTree
@@ -37,9 +40,9 @@ class Measured(NamedTuple):
 
 
 def measured(
-    config: ConfigDict,
+    config: Config,
     setup: Setup,
-    vae: TrainedVAE | None,
+    vae: VAE | None,
     variables: PyTree,
     who: dict[str, Any],
     directory: Path | None = None,
@@ -55,10 +58,10 @@ def measured(
       directory: of the run: an interrupted evaluation goes on from what it had finished, kept there;
         None keeps nothing, as several processes do.
     """
-    with Heartbeat(speaker(config), f"{who['run']}: evaluating") as progress:
+    with Heartbeat(speaker(config.quiet), f"{who['run']}: evaluating") as progress:
 
         def between(part: str) -> None:
-            setup.preemption.check()
+            PREEMPTION.check()
             progress(part)
 
         if directory is None or cluster.process_count() > 1:
@@ -69,24 +72,24 @@ def measured(
         return found
 
 
-def _identity(config: ConfigDict, setup: Setup, variables: PyTree) -> list[Any]:
+def _identity(config: Config, setup: Setup, variables: PyTree) -> list[Any]:
     data = setup.data
     images = digest((data.test_images, data.test_labels, data.val_images, data.val_labels))
     sources = (setup.corruption_source, setup.frost_source, __version__)
-    return [digest(variables), images, config.eval.to_dict(), sources]
+    return [digest(variables), images, plain(config.eval), sources]
 
 
 def _measured(
-    config: ConfigDict,
+    config: Config,
     setup: Setup,
-    vae: TrainedVAE | None,
+    vae: VAE | None,
     variables: PyTree,
     who: dict[str, Any],
     progress: Callable[[str], None],
     keeping: dict[str, Any],
 ) -> Measured:
     c, data = config.eval, setup.data
-    chosen = spread(len(data.test_images), c.examples or None)
+    chosen = spread(len(data.test_images), c.examples)
     images, labels = data.test_images[chosen], data.test_labels[chosen]
     # One key for all runs: every method and seed is measured on the same corrupted images.
     found = evaluate(
@@ -97,24 +100,24 @@ def _measured(
         key=jax.random.key(EVALUATION_SEED),
         batch_size=c.batch_size,
         num_bins=c.bins,
-        corruptions=_views(setup, c.examples or None),
+        corruptions=_views(setup, c.examples),
         validation=(data.val_images, data.val_labels) if len(data.val_images) else None,
         unseen=setup.unseen,
         keep_logits=c.save_logits,
         attack_eps=c.attack_eps,
         attack_restarts=c.attack_restarts,
-        attack_images=c.attack_examples or None,
+        attack_images=c.attack_examples,
         pgd_steps=c.attack_steps if c.attack_examples else 0,
         pgd_step_size=c.attack_step_size,
         apgd_steps=c.apgd_steps if c.attack_examples else 0,
-        linearity_eps=tuple(c.linearity_eps) if c.linearity_examples else (),
+        linearity_eps=c.linearity_eps if c.linearity_examples else (),
         linearity_steps=c.linearity_steps,
         linearity_restarts=c.linearity_restarts,
         linearity_relative_step=c.linearity_relative_step,
-        linearity_images=c.linearity_examples or None,
+        linearity_images=c.linearity_examples,
         put=setup.mapping.shard_batch,
         progress=progress,
-        say=speaker(config),
+        say=speaker(config.quiet),
         **keeping,
     )
     progress("pictures")
@@ -131,8 +134,10 @@ def _measured(
         arrays |= corruption_sheet(setup.corrupt, data.test_images[0], rows_per_call, put)
     if vae:
         arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
-        arrays |= vae_curves(store_root(config) / vae.info["key"] / "metrics.jsonl")
-        lines.append(_on_reconstructions(config, setup, vae, variables, images, labels, lines[0]))
+        arrays |= vae_curves(store_root(config.vae.store) / vae.info["key"] / "metrics.jsonl")
+        lines.append(
+            _on_reconstructions(setup, vae, variables, images, labels, c.batch_size, lines[0])
+        )
     logits = logits_file.as_arrays(found.predictions) if found.predictions else {}
     return Measured(lines, arrays, logits)
 
@@ -147,18 +152,17 @@ def _views(setup: Setup, examples: int | None) -> Iterable[View]:
 
 
 def _on_reconstructions(
-    config: ConfigDict,
     setup: Setup,
-    vae: TrainedVAE,
+    vae: VAE,
     variables: PyTree,
     images: np.ndarray,
     labels: np.ndarray,
+    size: int,
     clean: dict[str, Any],
 ) -> dict[str, Any]:
     """Accuracy on D(mu(x)) of the test images: what the VAE keeps of what the classifier needs."""
-    size = config.eval.batch_size
     put = setup.mapping.shard_batch
-    restored = vae.reconstruct(images, size, put)
+    restored = reconstruct(vae, images, size, put)
     logits = predict(setup.logits, variables, restored, batch_size=size, put=put)
     right = float(np.mean(logits.argmax(axis=1) == labels))
     return {**clean, "metric": "reconstruction_accuracy", "value": right, "count": len(images)}

@@ -14,7 +14,7 @@ import numpy as np
 from varmixup_jax import corruptions
 from varmixup_jax.evaluation.tally import Put, map_batches
 from varmixup_jax.evaluation.views import computed_views, transformed
-from varmixup_jax.runs.vae_store import TrainedVAE
+from varmixup_jax.models.forward import VAE
 from varmixup_jax.types import Array, Key
 from varmixup_jax.vicinal.mixing import interpolate
 
@@ -22,11 +22,11 @@ RECONSTRUCTIONS, PAIRS, STEPS, SAMPLES = 10, 5, 9, 20
 CURVES = ("loss", "mmd", "psnr")  # keys of the VAE's metrics.jsonl
 
 
-def vae_pictures(trained: TrainedVAE, images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def vae_pictures(vae: VAE, images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Arrays uint8 for the pictures of a run.
 
     Args:
-      trained: the VAE.
+      vae: once it is trained.
       images: uint8 `[N, H, W, C]`, from the test split; the first few are used.
       seed: of the samples.
 
@@ -36,7 +36,7 @@ def vae_pictures(trained: TrainedVAE, images: np.ndarray, seed: int) -> dict[str
       and in pixels; `prior_samples` `[n, H, W, C]`, decoded draws of N(0, I); and, where the VAE has
       its latents, `gaussian_samples`, decoded draws of a Gaussian fitted to them.
     """
-    vae, params = trained.vae, trained.params
+    params = vae.params
     shown = jnp.asarray(images[: max(RECONSTRUCTIONS, 2 * PAIRS)], jnp.float32) / 255.0
     encode = jax.jit(lambda params, image: vae.encode(params, image)[0])
     decode = jax.jit(vae.decode)
@@ -56,8 +56,8 @@ def vae_pictures(trained: TrainedVAE, images: np.ndarray, seed: int) -> dict[str
 
     prior = jax.random.normal(jax.random.key(seed), (SAMPLES, *vae.latent_shape), jnp.float32)
     fitted = {}
-    if len(trained.latents) > 1:
-        samples = gaussian_samples(np.random.default_rng(seed), trained.latents, SAMPLES)
+    if vae.latents is not None and len(vae.latents) > 1:
+        samples = gaussian_samples(np.random.default_rng(seed), vae.latents, SAMPLES)
         fitted["gaussian_samples"] = _bytes(decode(params, jnp.asarray(samples)))
     return {
         "originals": images[:RECONSTRUCTIONS],
@@ -103,7 +103,7 @@ def vae_curves(path: Path) -> dict[str, np.ndarray]:
 
 
 def corruption_sheet(
-    corrupt: Callable[[str, Key, Array, int | Array], Array],
+    corrupt: Callable[[Key, str, Array, int | Array], Array],
     image: np.ndarray,
     batch_size: int,
     put: Put = jnp.asarray,
@@ -121,7 +121,8 @@ def corruption_sheet(
     """
     sheet = []
     for view in computed_views(corrupt, corruptions.NAMES, corruptions.SEVERITIES):
-        fn = partial(transformed, view.transform, np.int32(view.severity))
+        severity = np.int32(view.severity)
+        fn = partial(transformed, transform=view.transform, severity=severity)
         key = jax.random.key(0)
         sheet.append(map_batches(fn, [image[None]], batch_size=batch_size, key=key, put=put)[0])
     shape = (len(corruptions.NAMES), len(corruptions.SEVERITIES), *image.shape)

@@ -56,3 +56,7 @@ class Preemption:
         first, self._asked = self._asked is None, self._asked or number
         if first and not self._deferred:  # the second would break into what the first one ends
             raise Preempted(signal=number)
+
+
+PREEMPTION = Preemption()
+"""The one of this process, as signals are."""

@@ -13,24 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from varmixup_jax import checks, cluster, report
 from varmixup_jax.config import base_config
-from varmixup_jax.models.forward import MEASURED_IN, as_vae
+from varmixup_jax.fields import Config
+from varmixup_jax.models.forward import MEASURED_IN
 from varmixup_jax.models.saved import Model, load_model
-from varmixup_jax.report.rows import Run, flatten, read_runs
+from varmixup_jax.report.rows import Run, read_runs
 from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.measure import measured
-from varmixup_jax.runs.preemption import Preemption
-from varmixup_jax.runs.setup import Setup, chosen_devices, prepare, vae_module
+from varmixup_jax.runs.preemption import PREEMPTION
+from varmixup_jax.runs.setup import Setup, prepare
 from varmixup_jax.runs.speaker import speaker
 from varmixup_jax.runs.sweep import close
-from varmixup_jax.runs.vae_store import TrainedVAE
+from varmixup_jax.saved_config import flatten
 from varmixup_jax.training.heartbeat import Heartbeat
-from varmixup_jax.validation import check_fields, validate
+from varmixup_jax.validation import validate
 
 # What a trained model does not depend on; a source may move, but must hold the same data.
 CHANGEABLE = ("eval.", "parallel.", "data.dir", "data.source", "quiet")
@@ -43,7 +43,6 @@ def evaluate_again(
     changes: Mapping[str, Any],
     *,
     baseline: str | None = None,
-    preemption: Preemption | None = None,
 ) -> list[dict[str, Any]]:
     """Evaluates finished runs with a changed configuration and writes the comparison page.
 
@@ -53,7 +52,6 @@ def evaluate_again(
         there with the same fields is not repeated.
       changes: dotted fields of the configuration and their values, of `CHANGEABLE` sections.
       baseline: the method that mCE is relative to; None for `config.eval.baseline` of the runs.
-      preemption: answers SIGTERM and Ctrl-C; None leaves the signals alone.
 
     Returns:
       One summary per run, in the order of the page.
@@ -73,15 +71,11 @@ def evaluate_again(
         text = "holds no run that has ended, must be one"
         raise ValueError(f"{', '.join(str(place) for place in runs)}: {text}")
     places = _places(found, Path(out))
-    configs = {run.path: _config(run, changes) for run in found}
-    for config in configs.values():
-        check_fields(config)
-        validate(config, len(chosen_devices(config)))
+    configs = {run.path: validate(_config(run, changes)) for run in found}
     models = {run.path: load_model(run.path) for run in found}
     run_directory.check_place(Path(out))
 
     console = Console(stderr=True, quiet=configs[found[0].path].quiet or not cluster.is_lead())
-    preemption = preemption or Preemption()
     shared: tuple[str, Setup] | None = None  # runs of one sweep have one set-up
     for run in found:
         config, place = configs[run.path], places[run.path]
@@ -90,15 +84,15 @@ def evaluate_again(
             continue
         key = json.dumps({**fields, "methods": {}, "method": "", "seed": 0, "seeds": []})
         if shared is None or shared[0] != key:
-            with Heartbeat(speaker(config), "loading the data"):
-                shared = key, prepare(config, preemption)
+            with Heartbeat(speaker(config.quiet), "loading the data"):
+                shared = key, prepare(config)
         console.print(f"evaluating {run.path} into {place}", markup=False, soft_wrap=True)
         _evaluated(run, models[run.path], config, shared[1], place, fields)
-    name = _baseline(found, baseline or configs[found[0].path].eval.baseline)
+    name = _baseline(found, baseline or configs[found[0].path].eval.baseline or "")
     kept = list(places.values())
-    preemption.check()
+    PREEMPTION.check()
     summaries = cluster.on_lead(lambda: close(kept, Path(out), name, console))
-    preemption.check()
+    PREEMPTION.check()
     return summaries
 
 
@@ -143,7 +137,7 @@ def _baseline(found: Sequence[Run], method: str) -> str | None:
 def _evaluated(
     run: Run,
     model: Model,
-    config: ConfigDict,
+    config: Config,
     setup: Setup,
     place: Path,
     fields: Mapping[str, Any],
@@ -163,10 +157,6 @@ def _evaluated(
             f"config.data.source = {config.data.source}: is not the set that {run.path} was trained "
             f"on: {text}"
         )
-    vae = None
-    if model.decode is not None:
-        module = vae_module(config, data.image_shape)
-        vae = TrainedVAE(as_vae(module), model.vae_params, np.empty(0), about["vae_info"])
     summary = {
         "run": run.name,
         "method": run.method,
@@ -185,9 +175,9 @@ def _evaluated(
         who = {"run": run.name, "method": run.method, "seed": run.seed, "step": about["step"]}
         mapping = setup.mapping
         variables = mapping.collect(mapping.replicate((model.params, model.stats)))
-        results = measured(config, setup, vae, variables, who, place)
+        results = measured(config, setup, model.vae, variables, who, place)
         cluster.on_lead(lambda: run_directory.write_results(place, *results))
         seconds = time.monotonic() - began
         run_directory.write(place, summary={**summary, "status": "done", "wall_seconds": seconds})
-        with Heartbeat(speaker(config), f"{run.name}: drawing pictures"):
+        with Heartbeat(speaker(config.quiet), f"{run.name}: drawing pictures"):
             cluster.on_lead(lambda: report.pictures(place) and None)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import optax
 
 from varmixup_jax import cluster
-from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.runs.preemption import PREEMPTION, Preemption
 from varmixup_jax.training.checkpoints import SCORE, Checkpoints
 from varmixup_jax.training.logs import RunLog
 from varmixup_jax.training.loop import Hooks, Plan, check_finite, fit
@@ -74,8 +74,8 @@ def fitted(
     task: Task,
     directory: Path,
     mapping: Mapping,
-    preemption: Preemption,
     *,
+    preemption: Preemption = PREEMPTION,
     watch: Watch = NOTHING,
     keep: int = 2,
     select: bool = False,

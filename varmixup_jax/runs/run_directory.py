@@ -16,15 +16,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, logits_file
 from varmixup_jax.atomic_files import dumps, loads, obstacle, replace_text, write_arrays, write_json
 from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
-from varmixup_jax.report.rows import flatten, with_later_fields
-from varmixup_jax.report.settings import NOT_SETTINGS
+from varmixup_jax.declare import plain
+from varmixup_jax.fields import Config
 from varmixup_jax.runs.locks import Held, locked
+from varmixup_jax.saved_config import NOT_SETTINGS, flatten, with_later_fields
 from varmixup_jax.version import __version__
 
 DIFFERENCES = 8  # fields that a refusal lists
@@ -35,9 +35,9 @@ class Incompatible(ValueError):
     """A run directory holds a run of another configuration, or is in use."""
 
 
-def run_config(config: ConfigDict, method: str, seed: int) -> dict[str, Any]:
+def run_config(config: Config, method: str, seed: int) -> dict[str, Any]:
     """The configuration of one run of a sweep, as JSON keeps it: only its own method's settings."""
-    fields = json.loads(json.dumps(config.to_dict()))
+    fields = json.loads(json.dumps(plain(config)))
     fields["methods"] = {method: fields["methods"][method]}
     return {**fields, "method": method, "seed": seed, "seeds": [seed]}
 

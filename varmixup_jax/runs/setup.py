@@ -11,17 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, corruptions
 from varmixup_jax.config import selected_methods
 from varmixup_jax.data import Dataset, crop_and_flip, load
 from varmixup_jax.data.corrupted import of_test_set, open_corrupted
 from varmixup_jax.data.corrupted_set import CorruptedSet
+from varmixup_jax.fields import Config
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models import build_classifier, build_vae
 from varmixup_jax.models.forward import as_apply, for_measures
-from varmixup_jax.runs.preemption import Preemption
+from varmixup_jax.sections import DataConfig, EvalConfig, VaeConfig
 from varmixup_jax.training.parallel import Mapping, distribute
 from varmixup_jax.types import (
     Array,
@@ -33,6 +33,7 @@ from varmixup_jax.types import (
     identity_augment,
     identity_tap,
 )
+from varmixup_jax.validation import chosen_devices
 
 STEPS_PER_CALL = {"cpu": 8}
 STEPS_PER_CALL_ELSEWHERE = 100
@@ -48,12 +49,11 @@ class Setup(NamedTuple):
       mapping: over the devices.
       logits: `(variables, image) -> logits` in evaluation mode, in float32 whatever training
         computes in: what is measured. One object, so that the compiled measures serve all runs.
-      glance: the same in the dtype of training, for validation while it trains.
+      validation_logits: the same in the dtype of training, for validation while it trains.
       augment: `(key, image) -> image` of the training recipe.
-      corrupt: `(name, key, images, severity) -> images` with the table for these images; one object,
+      corrupt: `(key, name, images, severity) -> images` with the table for these images; one object,
         so that each corruption is compiled once for all runs.
       steps_per_call: training steps in one program.
-      preemption: asked while training.
       published: the files of corrupted images to read, None where they are computed or left out.
       corruption_source: "none", "computed", "published" (its md5 sums were checked) or "files".
       frost_source: "synthetic", "photographs", or the source of the files.
@@ -65,33 +65,14 @@ class Setup(NamedTuple):
     apply: Callable[..., tuple[Array, PyTree]]
     mapping: Mapping
     logits: Callable[[PyTree, Array], Array]
-    glance: Callable[[PyTree, Array], Array]
+    validation_logits: Callable[[PyTree, Array], Array]
     augment: Callable[[Key, Array], Array]
-    corrupt: Callable[[str, Key, Array, int | Array], Array]
+    corrupt: Callable[[Key, str, Array, int | Array], Array]
     steps_per_call: int
-    preemption: Preemption
     published: CorruptedSet | None
     corruption_source: str
     frost_source: str
     unseen: dict[str, np.ndarray]
-
-
-def chosen_devices(config: ConfigDict) -> list[jax.Device]:
-    """The devices to use.
-
-    Raises:
-      ValueError: more are asked for than there are, or JAX finds none of those it was told to use.
-    """
-    try:
-        devices, wanted = jax.devices(), config.parallel.devices
-    except (RuntimeError, AssertionError) as error:  # the latter for a platform without its plugin
-        chosen, why = os.environ.get("JAX_PLATFORMS", ""), f" ({error})" if str(error) else ""
-        text = f"names what is not there{why}, must be a platform of this machine, e.g. cpu"
-        raise ValueError(f"JAX_PLATFORMS = {chosen!r}: {text}") from None
-    if not 0 <= wanted <= len(devices):
-        text = f"must lie in [0, {len(devices)}], the devices there are"
-        raise ValueError(f"config.parallel.devices = {wanted}: {text}")
-    return devices[: wanted or len(devices)]
 
 
 def augmentation(pad: int, flip: bool) -> Callable[[Key, Array], Array]:
@@ -101,13 +82,13 @@ def augmentation(pad: int, flip: bool) -> Callable[[Key, Array], Array]:
     return partial(crop_and_flip, pad=pad, flip=flip)
 
 
-def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
+def prepare(config: Config) -> Setup:
     """Loads the data and builds what all runs share.
 
     Raises:
       ValueError: bad data, or fields that do not fit it (resize, batch size against the split).
     """
-    data = _loaded(config)
+    data = _loaded(config.data)
     cluster.check_same_everywhere({f"sha256 of {k}": v for k, v in data.digests.items()})
     _check_fit(config, data)
     mean, std = data.channel_stats()
@@ -116,22 +97,22 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
         num_classes=data.num_classes,
         mean=mean,
         std=std,
-        width=config.model.width or None,
+        width=config.model.width,
         dtype=config.model.dtype,
     )
     logits = _in_evaluation(for_measures(module))
-    mapping = distribute(config.parallel.via, chosen_devices(config))
+    mapping = distribute(config.parallel.via, chosen_devices(config.parallel))
     platform = jax.devices()[0].platform
     per_call = STEPS_PER_CALL.get(platform, STEPS_PER_CALL_ELSEWHERE)
-    textures = _frost_textures(config, data.image_shape[0])
-    published, source = _corruption_files(config, data)
+    textures = _frost_textures(config.eval, data.image_shape[0])
+    published, source = _corruption_files(config.eval, data)
     return Setup(
         data=data,
         module=module,
         apply=as_apply(module),
         mapping=mapping,
         logits=logits,
-        glance=logits if config.model.dtype == "float32" else _in_evaluation(module),
+        validation_logits=logits if config.model.dtype == "float32" else _in_evaluation(module),
         augment=augmentation(config.data.pad, config.data.flip),
         corrupt=partial(
             corruptions.corrupt,
@@ -139,7 +120,6 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
             frost_textures=textures,
         ),
         steps_per_call=config.parallel.steps_per_call or per_call,
-        preemption=preemption,
         published=published,
         corruption_source=source,
         frost_source=source if published else corruptions.frost_source(textures),
@@ -147,21 +127,20 @@ def prepare(config: ConfigDict, preemption: Preemption) -> Setup:
     )
 
 
-def vae_module(config: ConfigDict, image_shape: tuple[int, int, int]) -> nn.Module:
-    """The VAE of `config.vae` for images of a shape.
+def vae_module(vae: VaeConfig, image_shape: tuple[int, int, int]) -> nn.Module:
+    """The network of a VAE for images of a shape.
 
     Raises:
       ValueError: the shape is no multiple of what a cell of the latent grid spans.
     """
-    c = config.vae
     return build_vae(
         image_shape,
-        latent=c.latent,
-        latent_size=c.latent_size,
-        width=c.width,
-        blocks=c.blocks,
-        downsample=c.downsample or None,
-        dtype=c.dtype,
+        latent=vae.latent,
+        latent_size=vae.latent_size,
+        width=vae.width,
+        blocks=vae.blocks,
+        downsample=vae.downsample,
+        dtype=vae.dtype,
     )
 
 
@@ -174,7 +153,7 @@ def _in_evaluation(module: nn.Module) -> Callable[[PyTree, Array], Array]:
     return logits
 
 
-def _check_fit(config: ConfigDict, data: Dataset) -> None:
+def _check_fit(config: Config, data: Dataset) -> None:
     """Rejects fields that do not fit the images, before anything is written."""
     if config.data.pad >= min(data.image_shape[:2]):
         text = f"must be < {min(data.image_shape[:2])}, the images' size"
@@ -184,16 +163,18 @@ def _check_fit(config: ConfigDict, data: Dataset) -> None:
         text = f"needs square images of {corruptions.SMALLEST} pixels or more, not {height}x{width}"
         raise ValueError(f"config.eval.corruptions = computed: {text}")
     sizes = {"batch_size": config.batch_size}
-    over_vae = [method for method in selected_methods(config) if METHODS[method].vae != "none"]
+    over_vae = [
+        method for method in selected_methods(config.method) if METHODS[method].vae != "none"
+    ]
     if over_vae:
         sizes["vae.batch_size"] = config.vae.batch_size
         try:
-            latent_shape = vae_module(config, data.image_shape).latent_shape
+            latent_shape = vae_module(config.vae, data.image_shape).latent_shape
         except ValueError as error:
-            text = f"config.vae.downsample = {config.vae.downsample}: {error}"
+            text = f"config.vae.downsample = {config.vae.downsample or 0}: {error}"
             raise ValueError(text) from None
     for method in over_vae:
-        _check_latent(config, method, data, latent_shape)
+        _check_latent(method, build(method, **config.methods[method]), data, latent_shape)
     for field, size in sizes.items():
         if size > len(data.train_images):
             text = f"must be <= {len(data.train_images)}, the training images"
@@ -201,7 +182,7 @@ def _check_fit(config: ConfigDict, data: Dataset) -> None:
 
 
 def _check_latent(
-    config: ConfigDict, method: str, data: Dataset, latent_shape: tuple[int, ...]
+    method: str, terms: tuple[Term, ...], data: Dataset, latent_shape: tuple[int, ...]
 ) -> None:
     """Traces the terms of a method, for what they refuse of a latent's shape."""
 
@@ -211,23 +192,23 @@ def _check_latent(
     logits, decode = of_shape(data.num_classes), of_shape(*data.image_shape)
     env = Env(logits, of_shape(*latent_shape), decode)
 
-    def sample(term: Term, key: Key) -> Array:
+    def sample(key: Key, term: Term) -> Array:
         latent = jnp.zeros((2, *latent_shape))
         return term.vicinity(key, env, Draw(decode(latent), logits(latent), latent=latent)).image
 
-    for term in build(method, **config.methods[method].to_dict()):
+    for term in terms:
         try:
-            jax.eval_shape(partial(sample, term), jax.random.key(0))
+            jax.eval_shape(partial(sample, term=term), jax.random.key(0))
         except ValueError as error:
             raise ValueError(f"config.methods.{method}: {error}") from None
 
 
-def _frost_textures(config: ConfigDict, size: int) -> corruptions.FrostTextures | None:
-    where = config.eval.frost_dir
-    if not where and config.eval.corruptions == "none":
+def _frost_textures(evaluation: EvalConfig, size: int) -> corruptions.FrostTextures | None:
+    where = evaluation.frost_dir
+    if not where and evaluation.corruptions is None:
         return None  # nothing asks for them
     try:
-        place = os.path.expanduser(where)
+        place = os.path.expanduser(where or "")
         textures = corruptions.load_textures(place, table=corruptions.table_for(size), size=size)
     except ValueError as error:
         raise ValueError(f"config.eval.{error}") from None
@@ -236,7 +217,7 @@ def _frost_textures(config: ConfigDict, size: int) -> corruptions.FrostTextures 
     return textures
 
 
-def _unseen(source: str, data: Dataset) -> dict[str, np.ndarray]:
+def _unseen(source: str | None, data: Dataset) -> dict[str, np.ndarray]:
     """The test images of another data set, in the size of this one's."""
     if not source:
         return {}
@@ -251,31 +232,29 @@ def _unseen(source: str, data: Dataset) -> dict[str, np.ndarray]:
     return {other.name: other.test_images}
 
 
-def _loaded(config: ConfigDict) -> Dataset:
+def _loaded(c: DataConfig) -> Dataset:
     try:
         return load(
-            config.data.source,
-            data_dir=config.data.dir or None,
-            val_fraction=config.data.val_fraction,
-            split_seed=config.data.split_seed,
-            limit=config.data.limit or None,
-            resize=config.data.resize or None,
+            c.source,
+            data_dir=c.dir,
+            val_fraction=c.val_fraction,
+            split_seed=c.split_seed,
+            limit=c.limit,
+            resize=c.resize,
         )
     except ValueError as error:
         field, _, _ = str(error).partition(" = ")
-        raise ValueError(f"config.data.{error}" if field in config.data else str(error)) from error
+        raise ValueError(f"config.data.{error}" if hasattr(c, field) else str(error)) from error
 
 
-def _corruption_files(config: ConfigDict, data: Dataset) -> tuple[CorruptedSet | None, str]:
+def _corruption_files(evaluation: EvalConfig, data: Dataset) -> tuple[CorruptedSet | None, str]:
     """Opens and checks the files before anything is trained."""
-    where = config.eval.corruptions
-    if where in ("none", "computed"):
-        return None, where
+    where = evaluation.corruptions
+    if where is None or where == "computed":
+        return None, where or "none"
     try:
-        found = open_corrupted(
-            os.path.expanduser(where), data.name, md5=config.eval.corruptions_md5
-        )
+        found = open_corrupted(os.path.expanduser(where), data.name, md5=evaluation.corruptions_md5)
         published = of_test_set(found, data)
     except ValueError as error:
         raise ValueError(f"config.eval.corruptions = {where}: {error}") from None
-    return published, "published" if config.eval.corruptions_md5 else "files"
+    return published, "published" if evaluation.corruptions_md5 else "files"

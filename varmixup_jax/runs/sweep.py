@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,24 @@ from varmixup_jax import cluster, report
 from varmixup_jax.atomic_files import loads
 from varmixup_jax.compilation_cache import user_cache
 from varmixup_jax.config import selected_methods
+from varmixup_jax.declare import plain
+from varmixup_jax.fields import Config
 from varmixup_jax.methods import METHODS
-from varmixup_jax.report.rows import flatten, read_run
+from varmixup_jax.models.forward import VAE
+from varmixup_jax.report.rows import read_run
 from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.classifier import train_and_evaluate
-from varmixup_jax.runs.preemption import Preemption
-from varmixup_jax.runs.setup import chosen_devices, prepare
+from varmixup_jax.runs.preemption import PREEMPTION
+from varmixup_jax.runs.setup import prepare
 from varmixup_jax.runs.speaker import speaker
-from varmixup_jax.runs.vae_store import TrainedVAE, obtain_all, store_root
+from varmixup_jax.runs.vae_store import obtain_all, store_root
+from varmixup_jax.saved_config import flatten
 from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.training.loop import NonFiniteError
-from varmixup_jax.validation import check_fields, validate
+from varmixup_jax.validation import validate
 
 
-def run(
-    config: ConfigDict, workdir: str | Path, preemption: Preemption | None = None
-) -> list[dict[str, Any]]:
+def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]]:
     """Runs every method and seed a configuration names, and writes the comparison page.
 
     One method with one seed lives in `workdir` itself, several in `workdir/<method>-s<seed>`. What
@@ -38,7 +41,6 @@ def run(
     Args:
       config: a (changed) `base_config()`.
       workdir: made where it is missing.
-      preemption: answers SIGTERM and Ctrl-C; None leaves the signals alone.
 
     Returns:
       One summary per run, in order.
@@ -49,13 +51,10 @@ def run(
       Diverged: some runs diverged; all others are done and the page is written.
       Preempted: a signal came; what was training is saved.
     """
-    preemption = preemption or Preemption()
-    check_fields(config)
-    validate(config, len(chosen_devices(config)))
-    workdir = Path(os.path.expanduser(workdir))
-    cluster.check_same_everywhere(flatten(config.to_dict()))
+    config, workdir = validate(config), Path(os.path.expanduser(workdir))
+    cluster.check_same_everywhere(flatten(plain(config)))
     cluster.on_lead(lambda: run_directory.check_place(workdir))
-    jobs = [(method, seed) for seed in config.seeds for method in selected_methods(config)]
+    jobs = [(method, seed) for seed in config.seeds for method in selected_methods(config.method)]
     alone = len(jobs) == 1
     places = {job: workdir if alone else workdir / f"{job[0]}-s{job[1]}" for job in jobs}
 
@@ -67,9 +66,8 @@ def run(
     todo = [(method, seed) for method, seed in cluster.on_lead(left)]
     if any(METHODS[method].vae != "none" for method, _ in todo):
         if not config.vae.store and user_cache() is None:
-            config = ConfigDict(config.to_dict())
-            config.vae.store = str(workdir / ".vae")
-        store_root(config)  # refuses what is no place before anything is loaded
+            config = replace(config, vae=replace(config.vae, store=str(workdir / ".vae")))
+        store_root(config.vae.store)  # refuses what is no place before anything is loaded
     found = places.values()
     moved = cluster.on_lead(
         lambda: any(run_directory.elsewhere(place, config.data.source) for place in found)
@@ -77,12 +75,12 @@ def run(
     console = Console(stderr=True, quiet=config.quiet or not cluster.is_lead())
     diverged: list[str] = []
     if todo or moved:
-        with Heartbeat(speaker(config), "loading the data"):
-            setup = prepare(config, preemption)
+        with Heartbeat(speaker(config.quiet), "loading the data"):
+            setup = prepare(config)
         cluster.on_lead(lambda: run_directory.check_data(setup.data.digests, *found))
-        vaes: dict[str, TrainedVAE | None] = {"none": None}
+        vaes: dict[str, VAE | None] = {"none": None}
         for method, seed in todo:
-            preemption.check()
+            PREEMPTION.check()
             kind = METHODS[method].vae
             try:
                 if kind not in vaes:
@@ -95,10 +93,10 @@ def run(
                 diverged.append(f"{method} s{seed}: {error}")
                 console.print(diverged[-1], style="bold red", markup=False)
 
-    preemption.check()
+    PREEMPTION.check()
     baseline = _baseline(config, places)
     summaries = cluster.on_lead(lambda: close(list(places.values()), workdir, baseline, console))
-    preemption.check()
+    PREEMPTION.check()
     if diverged:
         raise Diverged(diverged)
     return summaries
@@ -127,7 +125,7 @@ def close(
     return [loads((p / "summary.json").read_text(encoding="utf-8")) for p in places]
 
 
-def _baseline(config: ConfigDict, places: Mapping[tuple[str, int], Path]) -> str | None:
+def _baseline(config: Config, places: Mapping[tuple[str, int], Path]) -> str | None:
     """The finished run that mCE is relative to: the baseline method with the first seed."""
-    place = places.get((config.eval.baseline, config.seeds[0]))
+    place = places.get((config.eval.baseline or "", config.seeds[0]))
     return None if place is None or len(places) == 1 else run_directory.finished_run(place)

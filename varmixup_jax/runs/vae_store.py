@@ -11,21 +11,23 @@ import json
 import os
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, models
 from varmixup_jax.atomic_files import loads, obstacle, replacing
 from varmixup_jax.compilation_cache import user_cache
-from varmixup_jax.config import with_others
+from varmixup_jax.config import vaes
+from varmixup_jax.declare import plain
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
-from varmixup_jax.models.forward import VAE, as_vae
+from varmixup_jax.fields import Config
+from varmixup_jax.models.forward import VAE, Decode, Encode, as_vae
 from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.resume import Task, fitted
 from varmixup_jax.runs.setup import Setup, augmentation, vae_module
@@ -41,50 +43,23 @@ PARTS = ("checkpoints", "latents.npy", "vae.json")  # of a finished one, which c
 FORMAT = 1  # raise when a stored VAE of an older version must not be used
 
 
-class TrainedVAE(NamedTuple):
-    """A frozen VAE.
-
-    Attributes:
-      vae: its pure functions.
-      params: what they take.
-      latents: float32 `[N, *latent_shape]`, the encoder's means of the training images.
-      info: key, kind, psnr (dB, test split), wall_seconds; `others`, where there are, the same of each.
-      others: further VAEs of `config.vae.others`.
-    """
-
-    vae: VAE
-    params: PyTree
-    latents: np.ndarray
-    info: dict[str, Any]
-    others: tuple[TrainedVAE, ...] = ()
-
-    def reconstruct(
-        self, images: np.ndarray, batch_size: int, put: Put = jnp.asarray
-    ) -> np.ndarray:
-        """D(mu(x)) of uint8 images, float32 `[N, H, W, C]` in [0, 1]."""
-        fn = partial(_reconstructed, self.vae, self.params)
-        return map_batches(fn, [images], batch_size=batch_size, put=put)
-
-
-def store_root(config: ConfigDict) -> Path:
+def store_root(store: str | None) -> Path:
     """Where trained VAEs are kept: `config.vae.store`, or the user's cache directory.
 
     Raises:
       ValueError: it is not there and cannot be made.
     """
     cache = user_cache()
-    root = (
-        Path(os.path.expanduser(config.vae.store)) if config.vae.store else cache and cache / "vae"
-    )
+    root = Path(os.path.expanduser(store)) if store else cache and cache / "vae"
     if root is None or (not root.is_dir() and obstacle(root)):
         text = "must be a directory that is there or can be made"
-        raise ValueError(f"config.vae.store = {config.vae.store!r}: {text}")
+        raise ValueError(f"config.vae.store = {store or ''!r}: {text}")
     return root
 
 
-def vae_key(config: ConfigDict, setup: Setup, kind: str) -> str:
+def vae_key(config: Config, setup: Setup, kind: str) -> str:
     """A name for the VAE made of all it depends on."""
-    fields = config.vae.to_dict()
+    fields = plain(config.vae)
     for not_of_one in ("store", "others", "drawn"):
         del fields[not_of_one]
     if kind == "standard":
@@ -97,16 +72,16 @@ def vae_key(config: ConfigDict, setup: Setup, kind: str) -> str:
     return f"{setup.data.name}-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def obtain_all(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
+def obtain_all(config: Config, setup: Setup, kind: str) -> VAE:
     """The VAE of this configuration with those of `config.vae.others`; see `obtain`."""
-    first, *others = (obtain(each, setup, kind) for each in with_others(config))
+    first, *others = (obtain(replace(config, vae=vae), setup, kind) for vae in vaes(config.vae))
     if not others:
         return first
     info = {**first.info, "others": [other.info for other in others]}
     return first._replace(info=info, others=tuple(others))
 
 
-def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
+def obtain(config: Config, setup: Setup, kind: str) -> VAE:
     """The VAE of this configuration: loaded if it is in the store, else trained into it.
 
     An interrupted training resumes from its last checkpoint. Two processes that want the same VAE
@@ -118,47 +93,45 @@ def obtain(config: ConfigDict, setup: Setup, kind: str) -> TrainedVAE:
       NonFiniteError: its loss stopped being finite.
     """
     key = vae_key(config, setup, kind)
-    directory = store_root(config) / key
-    say = speaker(config)
+    directory = store_root(config.vae.store) / key
+    say = speaker(config.quiet)
 
     def waiting(holder: str) -> None:
         say(f"VAE {key}: waiting for {holder}, which makes it")
 
     finished = cluster.on_lead(lambda: all((directory / name).exists() for name in PARTS))
     with nullcontext() if finished else run_directory.claimed(directory, waiting=waiting):
-        vae, params, seconds = _trained(config, setup, kind, directory)
+        vae, seconds = _trained(config, setup, kind, directory)
         with Heartbeat(say, f"VAE {key}: encoding and decoding the images"):
+            batch_size = config.eval.batch_size
             put, latent_file = setup.mapping.shard_batch, directory / "latents.npy"
-            latents = _latents(vae, params, setup.data.train_images, latent_file, config, put)
-            found = TrainedVAE(vae, params, latents, {})
+            latents = _latents(vae, setup.data.train_images, latent_file, batch_size, put)
             info_path = directory / "vae.json"
             info = cluster.on_lead(lambda: _read(info_path))
             if info is None:
-                restored = found.reconstruct(setup.data.test_images, config.eval.batch_size, put)
+                restored = reconstruct(vae, setup.data.test_images, batch_size, put)
                 error = np.square(restored - setup.data.test_images / np.float32(255)).mean()
                 info = {
                     "key": key,
                     "kind": kind,
                     "psnr": float(psnr(jnp.asarray(error, jnp.float32))),
                     "wall_seconds": seconds,
-                    "config": json.loads(json.dumps(config.vae.to_dict())),  # as it is read again
+                    "config": json.loads(json.dumps(plain(config.vae))),  # as it is read again
                 }
                 run_directory.write(directory, vae=info)
-    return found._replace(info=info)
+    return vae._replace(latents=latents, info=info)
 
 
-def _trained(
-    config: ConfigDict, setup: Setup, kind: str, directory: Path
-) -> tuple[VAE, PyTree, float]:
+def _trained(config: Config, setup: Setup, kind: str, directory: Path) -> tuple[VAE, float]:
     c, data = config.vae, setup.data
-    module = vae_module(config, data.image_shape)
+    module = vae_module(config.vae, data.image_shape)
     vae = as_vae(module)
-    adversary = Adversary(**c.adversary.to_dict()) if kind == "adversarial" else None
+    adversary = Adversary(**plain(c.adversary)) if kind == "adversarial" else None
     loss = vae_loss(
         vae,
         gamma=c.gamma,
         kernel=c.kernel,
-        bandwidth=c.bandwidth or None,
+        bandwidth=c.bandwidth,
         estimator=c.estimator,
         augment=augmentation(0, config.data.flip),
         adversary=adversary,
@@ -176,8 +149,8 @@ def _trained(
     tx = make_optimizer("adamw", schedule, weight_decay=c.weight_decay)
     init_key, run_key = jax.random.split(jax.random.key(c.seed))
     image = jax.ShapeDtypeStruct((1, *data.image_shape), jnp.float32)
-    with Heartbeat(speaker(config), f"VAE ({kind}): drawing the first weights"):
-        params = models.init(module, init_key, image)["params"]
+    with Heartbeat(speaker(config.quiet), f"VAE ({kind}): drawing the first weights"):
+        params = models.init(init_key, module, image)["params"]
     task = Task(
         f"VAE ({kind})",
         loss,
@@ -190,17 +163,17 @@ def _trained(
         c.seed,
     )
     began = time.monotonic()
-    trained = fitted(task, directory, setup.mapping, setup.preemption, quiet=config.quiet)
+    trained = fitted(task, directory, setup.mapping, quiet=config.quiet)
     params, _ = evaluated(trained.last)
-    return vae, jax.tree.map(np.asarray, params), time.monotonic() - began
+    frozen = vae._replace(params=jax.tree.map(np.asarray, params))
+    return frozen, time.monotonic() - began
 
 
 def _latents(
     vae: VAE,
-    params: PyTree,
     images: np.ndarray,
     path: Path,
-    config: ConfigDict,
+    batch_size: int,
     put: Put = jnp.asarray,
 ) -> np.ndarray:
     if cluster.on_lead(path.exists):
@@ -208,8 +181,8 @@ def _latents(
             return np.load(path, allow_pickle=False)
         except Exception as error:  # numpy documents no set of errors for damaged files
             raise ValueError(f"{path}: damaged; remove it, it is made again") from error
-    fn = partial(_means, vae, params)
-    means = map_batches(fn, [images], batch_size=config.eval.batch_size, put=put)
+    fn = partial(_means, vae.encode, vae.params)
+    means = map_batches(fn, [images], batch_size=batch_size, put=put)
 
     def keep() -> None:
         with replacing(path) as file:
@@ -219,15 +192,23 @@ def _latents(
     return means
 
 
-@partial(jax.jit, static_argnums=0)
-def _means(vae: VAE, params: PyTree, image: Array) -> Array:
-    return vae.encode(params, to_pixels(image))[0].astype(jnp.float32)
+def reconstruct(
+    vae: VAE, images: np.ndarray, batch_size: int, put: Put = jnp.asarray
+) -> np.ndarray:
+    """D(mu(x)) of uint8 images, float32 `[N, H, W, C]` in [0, 1]."""
+    fn = partial(_reconstructed, vae.encode, vae.decode, vae.params)
+    return map_batches(fn, [images], batch_size=batch_size, put=put)
 
 
 @partial(jax.jit, static_argnums=0)
-def _reconstructed(vae: VAE, params: PyTree, image: Array) -> Array:
-    mean, _ = vae.encode(params, to_pixels(image))
-    return vae.decode(params, mean).astype(jnp.float32)
+def _means(encode: Encode, params: PyTree, image: Array) -> Array:
+    return encode(params, to_pixels(image))[0].astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _reconstructed(encode: Encode, decode: Decode, params: PyTree, image: Array) -> Array:
+    mean, _ = encode(params, to_pixels(image))
+    return decode(params, mean).astype(jnp.float32)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -53,8 +53,7 @@ def make_schedule(
     checks.in_range(0.0, 1.0, warmup=warmup)
     if warmup >= 1:
         raise ValueError(f"warmup = {warmup!r}: must be < 1, a fraction of the run")
-    if any(not 0 < b < 1 for b in boundaries) or list(boundaries) != sorted(set(boundaries)):
-        raise ValueError(f"boundaries = {boundaries}: must be increasing fractions in (0, 1)")
+    checks.increasing_fractions(boundaries=boundaries)
     rise = min(round(warmup * total_steps), total_steps - 1)
     rest = total_steps - rise
     if name == "constant":
@@ -78,7 +77,7 @@ def make_optimizer(
     momentum: float = 0.9,
     nesterov: bool = False,
     weight_decay: float = 0.0,
-    clip_norm: float = 0.0,
+    clip_norm: float | None = None,
 ) -> optax.GradientTransformation:
     """An optimiser with the semantics the field's PyTorch recipes have.
 
@@ -91,16 +90,16 @@ def make_optimizer(
       momentum: of `sgd`, in [0, 1).
       nesterov: of `sgd`.
       weight_decay: >= 0.
-      clip_norm: global gradient-norm clipping, applied first; 0 does not clip.
+      clip_norm: global gradient-norm clipping, applied first; None or 0 does not clip.
 
     Raises:
       ValueError: a value out of its range.
     """
     checks.one_of(OPTIMIZERS, optimizer=name)
     checks.in_range(0.0, 1.0, momentum=momentum)
-    checks.non_negative(weight_decay=weight_decay, clip_norm=clip_norm)
+    checks.non_negative(weight_decay=weight_decay, clip_norm=clip_norm or 0.0)
     parts = []
-    if clip_norm > 0:
+    if clip_norm:
         parts.append(optax.clip_by_global_norm(clip_norm))
     if weight_decay > 0 and name != "adamw":
         parts.append(optax.add_decayed_weights(weight_decay))

@@ -136,7 +136,7 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
             for index in indices:
                 term_key = jax.random.fold_in(term_keys, index)
                 vicinity = terms[index].vicinity
-                samples.append(sample_over(vicinity, term_key, env, view, frozen.others, which))
+                samples.append(sample_over(term_key, vicinity, env, view, frozen.others, which))
             together = _together(samples)
             image = jax.lax.stop_gradient(together.image)
             joint, stats = apply(params, stats, image, train=True, tap=together.tap)

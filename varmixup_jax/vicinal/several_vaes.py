@@ -32,8 +32,8 @@ class OtherVAE(NamedTuple):
 
 
 def sample_over(
-    vicinity: Vicinity,
     key: Key,
+    vicinity: Vicinity,
     env: Env,
     draw: Draw,
     others: tuple[OtherVAE, ...],
@@ -45,8 +45,8 @@ def sample_over(
     over each VAE, so that partners and weights do not depend on which it is.
 
     Args:
+      key: of the sample.
       vicinity: to sample.
-      key: its randomness.
       env: with VAE 0.
       draw: the batch, with what VAE 0 has cached of it.
       others: VAEs 1, 2, ...

@@ -1,0 +1,49 @@
+"""A run's `config.json`: as flat fields, and which of them are settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Fields in which the runs of one group may differ: the seed, places, what is printed or kept, and
+# what a page compares with.
+NOT_SETTINGS = frozenset(
+    {"seed", "seeds", "quiet", "data.dir", "vae.store", "eval.baseline", "eval.save_logits"}
+)
+
+# Fields of older sections that runs of older versions do not have, with the values these ran with.
+LATER_FIELDS: Mapping[str, Any] = {
+    "vae.others": [],
+    "vae.drawn": "batch",
+    "eval.ood": "",
+    "methods.augmix.joint": False,
+    "methods.noisymix.joint": False,
+    "methods.varmixup_augmix.joint": False,
+    "methods.restyle_augmix.joint": False,
+}
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"vae": {"latent": 64}}` as `{"vae.latent": 64}`, in the same order.
+
+    >>> flatten({"seed": 0, "vae": {"latent": 64, "kernel": {}}})
+    {'seed': 0, 'vae.latent': 64, 'vae.kernel': {}}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """Adds the fields of a section that are newer than a run, as the run had them.
+
+    Args:
+      config: flattened.
+    """
+    sections = {name.rpartition(".")[0] for name in config}
+    later = {n: v for n, v in LATER_FIELDS.items() if n.rpartition(".")[0] in sections}
+    return config | {name: value for name, value in later.items() if name not in config}
