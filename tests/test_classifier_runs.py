@@ -206,7 +206,7 @@ def test_what_was_chosen_is_evaluated_and_what_was_last_has_the_digest(tmp_path)
             config, setup_of(), None, "erm", 0, tmp_path / "run"
         )
     for call in (measured.call_args, keep.call_args):
-        (params, _), who = call.args[-2:]
+        (params, _), who = call.args[3:5]
         np.testing.assert_array_equal(params["w"], [1.0, 1.0])
         assert who["step"] == 4
     assert (summary["steps"], summary["evaluated_step"]) == (8, 4)

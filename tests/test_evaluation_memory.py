@@ -20,7 +20,7 @@ def linear(weight, image):
     return jnp.reshape(image, (image.shape[0], -1)) @ weight
 
 
-def noisy(name, key, image, severity):
+def noisy(key, name, image, severity):
     del name, severity
     return jnp.clip(image + 0.2 * jax.random.uniform(key, image.shape), 0.0, 1.0)
 
@@ -62,9 +62,9 @@ def test_a_batch_that_is_too_large_is_halved_once_and_all_is_measured(monkeypatc
             raise exhausted
         return plain(logits_fn, weight, image)
 
-    def small_attack(*arguments):
-        sizes.append(len(arguments[-1]))
-        return attacked(*arguments)
+    def small_attack(*batch, **settings):
+        sizes.append(len(batch[-1]))
+        return attacked(*batch, **settings)
 
     monkeypatch.setattr(suite, "batch_logits", small)
     monkeypatch.setattr(programs, "pgd", small_attack)

@@ -91,19 +91,26 @@ def _logits(variables, image):
 
 
 @pytest.mark.parametrize(
-    ("program", "static", "radii"),
+    ("program", "settings"),
     [
-        (programs.pgd, (_logits, 2, 1), (8 / 255, 2 / 255)),
-        (programs.apgd, (_logits, 2, 1, ("ce", "dlr")), (8 / 255,)),
-        (programs.linearity, (_logits, 2, 2, 0.1), (8 / 255,)),
+        (programs.pgd, {"restarts": 1, "step_size": 2 / 255}),
+        (programs.apgd, {"restarts": 1, "losses": ("ce", "dlr")}),
+        (programs.linearity, {"restarts": 2, "relative_step": 0.1}),
     ],
     ids=["pgd", "apgd", "linearity"],
 )
-def test_evaluation_loop(program, static, radii):
+def test_evaluation_loop(program, settings):
     _, _, variables, *_, images, labels = toy.parts()
     label = jax.nn.one_hot(labels[:8], toy.CLASSES)
-    arguments = (*static, variables, *radii, jax.random.key(0), images[:8], label)
-    forms = convolutions_in_loops(compiled(program.lower(*arguments)))
+    settings = {
+        "logits_fn": _logits,
+        "variables": variables,
+        "eps": 8 / 255,
+        "steps": 2,
+        **settings,
+    }
+    lowered = program.lower(jax.random.key(0), images[:8], label, **settings)
+    forms = convolutions_in_loops(compiled(lowered))
     assert forms
     assert set(forms) == {CANONICAL}
 
