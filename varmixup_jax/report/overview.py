@@ -26,6 +26,7 @@ from varmixup_jax.report.tables import TITLES, columns
 DPI = 100  # pixels of the picture are figure inches / 100: the grids are copied, never resampled
 CHART, ROW, MARGIN, CAPTION = 820, 64, 24, 44  # pixels
 LEFT, BELOW = 235, 92  # pixels beside and under the chart
+WRAP = 21  # characters of a label that fit into LEFT
 PAIRS = 4  # rows of a grid that are shown
 GRIDS = {
     "latent_grid": "latents mixed, then decoded (λ from 0 to 1)",
@@ -112,7 +113,7 @@ def _chart(axes: Axes, rows: Sequence[Dot], clean: dict[str, float]) -> None:
         axes.annotate(
             f"{mean:.1f}", (mean, y), (0, 11), textcoords="offset points", ha="center", color=INK
         )
-    axes.set_yticks(range(len(rows)), [wrapped(row.name) for row in rows], linespacing=0.95)
+    axes.set_yticks(range(len(rows)), [wrapped(row.name, WRAP) for row in rows], linespacing=0.95)
     axes.set_ylim(len(rows) - 0.5, -0.65)
     axes.margins(x=0.07)
     axes.grid(visible=False, axis="y")
