@@ -13,19 +13,21 @@ from varmixup_jax import report
 from varmixup_jax.report.page import slug
 
 PAYLOADS = {
-    "script": "<script>alert('{}')</script>",
-    "closing": "</title></style></pre></svg></td><script src=x>{}</script>",
-    "quotes": "\" onmouseover=\"alert('{}')\" x='",
-    "single": "' onload='alert({})' <img src=x onerror=alert(1)>",
-    "comment": "<!-- {} --> <![CDATA[ <script> ]]> <svg onload=x>",
-    "entities": "&lt;script&gt;{} &#60;script&#62; &amp;",
-    "markdown": "[{}](javascript:x) `<script>` | **x** <a href=javascript:x>",
-    "mathematics": "$\\frac{{{}}} $<script>$x^{{$",
-    "patterns": "\\1 \\g<0> {} id=\"x\" url(#x) #2a78d6 <g id='a'> <metadata>",
+    "script": "<script>alert('{0}')</script>",
+    "closing": "</title></style></pre></svg></td><script src=x>{0}</script>",
+    "quotes": "\" onmouseover=\"alert('{0}')\" x='",
+    "single": "' onload='alert({0})' <img src=x onerror=alert(1)>",
+    "comment": "<!-- {0} --> <![CDATA[ <script> ]]> <svg onload=x>",
+    "entities": "&lt;script&gt;{0} &#60;script&#62; &amp;",
+    "markdown": "[{0}](javascript:x) `<script>` | **x** <a href=javascript:x>",
+    "mathematics": "$\\frac{{{0}}} $<script>$x^{{$",
+    "patterns": "\\1 \\g<0> {0} id=\"x\" url(#x) #2a78d6 <g id='a'> <metadata>",
 }
-# Figures take seconds; a figure's own text meets the rest by these: a tag, a comment, mathematics,
-# entities, and what the page's own substitutions might take for a pattern.
-DRAWN = ("script", "comment", "mathematics", "entities", "patterns")
+# Figures take seconds; a figure's own text meets the rest in two: mathematics, and a tag, a comment,
+# entities and what the page's own substitutions might take for a pattern.
+IN_ONE = ("script", "comment", "entities", "patterns")
+PAYLOADS["several"] = " ".join(PAYLOADS[kind] for kind in IN_ONE)
+DRAWN = ("several", "mathematics")
 SUMMARY = ["run", "method", "dataset", "checkpoint", "git", "device", "command"]
 FIELDS = [*SUMMARY, "version", "vae", "error", "config", "note", "params_sha256"]
 
@@ -37,7 +39,7 @@ def injected(root, payload):
         return payload.format(field)
 
     drawn = "alert" in payload  # pictures take a second, and only their captions have strings
-    root = root / slug(payload) if "/" in payload else root / payload.format("run")
+    root = root / slug(payload)[:80] if "/" in payload else root / payload.format("run")
     for status, seed in (("done", 0), ("done", 1), ("failed", 2)):
         path = report_runs.make_run(
             root, seed=seed, status=status, metrics=3, corruptions=("fog",), artifacts=True
