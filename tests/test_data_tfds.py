@@ -243,7 +243,7 @@ def test_truncated_metadata_is_refused(root):
 def test_mixed_sizes_need_a_resize(tmp_path):
     prepare(tmp_path, "mixed", mixed=True)
     with pytest.raises(
-        ValueError, match=r"image: images of mixed sizes, must be .* resize=<pixels>"
+        ValueError, match=r"image: images of mixed sizes, must be .* data\.resize=<pixels>"
     ):
         load("tfds:mixed", data_dir=str(tmp_path), val_fraction=0.1, split_seed=0)
     data = load("tfds:mixed", data_dir=str(tmp_path), val_fraction=0.0, split_seed=0, resize=6)
