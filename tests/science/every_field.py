@@ -239,18 +239,15 @@ def commanded(config):
     def run(config, workdir):
         seen["flags"] = os.environ.get("XLA_FLAGS")
 
-    nothing = SimpleNamespace(value=None)
+    flags = dict.fromkeys(("workdir", "coordinator", "num_processes", "process_id", "cluster"))
     with (
         mock.patch.dict(os.environ),
         mock.patch.object(runs, "run", run),
         mock.patch.object(main.cluster, "initialize"),
         mock.patch.object(PREEMPTION, "install"),
-        mock.patch.multiple(
-            main, enable=mock.DEFAULT, WORKDIR=nothing, COORDINATOR=nothing, CLUSTER=nothing
-        ),
-        mock.patch.multiple(main, PROCESSES=nothing, PROCESS=nothing),
+        mock.patch.object(main, "enable"),
     ):
-        main._run(config)
+        main._run(SimpleNamespace(**flags), config)
     return seen
 
 
