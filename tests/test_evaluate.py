@@ -52,6 +52,17 @@ def test_the_same_fields_give_the_same_rows(sweep, tmp_path):
     assert content(sweep) == before
 
 
+def test_a_run_that_was_trained_and_has_no_results_is_evaluated(sweep, tmp_path):
+    place = tmp_path / "trained" / "erm-s0"
+    shutil.copytree(sweep / "erm-s0", place)
+    (place / "results.jsonl").unlink()
+    summary = json.loads((place / "summary.json").read_text())
+    (place / "summary.json").write_text(json.dumps(summary | {"status": "running"}))
+    evaluate_again([place], tmp_path / "out", {"quiet": True, "eval.attack_examples": 0})
+    found, expected = rows(tmp_path / "out" / "erm-s0"), rows(sweep / "erm-s0")
+    assert found == [row for row in expected if "pgd" not in row["metric"]]
+
+
 def test_other_fields_give_new_rows_and_are_noted(sweep, published, tmp_path):  # noqa: F811
     changes = {"eval.corruptions": str(published), "eval.bins": 5, "eval.attack_examples": 0}
     (summary,) = evaluate_again([sweep / "erm-s0"], tmp_path / "c", changes)

@@ -168,6 +168,26 @@ def test_a_terminal_gets_one_live_line(tmp_path):
     assert "\x1b[2K" in text  # the live line is erased and rewritten
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_narrow_terminal_keeps_the_bar_and_the_time_left(tmp_path, width):
+    console, clock = Console(file=io.StringIO(), force_terminal=True, width=width), Clock()
+    seen = {"loss": 0.25, "accuracy": 0.5, "images_per_second": 12345.0}
+    with RunLog(
+        tmp_path, method="varmixup s0", total_steps=4, total_epochs=30, console=console, clock=clock
+    ) as log:
+        for step in (1, 2):
+            clock.now += 3600.0
+            log.metrics(step, epoch=step, **seen, clean_accuracy=0.5, val_accuracy=0.5, val_nll=0.5)
+        shown = console.file.getvalue()
+        console.file.truncate(0)
+        log._progress.refresh()
+        (line,) = console.file.getvalue().strip("\0").split("\n")
+    assert "left 2:00:00" in line
+    assert "━" in line
+    assert "varmixup s0  epoch 2/30" in line
+    assert shown
+
+
 def test_quiet_prints_nothing(tmp_path):
     console = Console(file=io.StringIO(), force_terminal=True)
     with RunLog(tmp_path, quiet=True, every_seconds=0, console=console) as log:

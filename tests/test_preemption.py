@@ -131,6 +131,7 @@ def test_no_evaluation_begins_after_a_signal(when, installed):
         test_labels=LABELS,
         val_images=TEST[:0],
         val_labels=LABELS[:0],
+        num_classes=4,
     )
     setup = SimpleNamespace(
         data=data,

@@ -29,6 +29,14 @@ def test_a_directory_belongs_to_one_configuration_and_seed(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(fields()))
     run_directory.check_same(tmp_path, fields())
     run_directory.check_same(tmp_path, fields(quiet=True))  # not a setting of the run
+    run_directory.check_same(tmp_path, fields(**{"eval.bins": 5}))  # it has no results yet
+    for name, value in {"eval.bins": 5, "eval.every_epochs": 2.0}.items():
+        if name == "eval.bins":
+            run_directory.write(tmp_path, summary={"status": "done"})
+            (tmp_path / "results.jsonl").touch()
+        with pytest.raises(run_directory.Incompatible, match=rf": config.{name} = {value} "):
+            run_directory.check_same(tmp_path, fields(**{name: value}))
+        (tmp_path / "results.jsonl").unlink(missing_ok=True)
     with pytest.raises(run_directory.Incompatible, match=r": config.seed = 1 \(there: 0\)$"):
         run_directory.check_same(tmp_path, fields(1))
     with pytest.raises(run_directory.Incompatible, match=r": config.epochs = 7.0 \(there: .*\)$"):

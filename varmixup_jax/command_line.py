@@ -142,6 +142,17 @@ def change_fields(config: Any, words: Sequence[str]) -> ConfigDict:
     return config
 
 
+def without_effect(words: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """The fields that words change of methods that are not run.
+
+    >>> without_effect(["--config.methods.at.steps=5", "--config.epochs=1"], ["erm"])
+    ['config.methods.at.steps']
+    """
+    names = [word.lstrip("-").split("=")[0] for word in words]
+    settings = [name for name in names if name.startswith("config.methods.")]
+    return [name for name in settings if name.split(".")[2] not in methods]
+
+
 def run_recipe(recipe: str) -> Any:
     """What `get_config` of a recipe returns, called with WORDS where there are some."""
     _, colon, words = recipe.partition(":")

@@ -9,9 +9,15 @@ from collections.abc import Sequence
 
 from varmixup_jax import cluster, runs
 from varmixup_jax.cluster.launchers import MODES
-from varmixup_jax.command_line import Parser, default_workdir, import_modules, read_config
+from varmixup_jax.command_line import (
+    Parser,
+    default_workdir,
+    import_modules,
+    read_config,
+    without_effect,
+)
 from varmixup_jax.compilation_cache import enable
-from varmixup_jax.config import freeze
+from varmixup_jax.config import freeze, selected_methods
 from varmixup_jax.errors import exit_code, refuse
 from varmixup_jax.fields import Config
 from varmixup_jax.runs.preemption import PREEMPTION
@@ -33,7 +39,7 @@ EPILOG = """exit codes:
   2    the request cannot be carried out: one line says why, and nothing was written
   3    a loss stopped being finite; the last good checkpoint is kept
   4    the disk is full or broken; the last whole checkpoint is kept
-  5    another process of this run was lost: a line names it; the same command resumes
+  5    another process of this run was lost: a line says so; the same command resumes
   130  Ctrl-C, and 143 SIGTERM: the state is saved and the same command resumes; either of them a
        second time ends the process at once
 
@@ -51,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import_modules(options.modules)
         config = freeze(read_config(options.config, words))
+        for name in without_effect(words, selected_methods(config.method)):
+            print(f"note: {name} has no effect, its method is not run", file=sys.stderr)
     except (Exception, SystemExit) as error:  # a recipe can raise anything
         return refuse(error, 2, arguments)
     return exit_code(lambda: _run(options, config), arguments)

@@ -76,7 +76,8 @@ def unknown_field(arguments: Sequence[str]) -> ValueError | None:
             if not isinstance(section, ConfigDict) or part not in section:
                 known = list(section) if isinstance(section, ConfigDict) else []
                 near = difflib.get_close_matches(part, known, n=2, cutoff=0.5)
-                hint = f"did you mean {' or '.join(near)}?" if near else f"has {', '.join(known)}"
+                hint = f"has {', '.join(known)}" if known else "there are none below it"
+                hint = f"did you mean {' or '.join(near)}?" if near else hint
                 return ValueError(f"{name}: no such field ({hint})")
             section = section[part]
     return None

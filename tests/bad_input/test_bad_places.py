@@ -2,12 +2,13 @@
 
 import json
 import os
+from unittest import mock
 
 import pytest
 from damages import write
 
 from varmixup_jax.config import base_config, freeze
-from varmixup_jax.runs import run_directory
+from varmixup_jax.runs import run_directory, setup
 
 ERM = ["--config=configs/digits.py:erm"]
 
@@ -17,6 +18,18 @@ def test_the_place_of_the_run_is_a_file(refuses_run, tmp_path):
     place.write_text("mine")
     for workdir in (place, place / "inside", place / "far" / "inside"):
         refuses_run([*ERM, f"--workdir={workdir}"], f"workdir {workdir}")
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/run", "s3://bucket/run", "~nobody-here/run"])
+def test_the_place_of_the_run_is_not_of_this_machine(place, refuses_run, tmp_path, monkeypatch):
+    refuses_run([*ERM, f"--workdir={place}"], "workdir", place.split("/")[0], "must be a")
+
+
+def test_the_platform_is_not_there(refuses_run, monkeypatch):
+    for error in (AssertionError(), RuntimeError("Unable to initialize backend 'cuda'")):
+        monkeypatch.setattr(setup.jax, "devices", mock.Mock(side_effect=error))
+        monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+        refuses_run(ERM, "JAX_PLATFORMS = 'cuda'", str(error))
 
 
 def test_the_place_of_the_run_cannot_be_written(refuses_run, tmp_path, monkeypatch):

@@ -51,3 +51,10 @@ def test_refused_recipes(name, refuses_run, tmp_path):
     content, message = RECIPES[name]
     write(f"{name}.py", content)(tmp_path)
     refuses_run([f"--config={tmp_path / name}.py"], message)
+
+
+def test_a_refusal_of_the_package_names_its_field_and_not_the_recipes_line(run, tmp_path, capsys):
+    line = "from varmixup_jax.config import method_argument; method_argument('varmixp', 'erm')"
+    write("calls.py", f"def get_config():\n    {line}\n")(tmp_path)
+    assert run([f"--config={tmp_path / 'calls'}.py"]) == 2
+    assert capsys.readouterr().err.startswith("error: config argument = 'varmixp': must be one of")

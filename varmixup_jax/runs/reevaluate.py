@@ -20,7 +20,7 @@ from varmixup_jax import checks, cluster, report
 from varmixup_jax.config import base_config
 from varmixup_jax.fields import Config
 from varmixup_jax.models.forward import MEASURED_IN
-from varmixup_jax.models.saved import Model, load_model
+from varmixup_jax.models.saved import FILE, Model, load_model
 from varmixup_jax.report.rows import Run, read_runs
 from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.measure import measured
@@ -47,7 +47,8 @@ def evaluate_again(
     """Evaluates finished runs with a changed configuration and writes the comparison page.
 
     Args:
-      runs: run directories, or directories that hold some; runs that have not ended are left out.
+      runs: run directories, or directories that hold some; runs that have not been trained to their
+        end (those without a model file) are left out.
       out: each run gets `out/<name of its directory>`, laid out as the run itself; what is done
         there with the same fields is not repeated.
       changes: dotted fields of the configuration and their values, of `CHANGEABLE` sections.
@@ -66,9 +67,9 @@ def evaluate_again(
                 f"config.{name}*" if name.endswith(".") else f"config.{name}" for name in CHANGEABLE
             )
             raise ValueError(f"config.{field}: {text}")
-    found = [run for run in read_runs(runs) if run.done]
+    found = [run for run in read_runs(runs) if run.done or (run.path / FILE).is_file()]
     if not found:
-        text = "holds no run that has ended, must be one"
+        text = "holds no run that has ended, nor one that was trained, must be one"
         raise ValueError(f"{', '.join(str(place) for place in runs)}: {text}")
     places = _places(found, Path(out))
     configs = {run.path: validate(_config(run, changes)) for run in found}

@@ -27,6 +27,7 @@ from varmixup_jax.runs.locks import Held, locked
 from varmixup_jax.saved_config import NOT_SETTINGS, flatten, with_later_fields
 from varmixup_jax.version import __version__
 
+VALIDATIONS = "eval.every_epochs"  # which checkpoints there are to choose from
 DIFFERENCES = 8  # fields that a refusal lists
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")
 
@@ -45,8 +46,9 @@ def run_config(config: Config, method: str, seed: int) -> dict[str, Any]:
 def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     """Refuses a directory whose `config.json` differs from `fields` in what matters.
 
-    A field that `config.json` does not have, because its run is of an older version, counts as there
-    with its default, or with what it was before it was a field.
+    How a run is evaluated may change until it has results. A field that `config.json` does not have,
+    because its run is of an older version, counts as there with its default, or with what it was
+    before it was a field.
 
     Raises:
       Incompatible: names every field that differs, with both values.
@@ -60,6 +62,7 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
         raise Incompatible(f"{path}: is not JSON ({error})") from None
     if not isinstance(there, dict):
         raise Incompatible(f"{path}: holds a {type(there).__name__}, must be a JSON object")
+    free = () if is_done(directory) else ("eval.",)
     wanted = flatten(json.loads(json.dumps(fields)))
     defaults = flatten(json.loads(json.dumps(base_config().to_dict())))
     found = {name: defaults[name] for name in wanted if name in defaults}
@@ -69,7 +72,9 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     differing = [
         f"config.{name} = {shown(wanted.get(name))} (there: {shown(found.get(name))})"
         for name in sorted(wanted.keys() | found.keys())
-        if (name == "seed" or name not in NOT_SETTINGS) and wanted.get(name) != found.get(name)
+        if (name == "seed" or name not in NOT_SETTINGS)
+        and (name == VALIDATIONS or not name.startswith(free))
+        and wanted.get(name) != found.get(name)
     ]
     if differing:
         more = len(differing) - DIFFERENCES

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from varmixup_jax import checks
 from varmixup_jax.atomic_files import dumps, loads, replace_text
+from varmixup_jax.checks import one_line
 from varmixup_jax.training.heartbeat import SAY_SECONDS, ticking
 
 METRICS_FILE = "metrics.jsonl"
@@ -33,6 +36,8 @@ SHOWN = (
     ("val_nll", "val nll", "{:.4f}"),
 )
 
+# On a narrow terminal bar and time left stay.
+CUT = Column(ratio=1, no_wrap=True, overflow="ellipsis")
 VALIDATED = frozenset({"clean_accuracy", "val_accuracy"})  # what a line of a validation has
 
 
@@ -119,12 +124,14 @@ class RunLog:
         if self._console.is_terminal:
             self._progress = Progress(
                 BarColumn(bar_width=16),
-                TextColumn("{task.description}", markup=False),
+                TextColumn("{task.fields[left]}", markup=False),
+                TextColumn("{task.description}", markup=False, table_column=CUT),
                 console=self._console,
                 transient=True,
+                expand=True,
             )
             self._task = self._progress.add_task(
-                self._line(), total=self._total, completed=self._first_step
+                self._line(), total=self._total, completed=self._first_step, left=""
             )
             self._progress.start()
         else:
@@ -184,7 +191,8 @@ class RunLog:
     def _refresh(self, now: bool = False) -> None:
         """Renews the live line, or prints one where it is time."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=self._step, description=self._line())
+            left, text = self._left(), self._line()
+            self._progress.update(self._task, completed=self._step, description=text, left=left)
         elif now or self._clock() - self._last_line >= self._every:
             self.say(self._line())
             self._last_line = self._clock()
@@ -201,13 +209,18 @@ class RunLog:
         for key, label, form in SHOWN:
             if key in self._shown:
                 parts.append(f"{label} {form.format(self._shown[key])}")
-        taken = step - self._first[0]
-        if self._total and taken > 0:
-            left = (self._total - step) * (self._latest - self._first[1]) / taken
-            parts.append(f"left {_clock_text(left)}")
+        if self._progress is None and (left := self._left()):
+            parts.append(left)
         if age >= max(self._every, 1.0):
             parts.append(f"({age:.0f} s ago)")
         return "  ".join(parts)
+
+    def _left(self) -> str:
+        taken = self._step - self._first[0] if self._first else 0
+        if self._first is None or not self._total or taken <= 0:
+            return ""
+        left = (self._total - self._step) * (self._latest - self._first[1]) / taken
+        return f"left {_clock_text(left)}"
 
 
 def _keep_until(path: Path, step: int | None) -> None:
@@ -243,6 +256,9 @@ def _tensorboard(directory: Path, resume_step: int | None) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
+        return None
+    except Exception as error:  # of what it needs itself, in a version that does not fit
+        warnings.warn(f"no TensorBoard curves: {one_line(error)}", stacklevel=3)
         return None
     finally:
         if hidden:
