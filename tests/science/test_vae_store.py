@@ -217,6 +217,21 @@ def test_who_waits_for_the_vae_of_another_process_says_so(shared, tmp_path, monk
     assert capsys.readouterr().err.splitlines() == [waits]
 
 
+def test_a_finished_vae_is_read_without_a_lock(shared, tmp_path):
+    """As from a store that only others may write."""
+    config, setup = shared
+    config = with_fields(config, vae__store=str(tmp_path))
+    place = tmp_path / vae_key(config, setup, "standard")
+    for name in vae_store.PARTS:
+        (place / name).mkdir(parents=True)
+    with (
+        mock.patch.object(run_directory, "claimed", side_effect=AssertionError("locked")),
+        mock.patch.object(vae_store, "_trained", side_effect=StopIteration),
+        pytest.raises(StopIteration),
+    ):
+        vae_store.obtain(config, setup, "standard")
+
+
 @pytest.mark.parametrize("flip", [True, False])
 def test_the_vae_is_trained_on_mirrored_images_where_the_recipe_mirrors(flip, tmp_path):
     seen = []

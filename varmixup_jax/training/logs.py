@@ -216,9 +216,9 @@ class RunLog:
         return "  ".join(parts)
 
     def _left(self) -> str:
-        taken = self._step - self._first[0] if self._first else 0
-        if self._first is None or not self._total or taken <= 0:
+        if self._first is None or not self._total or self._step <= self._first[0]:
             return ""
+        taken = self._step - self._first[0]
         left = (self._total - self._step) * (self._latest - self._first[1]) / taken
         return f"left {_clock_text(left)}"
 
