@@ -48,7 +48,7 @@ def test_without_a_cache_the_vae_is_kept_with_the_runs(nowhere, tmp_path):
     config.quiet, config.method, config.parallel.devices = True, "varmixup", 1
 
     def obtain(config, setup, kind):
-        places.append(vae_store.store_root(config))
+        places.append(vae_store.store_root(config.vae.store))
         return SimpleNamespace(info={"key": kind, "psnr": 30.0}, others=())
 
     with mock.patch.multiple(
@@ -63,10 +63,8 @@ def test_without_a_cache_the_vae_is_kept_with_the_runs(nowhere, tmp_path):
 
 
 def test_a_store_is_a_place_of_ones_own(tmp_path, monkeypatch):
-    config = base_config()
     monkeypatch.setenv("HOME", str(tmp_path))
-    config.vae.store = "~/vaes"
-    assert vae_store.store_root(config) == tmp_path / "vaes"
+    assert vae_store.store_root("~/vaes") == tmp_path / "vaes"
     (tmp_path / "vaes").touch()
     with pytest.raises(ValueError, match=r"config.vae.store = '~/vaes': must be a directory"):
-        vae_store.store_root(config)
+        vae_store.store_root("~/vaes")
