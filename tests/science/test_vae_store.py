@@ -229,7 +229,7 @@ def test_a_finished_vae_is_read_without_a_lock(shared, tmp_path):
         mock.patch.object(vae_store, "_trained", side_effect=StopIteration),
         pytest.raises(StopIteration),
     ):
-        vae_store.obtain(config, setup, "standard")
+        vae_store.obtain(freeze(config), setup, "standard")
 
 
 @pytest.mark.parametrize("flip", [True, False])
