@@ -8,6 +8,7 @@ import pytest
 
 from varmixup_jax import logits_file, report
 from varmixup_jax.atomic_files import write_arrays
+from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.any_model import evaluate, evaluate_logits
 
 N, SIDE, K = 40, 8, 3
@@ -54,6 +55,19 @@ def test_a_jax_function_gets_every_measure(of_jax):
     assert found["local_linearity_error_8/255"] >= 0
     assert of_jax.remarks == ()
     np.testing.assert_allclose(of_jax.evaluation.predictions["none", 0].logits, SCORES, atol=1e-3)
+
+
+@pytest.mark.parametrize(("classes", "losses"), [(2, ("ce",)), (3, ("ce", "dlr"))])
+def test_two_classes_are_attacked_without_dlr_which_needs_three(classes, losses, monkeypatch):
+    def withstands(_, image, label, *, losses, **settings):
+        given.append(losses)
+        return np.ones(len(image), bool)
+
+    given = []
+    monkeypatch.setattr(programs, "apgd", withstands)
+    settings = {**QUIET, **LIGHT, "attack_steps": 0, "apgd_steps": 2, "linearity_examples": 0}
+    evaluate(lambda batch: in_jax(batch)[:, :classes], IMAGES, LABELS % classes, **settings)
+    assert set(given) == {losses}
 
 
 def test_a_model_of_host_arrays_gets_the_same_without_attacks(of_jax):

@@ -20,7 +20,7 @@ class Asked(Exception):
     """Ends `measured` where it has asked."""
 
 
-def asked(directory=None, classes=4, **fields):
+def asked(directory=None, **fields):
     """The arguments of `evaluate`."""
     setup = SimpleNamespace(
         data=SimpleNamespace(
@@ -31,7 +31,7 @@ def asked(directory=None, classes=4, **fields):
             test_labels=LABELS,
             val_images=TRAIN[:3],
             val_labels=LABELS[:3],
-            num_classes=classes,
+            num_classes=4,
         ),
         logits=None,
         mapping=SimpleNamespace(shard_batch=None),
@@ -84,8 +84,3 @@ def test_an_interrupted_evaluation_goes_on_where_the_fields_are_the_same(tmp_pat
     np.testing.assert_array_equal(again("fog 3", lambda: np.zeros(1)), np.arange(3))
     other = asked(tmp_path, eval__examples=4)["remember"]
     np.testing.assert_array_equal(other("fog 3", lambda: np.zeros(1)), np.zeros(1))
-
-
-@pytest.mark.parametrize(("classes", "losses"), [(2, ("ce",)), (3, ("ce", "dlr"))])
-def test_two_classes_are_attacked_without_dlr_which_needs_three(classes, losses):
-    assert asked(classes=classes, eval__apgd_steps=5)["apgd_losses"] == losses

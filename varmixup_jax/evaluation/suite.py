@@ -64,7 +64,7 @@ def evaluate(
     pgd_steps: int = 20,
     pgd_step_size: float = 2 / 255,
     apgd_steps: int = 0,
-    apgd_losses: Sequence[str] = ("ce", "dlr"),
+    apgd_losses: Sequence[str] | None = None,
     linearity_eps: Sequence[float] = (2 / 255, 4 / 255, 6 / 255, 8 / 255),
     linearity_steps: int = 50,
     linearity_restarts: int = 3,
@@ -104,7 +104,8 @@ def evaluate(
       attack_restarts: starts of each attack, >= 1.
       attack_images: how many images, spread evenly over the set, are attacked; None for all.
       pgd_steps, pgd_step_size: of PGD on the cross-entropy; 0 steps leaves it out.
-      apgd_steps, apgd_losses: of Auto-PGD; 0 steps leaves it out.
+      apgd_steps, apgd_losses: of Auto-PGD; 0 steps leaves it out. None for cross-entropy and, of
+        three classes or more, DLR.
       linearity_eps: radii in pixel units; empty leaves the measure out.
       linearity_steps, linearity_restarts, linearity_relative_step: as in `local_linearity_error`.
       linearity_images: as `attack_images`.
@@ -164,7 +165,8 @@ def evaluate(
         correct.append(stream(f"pgd{pgd_steps}", fn, *attacked, key=key_pgd))
         record.mean(f"pgd{pgd_steps}_accuracy", correct[-1])
     if apgd_steps:
-        fn = spared(partial(programs.apgd, **attack, steps=apgd_steps, losses=tuple(apgd_losses)))
+        losses = tuple(apgd_losses or (("ce", "dlr") if label.shape[1] > 2 else ("ce",)))
+        fn = spared(partial(programs.apgd, **attack, steps=apgd_steps, losses=losses))
         key_apgd = jax.random.fold_in(attack_key, 1)
         correct.append(stream(f"apgd{apgd_steps}", fn, *attacked, key=key_apgd))
         record.mean(f"apgd{apgd_steps}_accuracy", correct[-1])
