@@ -97,8 +97,8 @@ def _check_method(config: Config, name: str) -> None:
         raise ValueError(f"{section}.{error}") from None
     if "stages" in settings:
         last = build_classifier(config.model.name, num_classes=2, mean=[0.5], std=[0.5]).num_stages
-        if max(settings["stages"]) > last:
-            text = f"must be stages of {config.model.name}, 0 to {last}"
+        if not settings["stages"] or max(settings["stages"]) > last:
+            text = f"must be stages of {config.model.name}, 0 to {last}, at least one"
             raise ValueError(f"{section}.stages = {settings['stages']}: {text}")
     if METHODS[name].vae != "none" and config.vae.epochs <= 0:
         text = f"method {name!r} needs a VAE, must be > 0"

@@ -219,14 +219,16 @@ def swept(config):
         contextlib.redirect_stderr(said),
         mock.patch.multiple(
             sweep,
-            prepare=lambda config: None,
+            prepare=lambda config: SimpleNamespace(data=SimpleNamespace(digests=None)),
             obtain_all=lambda config, found, kind: SimpleNamespace(
                 info={"key": kind, "psnr": 30.0}, others=()
             ),
             train_and_evaluate=one,
             close=close,
         ),
-        mock.patch.object(run_directory, "finished_run", lambda place: place.name),
+        mock.patch.multiple(
+            run_directory, finished_run=lambda place: place.name, check_data=mock.DEFAULT
+        ),
     ):
         sweep.run(config, Path(place) / "sweep")
     return {"jobs": jobs, "said": said.getvalue()}

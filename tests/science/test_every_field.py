@@ -116,7 +116,7 @@ FIELDS = {
     ),
     "eval.ood": Change("npz:OTHER", see.measured, "ood batches"),
     "eval.save_logits": Change("none", see.measured, "logits"),
-    "eval.corruptions": Change("computed", see.measured, "corrupted"),
+    "eval.corruptions": Change("computed", see.measured, "corrupted batches"),
     "eval.corruptions_md5": Change(True, see.refused, "refusal", {"eval.corruptions": "FILES"}),
     "eval.frost_dir": Change("FROST", see.shared, "frost"),
     "eval.baseline": Change("mixup", see.swept, "jobs", {"method": "erm,mixup"}),
