@@ -63,7 +63,7 @@ def test_a_failed_run_is_reported_with_the_end_of_its_log(swept):
     shown = first.stdout.split("erm-s1: failed; the end of ")[1]
     assert f"error: workdir {workdir / 'erm-s1'}: another run is using it" in shown
     assert "1 of 2 runs done" in shown
-    assert "| erm | 1 |" in first.stdout
+    assert "| erm |" in first.stdout
     assert first.stdout.index("erm-s1: started") < first.stdout.index("erm-s0: ended")
 
 
