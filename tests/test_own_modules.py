@@ -36,19 +36,19 @@ def module(tmp_path, monkeypatch):
 def test_train(monkeypatch):
     seen = []
     monkeypatch.setattr(main, "enable", lambda: None)
-    monkeypatch.setattr(main.Preemption, "install", lambda self: None)
+    monkeypatch.setattr(main.PREEMPTION, "install", lambda: None)
     monkeypatch.setattr(main.runs, "run", lambda *arguments: seen.append(arguments))
     words = ["--config=digits:of_my_own", "--config.methods.of_my_own.weight=2"]
     assert main.main([*words, "--import=my_methods"]) == 0
-    ((config, workdir, _),) = seen
-    assert (config.method, config.methods.of_my_own.weight) == ("of_my_own", 2.0)
+    ((config, workdir),) = seen
+    assert (config.method, config.methods["of_my_own"]["weight"]) == ("of_my_own", 2.0)
     assert workdir == "runs/digits-of_my_own"
 
 
 def test_evaluate(monkeypatch):
     known = []
     monkeypatch.setattr(evaluate, "enable", lambda: None)
-    monkeypatch.setattr(evaluate.Preemption, "install", lambda self: None)
+    monkeypatch.setattr(evaluate.PREEMPTION, "install", lambda: None)
     monkeypatch.setattr(evaluate, "evaluate_again", lambda *_, **__: known.append(set(METHODS)))
     assert evaluate.main(["runs/a", "--out=b", "--import=my_methods"]) == 0
     assert "of_my_own" in known[0]

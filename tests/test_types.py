@@ -37,7 +37,7 @@ draw = vj.Draw(images, jax.numpy.eye(2))
 draw.lable  # attr-defined
 mix(key, vj.Env(logits), draw).image
 mix(key, vj.Env(logits))  # call-arg
-vj.corrupt(3, key, images, severity=3)  # arg-type
+vj.corrupt(key, 3, images, severity=3)  # arg-type
 vj.load_model("runs/a").decoder  # attr-defined
 
 

@@ -114,9 +114,13 @@ def test_corruptions_that_do_not_fit_the_images(refuses_run, tmp_path):
     words, images = archive(tmp_path / "set.npz", 8, 8)
     words += [f"--config.eval.corruptions={tmp_path / 'files'}"]
     (tmp_path / "files").mkdir()
-    np.save(tmp_path / "files" / "labels.npy", np.tile([0, 2], 5))
-    wrong = [(np.tile(images[:2], (5, 1, 1, 1)), "labels up to 2")]
-    for array, message in [*wrong, (np.zeros((10, 9, 9, 3), np.uint8), "[9, 9, 3]")]:
+    tiled = np.tile(images, (5, 1, 1, 1))
+    for classes, array, message in [
+        ([0, 1], tiled[:10], "has 2 images"),
+        ([0, 2], tiled, "labels up to 2"),
+        ([0, 1], np.zeros((80, 9, 9, 3), np.uint8), "[9, 9, 3]"),
+    ]:
+        np.save(tmp_path / "files" / "labels.npy", np.tile(classes, len(array) // 2))
         for name in NAMES:
             np.save(tmp_path / "files" / f"{name}.npy", array)
         refuses_run(words, "config.eval.corruptions", message)

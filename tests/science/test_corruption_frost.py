@@ -142,7 +142,7 @@ def test_refusals(photographs):
     with pytest.raises(ValueError, match=r"frost_dir = .*must hold frost1.png"):
         corruptions.load_textures(photographs)
     (photographs / "frost3.png").write_bytes(b"no photograph")
-    with pytest.raises(ValueError, match=r"frost_dir = .*frost3.png is damaged"):
+    with pytest.raises(ValueError, match=r"frost_dir = .*frost3.png is not a whole PNG"):
         corruptions.load_textures(photographs)
     with pytest.raises(ValueError, match="table = 'x'"):
         corruptions.load_textures(photographs, table="x")

@@ -3,7 +3,7 @@
 >>> import jax
 >>> from varmixup_jax import corruptions
 >>> images = jax.random.uniform(jax.random.key(0), (2, 32, 32, 3))
->>> corruptions.corrupt("fog", jax.random.key(1), images, severity=3).shape
+>>> corruptions.corrupt(jax.random.key(1), "fog", images, severity=3).shape
 (2, 32, 32, 3)
 """
 
