@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from varmixup_jax.atomic_files import user_path
 from varmixup_jax.command_line import default_workdir, read_config
 from varmixup_jax.config import selected_methods
 from varmixup_jax.fields import Config
@@ -104,7 +105,7 @@ def plan(
             raise ValueError(f"--run = {name!r}: must be distinct, and no method of the sweep")
     if baseline is not None and baseline not in names:
         raise ValueError(f"--baseline = {baseline!r}: must be one of {', '.join(names)}")
-    workdir = Path(workdir or default_workdir(config))
+    workdir = user_path(str(workdir or default_workdir(config)))
     run_directory.check_place(workdir)
 
     jobs = []

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+import varmixup_jax.corruptions.__main__ as corrupt
 import varmixup_jax.evaluate as evaluate
+import varmixup_jax.report.__main__ as report
 from varmixup_jax import cli, evaluate_model, main
 from varmixup_jax.command_line import read_config
 from varmixup_jax.launch import sweep
@@ -151,6 +153,29 @@ def test_documented(command, readers_directory, capsys):
         run(shlex.split(command))
     except SystemExit as ended:
         pytest.fail(f"{FOUND[command]}: {command}: {ended}: {capsys.readouterr().err}")
+
+
+@pytest.mark.parametrize(
+    ("parser", "words"),
+    [
+        (evaluate.parser, "~/a --out=~/b"),
+        (evaluate_model.parser, "--model=a:b --data=digits --out=~/b"),
+        (evaluate_model.parser, "--logits=~/a --out=~/b"),
+        (report.parser, "~/a --out=~/b --readme=~/c --picture=~/d"),
+        (corrupt.parser, "make --images=~/a --out=~/b"),
+    ],
+)
+def test_a_path_may_begin_with_the_home_directory(parser, words, monkeypatch):
+    """A shell leaves the ~ behind --out= as it is: a directory of that name was made."""
+    monkeypatch.setenv("HOME", "/home/of/mine")
+    found = [str(value) for value in _flat(vars(parser().parse_args(words.split())).values())]
+    assert not [text for text in found if "~" in text]
+    assert sum(text.startswith("/home/of/mine/") for text in found) == words.count("~")
+
+
+def _flat(values):
+    for value in values:
+        yield from value if isinstance(value, list) else [value]
 
 
 def test_commands_of_every_kind_are_found():

@@ -16,6 +16,11 @@ import numpy as np
 from varmixup_jax.checks import one_line
 
 
+def user_path(text: str) -> Path:
+    """The path that a word names: a shell leaves the ~ of `--out=~/x` as it is."""
+    return Path(os.path.expanduser(text))
+
+
 def obstacle(directory: Path) -> Path | None:
     """What keeps a directory from being made and written to; None where nothing does."""
     there = next(place for place in (directory, *directory.absolute().parents) if place.exists())

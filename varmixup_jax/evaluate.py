@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from absl import flags
 
 from varmixup_jax import cluster, evaluate_model
+from varmixup_jax.atomic_files import user_path
 from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.command_line import FIELD, Parser, change_fields, import_modules
 from varmixup_jax.compilation_cache import enable
@@ -68,10 +68,14 @@ def parser() -> Parser:
     """The flags, but for those that change fields."""
     made = Parser(prog="varmixup evaluate", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
     made.add_argument(
-        "runs", metavar="RUN", nargs="+", type=Path, help="a run directory, or one that holds some"
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        type=user_path,
+        help="a run directory, or one that holds some",
     )
     made.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="where the new results go"
+        "--out", metavar="DIR", type=user_path, required=True, help="where the new results go"
     )
     made.add_argument("--baseline", metavar="METHOD", help="the method that mCE is relative to")
     made.add_modules()

@@ -8,9 +8,9 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
+from varmixup_jax.atomic_files import user_path
 from varmixup_jax.command_line import Parser, import_modules
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.data import load
@@ -66,12 +66,12 @@ def parser() -> Parser:
     """The flags: those of this command, and every setting of `evaluate`."""
     made = Parser(prog="varmixup evaluate", usage=USAGE, description=DESCRIPTION)
     made.add_argument("--model", metavar="MODULE:FUNCTION", help="the function of a batch")
-    made.add_argument("--logits", metavar="FILE", type=Path, help="what a model said, as npz")
+    made.add_argument("--logits", metavar="FILE", type=user_path, help="what a model said, as npz")
     made.add_argument(
         "--data", metavar="SOURCE", help="as `data.source`: digits, tfds:cifar10, ..."
     )
     made.add_argument("--data_dir", metavar="DIR", help="as `data.dir`")
-    made.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new directory")
+    made.add_argument("--out", metavar="DIR", type=user_path, required=True, help="a new directory")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     made.add_modules()
     for name, default in _settings(evaluate).items():

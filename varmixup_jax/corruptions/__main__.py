@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from varmixup_jax.atomic_files import user_path
 from varmixup_jax.corruptions.apply import EXTRA, FUNCTIONS, NAMES
 from varmixup_jax.corruptions.clean_set import read_clean_set
 from varmixup_jax.corruptions.make import make
@@ -31,12 +30,12 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", nargs="?", choices=["make"], help=argparse.SUPPRESS)
     parser.add_argument(
-        "--out", metavar="DIR", type=_path, required=True, help="directory to write"
+        "--out", metavar="DIR", type=user_path, required=True, help="directory to write"
     )
     parser.add_argument(
-        "--images", metavar="PATH", type=_path, required=True, help=".npz, .npy or a folder"
+        "--images", metavar="PATH", type=user_path, required=True, help=".npz, .npy or a folder"
     )
-    parser.add_argument("--labels", metavar="FILE", type=_path, help=".npy, with .npy images")
+    parser.add_argument("--labels", metavar="FILE", type=user_path, help=".npy, with .npy images")
     parser.add_argument(
         "--names",
         nargs="+",
@@ -84,10 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-def _path(text: str) -> Path:
-    return Path(os.path.expanduser(text))  # the shell leaves the ~ of --out=~/x as it is
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from varmixup_jax import report
+from varmixup_jax.atomic_files import user_path
 from varmixup_jax.report.markdown import BLOCK
 from varmixup_jax.report.tables import LAYOUTS
 
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         },
     }
     for name, settings in places.items():
-        parser.add_argument(name, type=Path, **settings)
+        parser.add_argument(name, type=user_path, **settings)
     parser.add_argument("--baseline", metavar="NAME", help="the run that mCE is relative to")
     parser.add_argument(
         "--tables",
