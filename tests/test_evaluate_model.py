@@ -45,7 +45,10 @@ def accuracy(place):
 def test_a_model_and_a_layout_and_settings_by_words(here, capsys):
     words = ["--data=digits", "--examples=50", "--quiet=true", "--bins=5", "--batch_size=25"]
     assert evaluate.main(["--model=my_models:logits", "--corruptions=none", "--out=a", *words]) == 0
-    assert "accuracy" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "accuracy" in told
+    assert "page: a/report.html" in told
+    assert (here / "a" / "report.html").is_file()
     words += ["--layout=NCHW", "--corruptions=brightness,contrast", "--name=mine"]
     assert evaluate.main(["--model=my_models:of_planes", "--out=b", *words]) == 0
     run, other = read_run(here / "a"), read_run(here / "b")
@@ -55,6 +58,12 @@ def test_a_model_and_a_layout_and_settings_by_words(here, capsys):
     theirs = accuracy(here / "b")
     assert theirs["none", 0] == accuracy(here / "a")["none", 0]
     assert len(theirs) == 1 + 2 * 5
+
+
+@pytest.mark.parametrize("words", [["--model", "--help"], ["--logits=x", "-h"]])
+def test_help_behind_a_flag_of_this_command(words, capsys):
+    assert evaluate.main(words) == 0
+    assert "--linearity_examples" in capsys.readouterr().out
 
 
 def test_logits_alone(here):

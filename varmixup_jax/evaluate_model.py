@@ -23,7 +23,8 @@ SOURCES = ("--model", "--logits")  # the flags that ask for this command
 USAGE = """varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR [--SETTING=VALUE ...]
        varmixup evaluate --logits=FILE.npz --out=DIR [--name=NAME] [--outputs=probabilities]"""
 DESCRIPTION = f"""Evaluates any model, of whatever framework, as trained runs are evaluated, or what it
-said of the test images. DIR gets a run directory; `varmixup report DIR runs/...` puts it beside others.
+said of the test images. DIR gets a run directory and its page, DIR/report.html; `varmixup report DIR
+runs/... --out=compared` puts it beside others.
 
 examples:
   varmixup evaluate --model=mine:logits --data=digits --out=runs/mine
@@ -39,6 +40,9 @@ for corrupted views, `fog/3` [N, K]; docs/measures.md describes it, and every nu
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
+    if {"-h", "--help"} & set(arguments):  # also behind a flag that asks for this command
+        parser().print_help()
+        return 0
     try:
         options = parser().parse_args(list(arguments))
         import_modules(options.modules)
@@ -52,12 +56,15 @@ def main(arguments: Sequence[str]) -> int:
         return refuse(error, 2, arguments)
 
     def run() -> None:
-        from varmixup_jax.report.closing_table import print_table  # pandas is slow to import
+        from varmixup_jax import report  # pandas is slow to import
+        from varmixup_jax.report.closing_table import print_table
 
         enable()
         results = _of_logits(options) if options.logits else _of_model(options)
         results.save(options.out)
+        page = report.write([options.out], options.out)
         print_table([results.as_run()])
+        print(f"page: {page}")
 
     return exit_code(run, arguments)
 

@@ -72,7 +72,8 @@ def adapt(model: Callable[[Any], Any], images: np.ndarray, layout: str, outputs:
         shape = jax.ShapeDtypeStruct((2, *images.shape[1:]), jnp.float32)
         jax.eval_shape(partial(traced, ()), shape)
     except Exception as error:  # of whatever library the model is made with
-        return OwnModel(on_host, True, f"{type(error).__name__}: {checks.reason(error)}")
+        said = checks.one_line(error).split(" The error occurred")[0]  # what follows: where, in JAX
+        return OwnModel(on_host, True, f"{type(error).__name__}: {said[: checks.SHOWN]}")
     return OwnModel(traced, False, "")
 
 
