@@ -10,9 +10,10 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from varmixup_jax.evaluation import programs
-from varmixup_jax.evaluation.record import Row, rows
+from varmixup_jax.evaluation.record import rows
 from varmixup_jax.evaluation.suite import evaluate, label_rows
 from varmixup_jax.evaluation.views import View, computed_views, spread
+from varmixup_jax.report.rows import Row
 from varmixup_jax.training.parallel import distribute
 
 N, SIDE, K = 50, 4, 3
@@ -213,7 +214,7 @@ def test_rows_are_json_lines(key):
     assert len(lines) == len(evaluation.metrics)
     for line, metric in zip(lines, evaluation.metrics, strict=True):
         fields = json.loads(json.dumps(line))
-        assert tuple(fields) == Row._fields
+        assert (*fields, "notes") == Row._fields
         assert fields["split"] == "test"
         assert {name: fields[name] for name in metric} == metric
 

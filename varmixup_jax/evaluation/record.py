@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,22 +30,6 @@ class Evaluation(NamedTuple):
     metrics: list[dict[str, Any]]
     bins: dict[Condition, Bins]
     predictions: dict[Condition, Predictions]
-
-
-class Row(NamedTuple):
-    """One line of a results file."""
-
-    run: str
-    method: str
-    seed: int
-    step: int
-    dataset: str
-    split: str
-    corruption: str
-    severity: int
-    metric: str
-    value: float
-    count: int  # type: ignore[assignment]
 
 
 class Record:
@@ -159,8 +142,9 @@ def rows(
 
     Rows of corrupted images say where these come from, those of frost where its textures do.
     """
-    named = partial(Row, run, method, seed, step, dataset, split)
-    lines = [named(**metric)._asdict() for metric in evaluation.metrics]
+    whose = {"run": run, "method": method, "seed": seed, "step": step}
+    whose |= {"dataset": dataset, "split": split}
+    lines = [{**whose, **metric} for metric in evaluation.metrics]
     for line in lines:
         if line["corruption"] != "none" and corruption_source:
             line["corruption_source"] = corruption_source
