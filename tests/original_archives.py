@@ -1,6 +1,5 @@
 """The original archives of the sets that are prepared without TensorFlow, made here in small."""
 
-import gzip
 import io
 import tarfile
 
@@ -77,23 +76,8 @@ def make_svhn(folder):
     return folder
 
 
-def idx(values):
-    """An IDX file by hand, see http://yann.lecun.com/exdb/mnist/."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return gzip.compress(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes())
-
-
-def make_fashion(folder):
-    for split, prefix in (("train", "train"), ("test", "t10k")):
-        images, labels = pictures(split, 10, (28, 28))
-        (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(idx(images))
-        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(idx(labels.astype(np.uint8)))
-    return folder
-
-
 MAKERS = {
     "cifar10": (make_cifar10, 10, (32, 32, 3)),
     "cifar100": (make_cifar100, 100, (32, 32, 3)),
     "svhn_cropped": (make_svhn, 10, (32, 32, 3)),
-    "fashion_mnist": (make_fashion, 10, (28, 28, 1)),
 }

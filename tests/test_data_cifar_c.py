@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from varmixup_jax import corruptions
-from varmixup_jax.corruptions import checksums
 from varmixup_jax.corruptions.make import make
 from varmixup_jax.data.corrupted import open_corrupted
+from varmixup_jax.data.published import published
 
 NAMES = ("contrast", "pixelate")
 N = 7
@@ -76,18 +76,16 @@ def test_md5_names_file_found_and_expected(made, tmp_path, monkeypatch):
     made = damaged(tmp_path, made, lambda d: None)  # without the manifest, as published
     with pytest.raises(ValueError, match=r"labels.npy: found md5 \w{32}, expected c439b113"):
         open_corrupted(made, "cifar10", NAMES, md5=True)
-    sums = {
-        name: hashlib.md5((made / f"{name}.npy").read_bytes()).hexdigest()
-        for name in (*NAMES, "labels")
-    }
-    monkeypatch.setitem(checksums.MD5, "cifar10", sums)
+    for name in (*NAMES, "labels"):
+        md5 = hashlib.md5((made / f"{name}.npy").read_bytes()).hexdigest()
+        monkeypatch.setitem(published().registry, f"CIFAR-10-C/{name}.npy", f"md5:{md5}")
     assert open_corrupted(made, "cifar10", NAMES, md5=True).labels.size == N
 
 
 def test_the_md5_table_covers_every_corruption():
-    for kind in ("cifar10", "cifar100"):
-        assert set(checksums.MD5[kind]) == {*corruptions.NAMES, *corruptions.EXTRA, "labels"}
-        assert len(set(checksums.MD5[kind].values())) == 20
+    for folder in ("CIFAR-10-C", "CIFAR-100-C"):
+        names = {f"{folder}/{n}.npy" for n in (*corruptions.NAMES, *corruptions.EXTRA, "labels")}
+        assert len({published().registry[name] for name in names}) == 20
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tfds_writer import write_prepared
 
 from varmixup_jax.data import load, prepare
 from varmixup_jax.data.originals import ORIGINALS
+from varmixup_jax.data.published import published
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,9 @@ def test_originals_are_checked_unless_told_otherwise(tmp_path, capsys):
     assert prepare.main(["cifar10", "--data-dir", str(tmp_path), "--archive", str(archive)]) == 2
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     error = capsys.readouterr().err
-    assert error.startswith(f"{archive}: sha256 {found}, must be c4a38c50a1bc5f3a1c5537f2155ab9d6")
+    assert error.startswith(
+        f"{archive}: found sha256 {found}, expected c4a38c50a1bc5f3a1c5537f2155ab9d6"
+    )
     assert error.count("\n") == 1
 
 
@@ -125,8 +128,8 @@ def server(tmp_path, monkeypatch):
         threading.Thread(target=running.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{running.server_port}/{archive.name}"
         sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-        original = ORIGINALS["cifar10"]._replace(files={url: sha256})
-        monkeypatch.setitem(ORIGINALS, "cifar10", original)
+        monkeypatch.setitem(published().registry, archive.name, f"sha256:{sha256}")
+        monkeypatch.setitem(published().urls, archive.name, url)
         yield archive
         running.shutdown()
 
@@ -154,9 +157,10 @@ def test_a_bad_download_leaves_nothing_behind(tmp_path, server):
 
 
 def test_the_known_digests_are_those_that_tfds_registers():
-    ours = {url: sha256 for o in ORIGINALS.values() for url, sha256 in o.files.items()}
+    ours = {url: published().registry[name] for name, url in published().urls.items()}
+    assert {file for o in ORIGINALS.values() for file in o.files} == published().urls.keys()
     theirs = {}
     for name in ORIGINALS:
         for url, info in tfds.builder_cls(name).url_infos.items():
-            theirs[url] = info.checksum
+            theirs[url] = f"sha256:{info.checksum}"
     assert {url: theirs.get(url) for url in ours} == ours

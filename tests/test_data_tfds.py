@@ -107,7 +107,7 @@ def test_the_order_is_that_of_tfds_data_source(shared_root):
 
 
 def test_the_second_load_reads_the_cache_and_a_new_file_does_not(root, monkeypatch):
-    import varmixup_jax.data.tfds_source as module
+    import varmixup_jax.image_files as module
 
     decoded = []
     decode = module.decode_image
@@ -262,7 +262,9 @@ def test_an_image_of_another_size_than_announced_is_refused(root):
     shutil.copytree(root / "odd", root / "toy")
     edit(root, "dataset_info.json", lambda info: info.update(name="odd"))
     edit(root, "features.json", shrink)
-    with pytest.raises(ValueError, match=r"image: shape \(6, [56], 3\) at row \d+, must be of one"):
+    with pytest.raises(
+        ValueError, match=r"record \d+: image: shape \(6, [56], 3\), must be \(6, [56], 3\)"
+    ):
         load("tfds:toy", data_dir=str(root), val_fraction=0.1, split_seed=0)
 
 

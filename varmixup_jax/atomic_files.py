@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -75,22 +75,32 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def read_arrays(path: Path, wrong: str = "not a readable npz file") -> dict[str, np.ndarray]:
-    """All arrays of an npz file. Pickled objects in it are never read.
+def read_arrays(
+    path: Path, wrong: str = "not a readable npz file", only: Container[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays of an npz file. Pickled objects in it are never read.
 
     Args:
       path: the file.
       wrong: what the refusal says of it.
+      only: names of the arrays to read; None for all.
 
     Raises:
-      ValueError: it is missing, damaged, no npz file, or needs pickle.
+      ValueError: it is missing, damaged, no npz file, or needs pickle; the array is named.
     """
+    found, at = {}, ""
     try:
         # Opened here: np.load leaves a file open if it is not a whole archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: np.asarray(arrays[name]) for name in arrays.files}
+            for name in arrays.files:
+                if only is None or name in only:
+                    at = f"array {name}: "
+                    found[name] = np.asarray(arrays[name])
     except Exception as error:  # np.load documents no set of errors for damaged files
-        raise ValueError(f"{path}: {wrong} ({one_line(error)})") from None
+        text = "holds Python objects (images of mixed sizes?)"
+        text = text if at and "allow_pickle" in str(error) else f"{wrong} ({one_line(error)})"
+        raise ValueError(f"{path}: {at}{text}") from None
+    return found
 
 
 def dumps(value: Any, indent: int | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,43 @@ def decode_image(
             raise OSError("an image with colours, must be grey as the rest of the set")
         array = array[..., :1]
     return array if size is None else resize_images(array[None], size)[0]
+
+
+def decode_images(
+    encoded: Iterable[tuple[str, bytes | Path]],
+    count: int,
+    channels: int,
+    size: int | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> np.ndarray:
+    """Decodes images of one size, each as `decode_image` does.
+
+    Args:
+      encoded: what a refusal calls each image, and its bytes or path.
+      count: how many there are.
+      channels: 1 for grey, 3 for RGB.
+      size: if given, each image is resized to it.
+      shape: of every image; None for that of the first.
+
+    Returns:
+      uint8 `[count, H, W, channels]`.
+
+    Raises:
+      ValueError: naming the image that cannot be decoded, or has another shape.
+    """
+    images = None
+    for row, (name, source) in enumerate(encoded):
+        try:
+            image = decode_image(source, channels, size)
+        except OSError as error:
+            raise ValueError(f"{name}: {error}") from error
+        shape = shape or image.shape
+        if image.shape != shape:
+            raise ValueError(f"{name}: shape {image.shape}, must be {shape} as every image")
+        images = np.empty((count, *shape), np.uint8) if images is None else images
+        images[row] = image
+    assert images is not None  # readers refuse empty sets
+    return images
 
 
 def _not_held(image: Image.Image) -> str:

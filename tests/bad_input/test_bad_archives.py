@@ -119,39 +119,6 @@ SVHN = {
 test_svhn = rejected(main, SVHN, "svhn_cropped --from . --no-checksum --data-dir sets")
 
 
-def idx(values, code=8):
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return bytes([0, 0, code, values.ndim]) + sizes + values.tobytes()
-
-
-PIXELS, CLASSES = np.zeros((10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8)
-IDX = {
-    "images_empty": b"", "images_plain": idx(PIXELS), "images_gzip_empty": gzip.compress(b""),
-    "images_truncated": gzip.compress(idx(PIXELS))[:-20],
-    "images_short": gzip.compress(idx(PIXELS)[:-1]),
-    "images_long": gzip.compress(idx(PIXELS) + b"a"),
-    "images_floats": gzip.compress(idx(PIXELS, code=13)),
-    "images_of_two_axes": gzip.compress(idx(PIXELS[0])),
-    "images_claim_more": gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12 + b"abc"),
-    "labels_fewer": gzip.compress(idx(CLASSES[:-1])),
-    "labels_beyond": gzip.compress(idx(CLASSES + 1)),
-    "labels_are_images": gzip.compress(idx(PIXELS)), "labels_text": b"0 1 2",
-}  # fmt: skip
-
-
-IDX_FILES = {
-    f"{part}-{name}-idx{array.ndim}-ubyte.gz": gzip.compress(idx(array))
-    for part in ("train", "t10k")
-    for name, array in (("images", PIXELS), ("labels", CLASSES))
-}
-WHERE = {"images": "t10k-images-idx3-ubyte.gz", "labels": "t10k-labels-idx1-ubyte.gz"}
-FASHION = {
-    kind: (files(IDX_FILES | {WHERE[kind.split("_")[0]]: content}), "t10k")
-    for kind, content in IDX.items()
-}
-test_fashion = rejected(main, FASHION, "fashion_mnist --from . --no-checksum --data-dir sets")
-
-
 REQUESTS = {
     "digits": "needs no preparation", "npz:x.npz": "needs no preparation",
     "/etc": "source = 'tfds:/etc'", "../cifar10": "source = 'tfds:../cifar10'",

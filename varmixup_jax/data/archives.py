@@ -1,21 +1,17 @@
-"""The original archives of four data sets to arrays: NumPy only, no TensorFlow, no pickle.
+"""The original archives of three data sets to arrays: NumPy only, no TensorFlow, no pickle.
 
 Archives are read by member name and in memory; nothing is ever extracted to disk.
 """
 
 from __future__ import annotations
 
-import gzip
 import tarfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 _CIFAR_SHAPE = (3, 32, 32)  # channel, row, column: the order of the bytes in the binary version
-_IDX_UBYTE = 8  # the type code of unsigned bytes in an IDX header
-
 
 Arrays = dict[str, np.ndarray]
 """As an npz data set has them: `x_train`, `y_train`, `x_test`, `y_test`, `label_names`."""
@@ -107,31 +103,6 @@ def read_svhn(files: Sequence[Path]) -> Arrays:
     return arrays
 
 
-def read_idx_pairs(files: Sequence[Path], *, names: tuple[str, ...]) -> Arrays:
-    """Reads gzipped IDX files, the format of MNIST and Fashion-MNIST.
-
-    Args:
-      files: training images, training labels, test images, test labels.
-      names: of the classes.
-
-    Returns:
-      The arrays, with images `[N, H, W, 1]`.
-
-    Raises:
-      ValueError: naming the file that is damaged or out of range.
-    """
-    arrays = {"label_names": np.array(names)}
-    pairs = zip(("train", "test"), files[::2], files[1::2], strict=True)
-    for split, images_file, labels_file in pairs:
-        images = _read_idx(images_file, axes=3)
-        labels = _read_idx(labels_file, axes=1).astype(np.int64)
-        if len(images) != len(labels):
-            raise ValueError(f"{labels_file}: {len(labels)} labels, must be {len(images)}")
-        _check_range(labels_file, "label", labels, 0, len(names) - 1)
-        arrays |= {f"x_{split}": images[..., None], f"y_{split}": labels}
-    return arrays
-
-
 def _tar_members(archive: Path, wanted: Sequence[str]) -> dict[str, bytes]:
     found = {}
     try:
@@ -148,25 +119,6 @@ def _tar_members(archive: Path, wanted: Sequence[str]) -> dict[str, bytes]:
         if name not in found:
             raise ValueError(f"{archive}: no member {name}, must have {', '.join(wanted)}")
     return found
-
-
-def _read_idx(file: Path, axes: int) -> np.ndarray:
-    """An IDX array: two zero bytes, a type code, the number of axes, their sizes, the values."""
-    try:
-        with gzip.open(file) as stream:
-            data = stream.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{file}: truncated, damaged or not a .gz file") from error
-    start = 4 * (1 + axes)
-    if len(data) < start or data[:4] != bytes((0, 0, _IDX_UBYTE, axes)):
-        raise ValueError(f"{file}: begins with {data[:4].hex()}, must be 000008{axes:02x}")
-    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", axes, offset=4))
-    expected = int(np.prod(shape, dtype=object))
-    if len(data) - start != expected:
-        raise ValueError(
-            f"{file}: {len(data) - start} values, must be {expected} for shape {shape}"
-        )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
 def _check_range(file: Path, field: str, values: np.ndarray, low: int, high: int) -> None:

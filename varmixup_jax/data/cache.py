@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from varmixup_jax.atomic_files import read_arrays
+from varmixup_jax.atomic_files import read_arrays, replacing
 from varmixup_jax.compilation_cache import user_cache
 
 _KEY = "cache_key"
@@ -89,13 +87,5 @@ def _read(entry: Path, key: str) -> dict[str, np.ndarray] | None:
 
 
 def _write(entry: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-    with contextlib.suppress(OSError):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **{_KEY: np.array(key)}, **arrays)  # type: ignore[arg-type]
-            os.replace(temporary, entry)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(temporary)
+    with contextlib.suppress(OSError), replacing(entry) as file:
+        np.savez(file, **{_KEY: np.array(key)}, **arrays)  # type: ignore[arg-type]

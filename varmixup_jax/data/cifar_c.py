@@ -9,10 +9,10 @@ import numpy as np
 
 from varmixup_jax import corruptions
 from varmixup_jax.checks import reason
-from varmixup_jax.corruptions.checksums import check_md5
 from varmixup_jax.data.corrupted_set import Batch, CorruptedSet
 from varmixup_jax.data.prepared import version_folders
-from varmixup_jax.image_files import decode_image
+from varmixup_jax.data.published import CORRUPTED, check_hash
+from varmixup_jax.data.tfds_source import open_prepared, open_records
 
 TFDS_NAMES = {"glass_blur": "frosted_glass_blur", "elastic_transform": "elastic"}
 """TFDS renames two corruptions."""
@@ -53,7 +53,7 @@ def open_arrays(root: Path, kind: str, names: Sequence[str], md5: bool) -> Corru
         arrays[name] = array
     if md5:
         for name in ("labels", *names):
-            check_md5(root / f"{name}.npy", kind, name)
+            check_hash(root / f"{name}.npy", CORRUPTED[kind][0].format(name))
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
         rows = slice((severity - 1) * count + start, (severity - 1) * count + stop)
@@ -68,53 +68,28 @@ def open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> CorruptedSet:
         for name in names
         for severity in corruptions.SEVERITIES
     }
-    folders = {}
-    for pair, config in configs.items():
+    records = {}
+    for (name, severity), config in configs.items():
         versions = version_folders(prepared / config)
         if not versions:
             raise ValueError(
                 f"{prepared / config}: found nothing prepared, expected the output of "
                 f"`tfds build cifar10_corrupted/{config} --file_format=array_record`"
             )
-        folders[pair] = versions[-1]
-    # Imported here: it takes half a second, and the other layouts do not need it.
-    import tensorflow_datasets as tfds
-
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    sources = {}
-    for pair, folder in folders.items():
-        try:
-            builder = tfds.builder_from_directory(str(folder))
-            sources[pair] = builder.as_data_source(split="test", decoders=decoders)
-        except Exception as error:  # what TFDS, protobuf and array_record raise of damaged files
-            raise ValueError(
-                f"{folder}: found a set that cannot be read ({reason(error)}), expected a prepared "
-                "cifar10_corrupted"
-            ) from error
-    lengths = {len(source) for source in sources.values()}
+        builder = open_prepared(str(versions[-1]), versions[-1])
+        if "test" not in builder.info.splits:
+            raise ValueError(f"{versions[-1]}: found no split test, expected cifar10_corrupted")
+        records[name, severity] = open_records(builder, "test")
+    lengths = {len(each.source) for each in records.values()}
     if len(lengths) != 1:
         raise ValueError(f"{prepared}: found {sorted(lengths)} images, expected one number for all")
-
-    def records(name: str, severity: int, rows: range) -> tuple[list[bytes], np.ndarray]:
-        try:
-            found = [sources[name, severity][row] for row in rows]
-            return [r["image"] for r in found], np.array([r["label"] for r in found], np.int32)
-        except Exception as error:  # as above
-            raise ValueError(_damaged(folders[name, severity], error)) from error
+    every = range(lengths.pop())
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
-        encoded, labels = records(name, severity, range(start, stop))
-        try:
-            return np.stack([decode_image(image, channels=3) for image in encoded]), labels
-        except (OSError, ValueError) as error:
-            raise ValueError(_damaged(folders[name, severity], error)) from error
+        return records[name, severity].decoded(every[start:stop], channels=3)
 
-    _, labels = records(names[0], 1, range(lengths.pop()))
-    return CorruptedSet(str(root), tuple(names), labels, read)
-
-
-def _damaged(folder: Path, error: Exception) -> str:
-    return f"{folder}: found a damaged record ({reason(error)}), expected images of one size"
+    labels = [label for _, _, label in records[names[0], 1].read(every)]
+    return CorruptedSet(str(root), tuple(names), np.array(labels, np.int32), read)
 
 
 def _load(file: Path) -> np.ndarray:

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from varmixup_jax import checks, corruptions
-from varmixup_jax.corruptions.checksums import MD5
 from varmixup_jax.corruptions.manifest import MANIFEST, clean_sha256, read_manifest
 from varmixup_jax.data.cifar_c import open_arrays, open_tfds
 from varmixup_jax.data.corrupted_set import Batch, CorruptedSet
 from varmixup_jax.data.dataset import Dataset
+from varmixup_jax.data.published import CORRUPTED
 from varmixup_jax.data.tiny_imagenet_c import open_folders
 
 
@@ -60,7 +60,7 @@ def open_corrupted(
     if md5:
         if manifest:
             raise ValueError(f"{root}: found {MANIFEST}, which published files with md5 sums lack")
-        checks.one_of(MD5, **{"md5 sums of": kind})
+        checks.one_of(CORRUPTED, **{"md5 sums of": kind})
     if names is None:
         made = corruptions.NAMES if manifest is None else manifest["names"]
         names = [name for name in corruptions.NAMES if name in made] or made

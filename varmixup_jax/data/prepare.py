@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.util
 import os
 import sys
@@ -16,12 +15,13 @@ from varmixup_jax.atomic_files import replacing
 from varmixup_jax.checks import reason
 from varmixup_jax.data.originals import ORIGINALS, Original
 from varmixup_jax.data.prepared import data_root, find_prepared, parse_request, version_folders
+from varmixup_jax.data.published import check_hash, published
 
 _TIMEOUT = 30  # seconds without an answer before giving up
 
-DESCRIPTION = """Downloads and prepares a data set, once. cifar10, cifar100, svhn_cropped and
-fashion_mnist are made from their original archives without TensorFlow. Any other TFDS set is prepared
-by TFDS itself, which needs TensorFlow once.
+DESCRIPTION = """Downloads and prepares a data set, once. cifar10, cifar100 and svhn_cropped are
+made from their original archives without TensorFlow. Any other TFDS set is prepared by TFDS itself,
+which needs TensorFlow once.
 
 examples:
   varmixup data prepare cifar10
@@ -75,10 +75,7 @@ def prepare(
     if target.exists():
         return target
     if origin is None:
-        files = [
-            _fetched(url, sha256, root / "downloads" / name)
-            for url, sha256 in original.files.items()
-        ]
+        files = [_fetched(file, root / "downloads" / name) for file in original.files]
     else:
         files = _local_files(name, original, Path(os.path.expanduser(origin)), check_originals)
     arrays = original.read(files)
@@ -87,17 +84,16 @@ def prepare(
     return target
 
 
-def _fetched(url: str, sha256: str, folder: Path) -> Path:
-    """The file at an address, downloaded into a folder unless it is there already."""
+def _fetched(name: str, folder: Path) -> Path:
+    """A published file, downloaded into a folder unless it is there already."""
     import pooch
 
-    name = url.rsplit("/", 1)[-1]
-    pooch.get_logger().setLevel("WARNING")
+    url, sha256 = published().urls[name], published().registry[name]
     if not (folder / name).exists():
         print(f"downloading {url}", file=sys.stderr, flush=True)
     download = pooch.HTTPDownloader(timeout=_TIMEOUT)
     try:
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", name, folder, downloader=download))
+        return Path(pooch.retrieve(url, sha256, name, folder, downloader=download))
     except (OSError, ValueError) as error:  # those of requests are OSErrors
         raise ValueError(
             f"{url}: no download ({reason(error)}); fetch it elsewhere and give "
@@ -106,17 +102,13 @@ def _fetched(url: str, sha256: str, folder: Path) -> Path:
 
 
 def _local_files(name: str, original: Original, origin: Path, check: bool) -> list[Path]:
-    names = [url.rsplit("/", 1)[-1] for url in original.files]
-    alone = origin.is_file() and len(names) == 1
-    files = [origin] if alone else [origin / each for each in names]
+    alone = origin.is_file() and len(original.files) == 1
+    files = [origin] if alone else [origin / each for each in original.files]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise ValueError(f"{origin}: no {', '.join(missing)}: the original files of {name}")
-    for file, sha256 in zip(files, original.files.values(), strict=True) if check else ():
-        with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != sha256:
-            raise ValueError(f"{file}: sha256 {found}, must be {sha256} as of the original file")
+    for file, published_name in zip(files, original.files, strict=True) if check else ():
+        check_hash(file, published_name)
     return files
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from varmixup_jax.data import cache
 from varmixup_jax.data.dataset import Part, Source
 from varmixup_jax.data.prepared import find_prepared, parse_request
 from varmixup_jax.data.validate import refusal
-from varmixup_jax.image_files import decode_image
+from varmixup_jax.image_files import decode_images
 
 _BATCH = 1024  # records read at a time
 
@@ -42,14 +42,9 @@ def read_tfds(request: str, data_dir: str | None, resize: int | None) -> Source:
     """
     folder = find_prepared(request, data_dir)
     where = f"tfds:{request} ({folder})"
-    # Imported here: it takes half a second, and the other sources do not need it.
     import tensorflow_datasets as tfds
 
-    try:
-        builder = tfds.builder_from_directory(str(folder))
-    except Exception as error:  # TFDS raises what its JSON and protobuf parsers raise
-        text = reason(error)
-        raise ValueError(f"{where}: TFDS metadata cannot be read: {text}") from error
+    builder = open_prepared(where, folder)
     image_key, label_key = _feature_keys(where, builder.info.features, tfds.features)
     channels, varying = _image_kind(where, image_key, builder.info.features[image_key])
     if varying and resize is None:
@@ -65,8 +60,10 @@ def read_tfds(request: str, data_dir: str | None, resize: int | None) -> Source:
     def decode() -> dict[str, np.ndarray]:
         arrays = {}
         for split in splits:
-            pair = _decode_split(where, builder, split, image_key, label_key, channels, size)
-            arrays[f"{split}_images"], arrays[f"{split}_labels"] = pair
+            records = open_records(builder, split, image_key, label_key)
+            rows = range(builder.info.splits[split].num_examples)
+            arrays[f"{split}_images"], labels = records.decoded(rows, channels, size)
+            arrays[f"{split}_labels"] = labels.astype(np.int64)
         return arrays
 
     files = [path for path in folder.iterdir() if path.is_file()]
@@ -119,56 +116,93 @@ def _test_split(where: str, splits: Any) -> str:
     return test
 
 
-def _decode_split(
-    where: str,
-    builder: Any,
-    split: str,
-    image_key: str,
-    label_key: str,
-    channels: int,
-    size: int | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    count = builder.info.splits[split].num_examples
-    images, labels = None, np.empty(count, np.int64)
-    for row, (encoded, label) in enumerate(_records(builder, split, image_key, label_key)):
-        try:
-            image = decode_image(encoded, channels, size)
-        except OSError as error:
-            raise ValueError(f"{_shards(builder, split)}: record {row}: {error}") from error
-        if images is None:
-            images = np.empty((count, *image.shape), np.uint8)
-        if image.shape != images.shape[1:]:
-            found = f"shape {image.shape} at row {row}"
-            allowed = f"of one size, {images.shape[1:]} as at row 0"
-            raise refusal(where, f"{split}/{image_key}", found, allowed)
-        images[row], labels[row] = image, label
-    assert images is not None  # an empty split has been refused
-    return images, labels
+class Records(NamedTuple):
+    """Encoded images and labels of a split, read by row.
+
+    Attributes:
+      where: its files, for messages.
+      source: TFDS's random access to the records.
+      image_key, label_key: the features.
+    """
+
+    where: str
+    source: Any
+    image_key: str
+    label_key: str
+
+    def read(self, rows: range) -> Iterator[tuple[int, bytes, int]]:
+        """Row, encoded image and label of each of `rows`.
+
+        Raises:
+          ValueError: a file is truncated, damaged or missing.
+        """
+        for start in range(0, len(rows), _BATCH):
+            part = rows[start : start + _BATCH]
+            try:
+                examples = self.source.__getitems__(list(part))
+                found = [(e[self.image_key], int(e[self.label_key])) for e in examples]
+                if not all(isinstance(encoded, bytes) for encoded, _ in found):
+                    raise OSError("a record without an image")  # it was cut off
+            except Exception as error:  # what array_record and protobuf raise of damaged files
+                raise _damaged(self.where, error) from error
+            for row, (encoded, label) in zip(part, found, strict=True):
+                yield row, encoded, label
+
+    def decoded(
+        self, rows: range, channels: int, size: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 `[n, H, W, channels]` and int32 `[n]` of `rows`.
+
+        Raises:
+          ValueError: as `read`, or an image is no whole one, or not of the size of the first.
+        """
+        labels: list[int] = []
+
+        def encoded() -> Iterator[tuple[str, bytes]]:
+            for row, image, label in self.read(rows):
+                labels.append(label)
+                yield f"{self.where}: record {row}: {self.image_key}", image
+
+        images = decode_images(encoded(), len(rows), channels, size)
+        return images, np.array(labels, np.int32)
 
 
-def _records(
-    builder: Any, split: str, image_key: str, label_key: str
-) -> Iterator[tuple[bytes, int]]:
-    """The encoded image and the label of every record of a split, in order."""
+def open_prepared(where: str, folder: Path) -> Any:
+    """TFDS's builder of a prepared set.
+
+    Raises:
+      ValueError: its metadata cannot be read.
+    """
+    # Imported here: it takes half a second, and the other sets do not need it.
     import tensorflow_datasets as tfds
 
-    count = builder.info.splits[split].num_examples
     try:
-        # Decoding the PNG or JPEG ourselves keeps OpenCV and a numpy copy out of the way.
-        records = builder.as_data_source(
-            split=split, decoders={image_key: tfds.decode.SkipDecoding()}
-        )
-        for start in range(0, count, _BATCH):
-            rows = range(start, min(start + _BATCH, count))
-            for row, example in zip(rows, records.__getitems__(list(rows)), strict=True):
-                if not isinstance(example[image_key], bytes):  # a record that was cut off
-                    raise OSError(f"no image in record {row}")
-                yield example[image_key], int(example[label_key])
-    except Exception as error:  # what array_record and protobuf raise of damaged files
-        text = f"truncated, damaged or missing: {reason(error)}"
-        raise ValueError(f"{_shards(builder, split)}: {text}") from error
+        return tfds.builder_from_directory(str(folder))
+    except Exception as error:  # TFDS raises what its JSON and protobuf parsers raise
+        text = reason(error)
+        raise ValueError(f"{where}: TFDS metadata cannot be read: {text}") from error
 
 
-def _shards(builder: Any, split: str) -> Path | str:
+def open_records(
+    builder: Any, split: str, image_key: str = "image", label_key: str = "label"
+) -> Records:
+    """The records of a split.
+
+    Raises:
+      ValueError: a file is missing or damaged.
+    """
+    import tensorflow_datasets as tfds
+
     names = [Path(name) for name in builder.info.splits[split].filepaths]
-    return names[0] if len(names) == 1 else f"{names[0]} .. {names[-1].name}"
+    where = f"{names[0]} .. {names[-1].name}" if len(names) > 1 else str(names[0])
+    # Decoding the PNG or JPEG ourselves keeps OpenCV and a numpy copy out of the way.
+    decoders = {image_key: tfds.decode.SkipDecoding()}
+    try:
+        source = builder.as_data_source(split=split, decoders=decoders)
+    except Exception as error:  # as of reading
+        raise _damaged(where, error) from error
+    return Records(where, source, image_key, label_key)
+
+
+def _damaged(where: str, error: Exception) -> ValueError:
+    return ValueError(f"{where}: truncated, damaged or missing: {reason(error)}")

@@ -10,7 +10,7 @@ import numpy as np
 from varmixup_jax.data import cache
 from varmixup_jax.data.dataset import Part, Source
 from varmixup_jax.data.validate import refusal
-from varmixup_jax.image_files import decode_image
+from varmixup_jax.image_files import decode_images
 
 _FOLDER = "tiny-imagenet-200"
 _URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -50,7 +50,7 @@ def read_tiny_imagenet(data_dir: str | None) -> Source:
             raise refusal(where, field, "0 images", "1 image or more")
 
     def decode() -> dict[str, np.ndarray]:
-        return {"train": _decode(where, train_files), "test": _decode(where, test_files)}
+        return {"train": _decode(train_files), "test": _decode(test_files)}
 
     key = cache.stamp([*train_files, *test_files])
     arrays = cache.through_cache("tiny_imagenet", root, key, decode)
@@ -125,17 +125,9 @@ def _annotated(where: str, val: Path, wnids: list[str]) -> tuple[list[Path], lis
     return list(files.values()), labels
 
 
-def _decode(where: str, files: list[Path]) -> np.ndarray:
-    images = np.empty((len(files), *_SHAPE), np.uint8)
-    for row, file in enumerate(files):
-        try:
-            image = decode_image(file, channels=3)
-        except OSError as error:
-            raise ValueError(f"{file}: {error}") from error
-        if image.shape != _SHAPE:
-            raise refusal(where, str(file), f"shape {image.shape}", f"{_SHAPE}, as every image")
-        images[row] = image
-    return images
+def _decode(files: list[Path]) -> np.ndarray:
+    encoded = ((str(file), file) for file in files)
+    return decode_images(encoded, len(files), channels=3, shape=_SHAPE)
 
 
 def _names(where: str, words: Path, wnids: list[str]) -> tuple[str, ...]:

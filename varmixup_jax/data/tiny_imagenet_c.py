@@ -11,9 +11,9 @@ import numpy as np
 
 from varmixup_jax import corruptions
 from varmixup_jax.checks import reason
-from varmixup_jax.corruptions.checksums import MD5, check_md5
 from varmixup_jax.data.corrupted_set import Batch, CorruptedSet
-from varmixup_jax.image_files import decode_image
+from varmixup_jax.data.published import CORRUPTED, check_hash
+from varmixup_jax.image_files import decode_images
 
 SEVERITY_FOLDERS = tuple(map(str, corruptions.SEVERITIES))
 
@@ -30,7 +30,7 @@ def open_folders(root: Path, names: Sequence[str], md5: bool) -> CorruptedSet:
     """`<corruption>/<severity>/<wnid>/*.JPEG` in a directory or in an archive of it."""
     if root.is_file():
         if md5:
-            check_md5(root, "tiny_imagenet", *MD5["tiny_imagenet"])
+            check_hash(root, *CORRUPTED["tiny_imagenet"])
         found = _tar_members(root)
     else:
         found = _folder_members(root, names)
@@ -61,11 +61,9 @@ def open_folders(root: Path, names: Sequence[str], md5: bool) -> CorruptedSet:
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
         entries = files[name, severity][start:stop]
-        images = [_decoded(member, "/".join((wnid, file))) for wnid, file, member in entries]
-        shapes = sorted({image.shape for image in images})
-        if len(shapes) > 1:
-            raise ValueError(f"{root / name}: found images of shapes {shapes}, expected one")
-        return np.stack(images), np.array([label[wnid] for wnid, *_ in entries], np.int32)
+        encoded = ((f"{root}: {wnid}/{file}", _encoded(member)) for wnid, file, member in entries)
+        labels = np.array([label[wnid] for wnid, *_ in entries], np.int32)
+        return decode_images(encoded, len(entries), channels=3), labels
 
     labels = np.array([label[wnid] for wnid in classes], np.int32)
     return CorruptedSet(str(root), tuple(names), labels, read, class_names=tuple(wnids))
@@ -99,11 +97,7 @@ def _is_image(member: str) -> bool:
     return member.endswith(".JPEG") and member.count("/") >= 3 and not hidden
 
 
-def _decoded(member: Member, image: str) -> np.ndarray:
-    try:
-        with member.file.open("rb") as stream:
-            stream.seek(member.offset)
-            return decode_image(stream.read(member.size), channels=3)
-    except OSError as error:
-        text = f"found image {image}: {reason(error)}, expected a JPEG"
-        raise ValueError(f"{member.file}: {text}") from error
+def _encoded(member: Member) -> bytes:
+    with member.file.open("rb") as stream:
+        stream.seek(member.offset)
+        return stream.read(member.size)
