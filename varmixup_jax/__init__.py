@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from varmixup_jax.vicinal.mixing import dirac as dirac
     from varmixup_jax.vicinal.mixing import latents as latents
     from varmixup_jax.vicinal.mixing import mix as mix
+    from varmixup_jax.vicinal.mixing import noisy_latents as noisy_latents
     from varmixup_jax.vicinal.mixing import pixels as pixels
     from varmixup_jax.vicinal.mixing import reconstructions as reconstructions
     from varmixup_jax.vicinal.objective import empirical_risk as empirical_risk
@@ -94,6 +95,7 @@ else:
         "mmd_vae_loss": "mmd",
         "nnx_logits": "models.nnx",
         "noisy_hidden": "vicinal.hidden",
+        "noisy_latents": "vicinal.mixing",
         "pgd": "attacks.pgd",
         "pixels": "vicinal.mixing",
         "reconstructions": "vicinal.mixing",

@@ -20,6 +20,11 @@ LATER_FIELDS: Mapping[str, Any] = {
     "methods.noisymix.joint": False,
     "methods.varmixup_augmix.joint": False,
     "methods.restyle_augmix.joint": False,
+    "methods.varmixup.latent_noise": 0.0,
+    "methods.varmixup_augmix.latent_noise": 0.0,
+    "methods.varmixup_noisymix.latent_noise": 0.0,
+    "methods.restyle.latent_noise": 0.0,
+    "methods.restyle_augmix.latent_noise": 0.0,
 }
 
 

@@ -60,12 +60,15 @@ class Env(NamedTuple):
       decode: `latent -> image` in [0, 1], the mean of p(x|z), or None without a VAE.
       augment: `(key, image) -> image`, the random crop and flip of the training recipe. It is
         applied after decoding a cached latent, so that decoded samples are augmented as pixels are.
+      latent_std: float `[...]`, shape of one latent: how far q(z|x) spreads in each coordinate, the unit
+        of `vicinal.mixing.noisy_latents`; None where nothing asks for it.
     """
 
     logits: Callable[[Array], Array]
     encode: Callable[[Array], Array] | None = None
     decode: Callable[[Array], Array] | None = None
     augment: Callable[[Key, Array], Array] = identity_augment
+    latent_std: Array | None = None
 
 
 class Vicinity(Protocol):

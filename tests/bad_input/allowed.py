@@ -123,7 +123,7 @@ BY_SETTING = {
     "eps": POSITIVE, "step_size": POSITIVE, "steps": whole(1), "consistency": NON_NEGATIVE,
     "views": FEW, "partners": FEW, "sigma_add": NON_NEGATIVE, "sigma_mult": NON_NEGATIVE,
     "then_mixup": flag, "input_noise": flag, "joint": flag, "decoded_views": flag,
-    "strength": number(0, 1), "groups": whole(1),
+    "latent_noise": NON_NEGATIVE, "strength": number(0, 1), "groups": whole(1),
     "amount": word("uniform", "arcsine", "constant"), "styles": FEW,
     "severity": lambda v: number()(v) and (v == 0 or 0.1 <= v <= 10),
 }  # fmt: skip

@@ -122,7 +122,8 @@ def trained(config, steps=STEPS):
         def frozen(seed):
             weights = toy_init(jax.random.key(seed), None)["params"]
             latents = np.asarray(encode(weights, pixels)[0])
-            return TOY_VAE._replace(params=weights, latents=latents)
+            spread = np.full(latents.shape[1:], 0.1, np.float32)
+            return TOY_VAE._replace(params=weights, latents=latents, latent_std=spread)
 
         others = tuple(frozen(10 + i) for i in range(len(config.vae.others)))
         vicinal = frozen(9)._replace(others=others)

@@ -151,6 +151,7 @@ SETTINGS = {
     "input_noise": True,
     "joint": False,
     "lam": "example",
+    "latent_noise": 3.0,
     "loss": "bce_softmax",
     "order": "mix_first",
     "partners": 2,

@@ -147,6 +147,9 @@ def obtained(tmp_path_factory):
         first = vae_store.obtain(freeze(config), setup, "standard")
         with mock.patch.object(resume, "fit", side_effect=AssertionError("is trained again")):
             second = vae_store.obtain(freeze(config), setup, "standard")
+            noisy = with_fields(config, methods__varmixup__latent_noise=0.5)
+            with mock.patch.object(vae_store, "SPREAD_OVER", 11):
+                seen["noisy"] = vae_store.obtain(freeze(noisy), setup, "standard")
     return first, second, seen, setup.data
 
 
@@ -180,6 +183,16 @@ def test_the_cached_latents_are_the_means_of_the_images_as_they_are(obtained):
     expected = means64(found.params, data.train_images)
     assert found.latents.dtype == np.float32
     np.testing.assert_allclose(found.latents.reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_the_spread_is_the_root_mean_square_of_the_posteriors_over_training_images(obtained):
+    found, _, seen, data = obtained
+    weights = np.asarray(found.params["encode"], np.float64)[:, field_toys.LATENT :]
+    std = np.exp(0.1 * flat64(data.train_images[:11]) @ weights)
+    expected = np.sqrt((std**2).mean(axis=0)).reshape(field_toys.GRID)
+    assert np.ptp(std, axis=0).min() > 0.1
+    np.testing.assert_allclose(seen["noisy"].latent_std, expected, rtol=1e-5)
+    assert found.latent_std is None  # nothing asks for it
 
 
 def test_reconstructions_decode_the_mean_and_psnr_is_theirs(obtained):

@@ -17,7 +17,7 @@ from varmixup_jax.methods.registry import register
 from varmixup_jax.types import Term, Vicinity
 from varmixup_jax.vicinal.augmix import augmix as augmix_views
 from varmixup_jax.vicinal.hidden import mix_hidden, noisy_hidden
-from varmixup_jax.vicinal.mixing import chain, dirac, latents, mix
+from varmixup_jax.vicinal.mixing import chain, dirac, latents, mix, noisy_latents
 from varmixup_jax.vicinal.restyle import restyle as restyled_images
 
 MOST_VIEWS = 100
@@ -114,12 +114,19 @@ def varmixup_augmix(
     severity: float = 3.0,
     joint: bool = True,
     decoded_views: bool = False,
+    latent_noise: float = 0.0,
 ) -> tuple[Term, ...]:
     """Cross-entropy on decoded mixtures and on clean images, and consistency over AugMix views.
 
     With `decoded_views` these are views of the reconstructions, not of the images.
     """
-    mixed = varmixup(alpha=alpha, lam=lam, partners=partners, then_mixup=then_mixup)[0]
+    mixed = varmixup(
+        alpha=alpha,
+        lam=lam,
+        partners=partners,
+        then_mixup=then_mixup,
+        latent_noise=latent_noise,
+    )[0]
     vicinity = augmix_views(severity=severity)
     if decoded_views:
         vicinity = chain(mix(latents, alpha=0.0), vicinity)
@@ -143,13 +150,15 @@ def varmixup_noisymix(
     views: int = 2,
     severity: float = 3.0,
     joint: bool = True,
+    latent_noise: float = 0.0,
 ) -> tuple[Term, ...]:
     """VarMixup + AugMix with NoisyMix's noise: on decoded mixtures and on views, not on clean images.
 
     Stage 0, the input, takes noise where `stages` names it: Gaussian noise is a test corruption.
     """
     noise = _noise(stages, sigma_add, sigma_mult, input_noise=True)
-    mixed = Term(1.0, chain(mix(latents, alpha=alpha, lam=lam), noise), ce)
+    decoded = mix(noisy_latents(latent_noise), alpha=alpha, lam=lam)
+    mixed = Term(1.0, chain(decoded, noise), ce)
     vicinity = chain(augmix_views(severity=severity), noise)
     return _consistent(vicinity, consistency, views, joint, mixed, clean_weight)
 
@@ -164,10 +173,17 @@ def restyle(
     alpha: float = 0.0,
     lam: str = "batch",
     clean_weight: float = 0.5,
+    latent_noise: float = 0.0,
 ) -> tuple[Term, ...]:
     """Cross-entropy on images decoded in the latent style of others, and on clean images."""
     vicinity = restyled_images(
-        strength=strength, amount=amount, groups=groups, styles=styles, alpha=alpha, lam=lam
+        strength=strength,
+        amount=amount,
+        groups=groups,
+        styles=styles,
+        alpha=alpha,
+        lam=lam,
+        latent_noise=latent_noise,
     )
     return with_clean(Term(1.0, vicinity, ce), clean_weight)
 
@@ -189,13 +205,15 @@ def restyle_augmix(
     severity: float = 3.0,
     joint: bool = True,
     decoded_views: bool = False,
+    latent_noise: float = 0.0,
 ) -> tuple[Term, ...]:
     """Cross-entropy on restyled and on clean images, and consistency over AugMix views.
 
-    With `decoded_views` these are views of images in another draw of the style, never mixed.
+    With `decoded_views` these are views of images in another draw of the style, never mixed, without
+    `latent_noise`.
     """
     style = partial(restyled_images, strength=strength, amount=amount, groups=groups, styles=styles)
-    styled = Term(1.0, style(alpha=alpha, lam=lam), ce)
+    styled = Term(1.0, style(alpha=alpha, lam=lam, latent_noise=latent_noise), ce)
     vicinity = augmix_views(severity=severity)
     if decoded_views:
         vicinity = chain(style(), vicinity)

@@ -11,8 +11,8 @@ from varmixup_jax.vicinal.hidden import mix_hidden
 from varmixup_jax.vicinal.mixing import (
     chain,
     dirac,
-    latents,
     mix,
+    noisy_latents,
     pixels,
     reconstructed_mix,
     reconstructions,
@@ -121,13 +121,16 @@ def varmixup(
     clean_weight: float = 0.0,
     partners: int = 1,
     then_mixup: bool = False,
+    latent_noise: float = 0.0,
 ) -> tuple[Term, ...]:
     """VarMixup (Mangla et al. 2021): x' = D(lambda mu(x_i) + (1 - lambda) mu(x_j)).
 
     Beyond the paper: more `partners` with Dirichlet weights; Mixup of the decoded images
-    (`then_mixup`), with partners and lambda of its own.
+    (`then_mixup`), with partners and lambda of its own; noise on what is decoded (`latent_noise`, in
+    standard deviations of the posterior).
     """
-    vicinity = mix(latents, alpha=alpha, lam=lam, partners=partners)
+    space = noisy_latents(latent_noise)
+    vicinity = mix(space, alpha=alpha, lam=lam, partners=partners)
     if then_mixup:
         vicinity = chain(vicinity, mix(pixels, alpha=alpha, lam=lam))
     return with_clean(Term(1.0, vicinity, ce), clean_weight)

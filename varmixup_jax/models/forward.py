@@ -67,6 +67,8 @@ class VAE(NamedTuple):
       info: what a run notes of it: key, kind, psnr (dB, test split), wall_seconds, config; `others`,
         where there are, the same of each.
       others: further VAEs that samples are drawn over.
+      latent_std: float32 `[*latent_shape]`, root mean square over training images of the standard
+        deviation of q(z|x); None where no method asks for it.
     """
 
     encode: Encode
@@ -77,6 +79,7 @@ class VAE(NamedTuple):
     latents: np.ndarray | None = None
     info: Mapping[str, Any] = MappingProxyType({})
     others: tuple[VAE, ...] = ()
+    latent_std: np.ndarray | None = None
 
 
 def as_vae(module: nn.Module) -> VAE:

@@ -10,10 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 _MIX: Mapping[str, Any] = {"alpha": 1.0, "lam": "batch"}
-_LATENT: Mapping[str, Any] = {**_MIX, "clean_weight": 0.0, "partners": 1, "then_mixup": False}
+_NOISE: Mapping[str, Any] = {"latent_noise": 0.0}
+_LATENT: Mapping[str, Any] = {
+    **_MIX,
+    **_NOISE,
+    "clean_weight": 0.0,
+    "partners": 1,
+    "then_mixup": False,
+}
 _AUGMIX: Mapping[str, Any] = {"consistency": 12.0, "views": 2, "severity": 3.0, "joint": True}
 _STYLE: Mapping[str, Any] = {
     **_MIX,
+    **_NOISE,
     "alpha": 0.0,
     "strength": 1.0,
     "amount": "uniform",
@@ -46,6 +54,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "varmixup_augmix": {**_LATENT, **_AUGMIX, "clean_weight": 0.5, "decoded_views": False},
     "varmixup_noisymix": {
         **_MIX,
+        **_NOISE,
         **_AUGMIX,
         "stages": [1, 2],
         "sigma_add": 0.1,

@@ -190,7 +190,7 @@ def _check_latent(
         return lambda points: jnp.zeros((points.shape[0], *shape))
 
     logits, decode = of_shape(data.num_classes), of_shape(*data.image_shape)
-    env = Env(logits, of_shape(*latent_shape), decode)
+    env = Env(logits, of_shape(*latent_shape), decode, latent_std=jnp.ones(latent_shape))
 
     def sample(key: Key, term: Term) -> Array:
         latent = jnp.zeros((2, *latent_shape))

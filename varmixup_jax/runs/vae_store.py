@@ -23,7 +23,7 @@ import numpy as np
 from varmixup_jax import cluster, models
 from varmixup_jax.atomic_files import loads, obstacle, replacing
 from varmixup_jax.compilation_cache import user_cache
-from varmixup_jax.config import vaes
+from varmixup_jax.config import selected_methods, vaes
 from varmixup_jax.declare import plain
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
 from varmixup_jax.fields import Config
@@ -40,6 +40,7 @@ from varmixup_jax.training.vae_loss import Adversary, psnr, vae_loss
 from varmixup_jax.types import Array, PyTree
 
 PARTS = ("checkpoints", "latents.npy", "vae.json")  # of a finished one, which comes last
+SPREAD_OVER = 1000  # training images over which the posterior's variance is averaged
 FORMAT = 1  # raise when a stored VAE of an older version must not be used
 
 
@@ -119,6 +120,9 @@ def obtain(config: Config, setup: Setup, kind: str) -> VAE:
                     "config": json.loads(json.dumps(plain(config.vae))),  # as it is read again
                 }
                 run_directory.write(directory, vae=info)
+    if any(config.methods[name].get("latent_noise") for name in selected_methods(config.method)):
+        images = setup.data.train_images[:SPREAD_OVER]
+        vae = vae._replace(latent_std=posterior_std(vae, images, batch_size, put))
     return vae._replace(latents=latents, info=info)
 
 
@@ -198,6 +202,20 @@ def reconstruct(
     """D(mu(x)) of uint8 images, float32 `[N, H, W, C]` in [0, 1]."""
     fn = partial(_reconstructed, vae.encode, vae.decode, vae.params)
     return map_batches(fn, [images], batch_size=batch_size, put=put)
+
+
+def posterior_std(
+    vae: VAE, images: np.ndarray, batch_size: int, put: Put = jnp.asarray
+) -> np.ndarray:
+    """sqrt(E_x Var q(z_d | x)) over uint8 images, float32 `[*latent_shape]`."""
+    fn = partial(_variances, vae.encode, vae.params)
+    variances = map_batches(fn, [images], batch_size=batch_size, put=put)
+    return np.asarray(np.sqrt(variances.mean(axis=0)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _variances(encode: Encode, params: PyTree, image: Array) -> Array:
+    return jnp.exp(2.0 * encode(params, to_pixels(image))[1].astype(jnp.float32))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -20,7 +20,12 @@ def _other(vae: Any, weights: PyTree, latents: Array, index: Array) -> OtherVAE:
         lambda image: vae.encode(weights, image)[0],
         lambda latent: vae.decode(weights, latent),
         latents[index].astype(jnp.float32),
+        _std(vae),
     )
+
+
+def _std(vae: Any) -> Array | None:
+    return None if vae.latent_std is None else jnp.asarray(vae.latent_std)
 
 
 def classifier_loss(
@@ -69,6 +74,7 @@ def classifier_loss(
                     )
                 ),
                 drawn=drawn,
+                latent_std=_std(vae),
             )
         out = risk(params, stats, key, draw, frozen)
         return out.loss, (out.stats, {"accuracy": out.accuracy})

@@ -148,6 +148,51 @@ latents = Space(_latents_into, _latents_out)
 """VarMixup: x' = D(lambda mu(x_i) + (1 - lambda) mu(x_j)) (Mangla et al. 2021)."""
 
 
+def _noisy_out(
+    key: Key, env: Env, draw: Draw, points: Array, *, space: Space, latent_noise: float
+) -> Array:
+    if env.latent_std is None:
+        raise ValueError("env.latent_std = None: latent_noise needs the posterior's spread")
+    noise_key, out_key = jax.random.split(key)
+    noise = jax.random.normal(noise_key, points.shape, points.dtype)
+    spread = jnp.asarray(latent_noise, points.dtype) * env.latent_std.astype(points.dtype)
+    return space.out(out_key, env, draw, points + spread[None] * noise)
+
+
+def noisy_latents(latent_noise: float, space: Space = latents) -> Space:
+    r"""A latent space whose points are decoded with noise.
+
+    .. math::
+        x' = D(z + s\, \sigma \odot \varepsilon), \quad \varepsilon \sim N(0, I), \quad
+        \sigma_d^2 = E_x \operatorname{Var} q(z_d | x)
+
+    where z may be a mixture, with a noise that does not depend on its weights. The unit is one number
+    for each coordinate and not for each example, so that points between examples have it too. With
+    s = 1 the noise is, on average, what the decoder was trained with (Zhao et al. 2017: z = mu + sigma
+    eps).
+
+    Args:
+      latent_noise: s >= 0; 0 gives `space` itself.
+      space: `latents`, or another whose points are latents.
+
+    Returns:
+      A `Space`; sampling it needs `Env.latent_std`, sigma. Partners and weights are those of `space`.
+
+    Raises:
+      ValueError: s < 0; when sampled, without `Env.latent_std`.
+
+    >>> env = Env(None, lambda x: x, lambda z: z, latent_std=jnp.full((1,), 0.1))
+    >>> draw = Draw(jnp.zeros((2, 1)), jnp.eye(2))
+    >>> out = mix(noisy_latents(2.0))(jax.random.key(0), env, draw).image
+    >>> bool((out != 0).all() and (abs(out) < 1).all())
+    True
+    """
+    checks.non_negative(latent_noise=latent_noise)
+    if latent_noise == 0:
+        return space
+    return space._replace(out=partial(_noisy_out, space=space, latent_noise=latent_noise))
+
+
 def dirac(key: Key, env: Env, draw: Draw) -> Draw:
     """The batch itself: empirical risk minimisation.
 

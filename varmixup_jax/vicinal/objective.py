@@ -55,6 +55,7 @@ class Frozen(NamedTuple):
       augment: `(key, image) -> image`, the recipe's random crop and flip.
       others: further VAEs; every step draws one of all, for all terms.
       drawn: whether the "batch" draws it or each "example".
+      latent_std: of the first VAE, see `Env`.
     """
 
     encode: Callable[[Array], Array] | None = None
@@ -62,6 +63,7 @@ class Frozen(NamedTuple):
     augment: Callable[[Key, Array], Array] = identity_augment
     others: tuple[OtherVAE, ...] = ()
     drawn: str = "batch"
+    latent_std: Array | None = None
 
 
 class RiskOutput(NamedTuple):
@@ -131,7 +133,7 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
                 train = attack_bn == "batch"
                 return apply(fixed, seen, image, train=train, tap=identity_tap)[0]
 
-            env = Env(logits_of, frozen.encode, frozen.decode, frozen.augment)
+            env = Env(logits_of, frozen.encode, frozen.decode, frozen.augment, frozen.latent_std)
             samples = []
             for index in indices:
                 term_key = jax.random.fold_in(term_keys, index)

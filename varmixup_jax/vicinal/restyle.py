@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from varmixup_jax import checks
 from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
 from varmixup_jax.vicinal.gamma import log_gamma
-from varmixup_jax.vicinal.mixing import Space, latents, mix
+from varmixup_jax.vicinal.mixing import Space, latents, mix, noisy_latents
 
 MOST_STYLES = 100
 EPSILON = 1e-5  # added to the variance, as in AdaIN's own code
@@ -134,6 +134,7 @@ def restyle(
     styles: int = 1,
     alpha: float = 0.0,
     lam: str = "batch",
+    latent_noise: float = 0.0,
 ) -> Vicinity:
     r"""Each example decoded with the latent style of random others; the label is kept.
 
@@ -150,6 +151,8 @@ def restyle(
       groups: of channels, each with partners and an a of its own; divides the latent's channels.
       styles: partners whose statistics are averaged, with Dirichlet(1, ..., 1) weights; 1 to 100.
       alpha, lam: above 0, restyled latents are mixed as `mix` mixes latents, labels with them.
+      latent_noise: on what is decoded, in standard deviations of the posterior; see
+        `mixing.noisy_latents`.
 
     Returns:
       A vicinity over a VAE with a grid latent, cached or encoded on the spot.
@@ -169,4 +172,4 @@ def restyle(
     ([0.0, 0.5], [[1.0, 0.0], [0.0, 1.0]])
     """
     space = restyled(strength=strength, amount=amount, groups=groups, styles=styles)
-    return mix(space, alpha=alpha, lam=lam)
+    return mix(noisy_latents(latent_noise, space), alpha=alpha, lam=lam)

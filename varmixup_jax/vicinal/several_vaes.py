@@ -24,11 +24,13 @@ class OtherVAE(NamedTuple):
       encode: `image [B, H, W, C] -> latent [B, ...]`, of a shape of its own.
       decode: `latent -> image`.
       latent: the means of the batch's un-augmented examples, or None.
+      latent_std: as `Env` has it.
     """
 
     encode: Callable[[Array], Array]
     decode: Callable[[Array], Array]
     latent: Array | None = None
+    latent_std: Array | None = None
 
 
 def sample_over(
@@ -73,12 +75,12 @@ def sample_over(
     def over(vae: OtherVAE) -> tuple[Array, Array]:
         out = vicinity(
             jax.random.clone(key),
-            env._replace(encode=vae.encode, decode=vae.decode),
+            env._replace(encode=vae.encode, decode=vae.decode, latent_std=vae.latent_std),
             draw._replace(latent=vae.latent),
         )
         return out.image, out.label
 
-    vaes = (OtherVAE(env.encode, decode, draw.latent), *others)
+    vaes = (OtherVAE(env.encode, decode, draw.latent, env.latent_std), *others)
     if which.ndim == 0:
         image, label = jax.lax.switch(which, [partial(over, vae) for vae in vaes])
     else:
