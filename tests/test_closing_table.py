@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from varmixup_jax import corruptions
-from varmixup_jax.report.closing_table import closing_table, print_table
+from varmixup_jax.report.closing_table import closing_table, one_run, print_table
 from varmixup_jax.report.rows import Row, Run
 
 EXTRA = {
@@ -56,9 +56,21 @@ def test_only_a_complete_benchmark_is_averaged():
     for found in (rows, [*rows, EXTRA]):
         assert "0.9000" in text(found)
         assert mean in text(found)
-    assert mean not in text([row for row in rows if row["severity"] != 5])
-    assert "–" in text([row for row in rows if row["severity"] != 5])
+    head, line, _ = one_run(as_run("erm", [row for row in rows if row["severity"] != 5]))
+    assert head == ["measure", "clean", "mean of 60 of 75 conditions"]
+    assert line == ["accuracy", "0.9000", mean]  # it happens to be the same, under another name
     assert "nan" in text(rows)
+
+
+def test_the_mean_of_some_corruptions_says_of_how_many():
+    some = [row for row in rows_of("erm", 0.9) if row["corruption"] in ("none", "fog", "contrast")]
+    head, accuracy, _ = one_run(as_run("erm", some))
+    assert head == ["measure", "clean", "fog (5)", "contrast (5)", "mean of 2 of 15 corruptions"]
+    fog, contrast = (0.9 * corruptions.NAMES.index(name) / 15 for name in ("fog", "contrast"))
+    means = (fog, contrast, (fog + contrast) / 2)
+    assert accuracy == ["accuracy", "0.9000", *(f"{mean:.4f}" for mean in means)]
+    lines = text(some + [row | {"run": "other"} for row in some]).splitlines()
+    assert all("\u2013" in line for line in lines if line.startswith(("erm", "other")))
 
 
 def test_every_run_has_its_own_line():

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from toy import set_fields
 
-from varmixup_jax import corruptions, runs
+from varmixup_jax import corruptions, errors, models, runs
 from varmixup_jax.config import base_config, freeze
-from varmixup_jax.runs import run_directory
+from varmixup_jax.runs import run_directory, vae_store
+from varmixup_jax.training.loop import NonFiniteError
 
 CLASSES, TRAIN, TEST, SIZE = 3, 48, 24, 12
 
@@ -155,6 +156,24 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
     kept = {r["metric"] for r in rows(tmp_path / "sweep" / "varmixup-s0")}
     assert "reconstruction_accuracy" in kept
     assert "reconstruction_accuracy" not in {r["metric"] for r in rows(tmp_path / "sweep/erm-s0")}
+
+
+def test_a_vae_that_diverges_ends_by_code_3_and_is_trained_once(npz, tmp_path, capsys, monkeypatch):
+    """The page of a sweep none of whose runs had begun took the error's place, and exit code 2."""
+
+    def diverges(task, *rest, **options):
+        trained.append(task.name)
+        raise NonFiniteError(2, "loss", float("nan"), "['decoder']")
+
+    trained = []
+    monkeypatch.setattr(vae_store, "fitted", diverges)
+    monkeypatch.setattr(models, "init", lambda *arguments, **options: {"params": {}})
+    config = quick(npz, tmp_path, method="varmixup", seeds=(0, 1), epochs=1.0)
+    assert errors.exit_code(lambda: runs.run(config, tmp_path / "runs"), []) == 3
+    told = "VAE: step 2: loss = nan, first in the gradient of ['decoder']; training stopped"
+    assert capsys.readouterr().err == f"error: varmixup s0: {told}; varmixup s1: {told}\n"
+    assert trained == ["VAE (standard)"]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_field_that_an_older_version_did_not_have_counts_as_its_default(npz, tmp_path):

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -120,13 +120,17 @@ def dumps(value: Any, indent: int | None = None) -> str:
     return json.dumps(_plain(value), indent=indent, allow_nan=False)
 
 
-def loads(text: str | bytes) -> Any:
+def loads(text: str | bytes, parse_int: Callable[[str], Any] = int) -> Any:
     """The value of a JSON text, which has no NaN and no Infinity, though Python would read them.
+
+    Args:
+      text: JSON.
+      parse_int: reads the digits of a whole number.
 
     Raises:
       ValueError: it is not JSON.
     """
-    return json.loads(text, parse_constant=_no_number)
+    return json.loads(text, parse_int=parse_int, parse_constant=_no_number)
 
 
 def _no_number(word: str) -> NoReturn:

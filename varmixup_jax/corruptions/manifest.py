@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from varmixup_jax.atomic_files import replace_text
+from varmixup_jax.atomic_files import loads, replace_text
 from varmixup_jax.checks import reason, shown
 
 MANIFEST = "corruptions.json"
@@ -46,7 +46,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        facts = dict(json.loads(file.read_text(encoding="utf-8")))
+        facts = dict(loads(file.read_text(encoding="utf-8")))
         lists = [facts["names"], facts.get("classes", [])]
         sound = all(isinstance(each, list) and all(map(_is_text, each)) for each in lists)
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 
 from varmixup_jax import checks
+from varmixup_jax.atomic_files import loads
 from varmixup_jax.data.originals import ORIGINALS
 
 _REQUEST = re.compile(r"(\w+)(?:/(\w[\w.\-]*))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
@@ -126,7 +126,7 @@ def _is_prepared(path: Path) -> bool:
 def _check_format(where: str, folder: Path) -> None:
     file = folder / _METADATA[0]
     try:
-        info = json.loads(file.read_text(encoding="utf-8"))
+        info = loads(file.read_text(encoding="utf-8"))
         formats = [str(info["fileFormat"]), *map(str, info.get("alternativeFileFormats", []))]
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(

@@ -15,6 +15,7 @@ from varmixup_jax.report.measures import (
     WORST_CASE,
     Numbers,
     adversarial_metrics,
+    mean_of_some,
     numbers,
     radii,
 )
@@ -65,14 +66,21 @@ def closing_table(runs: Sequence[Run]) -> Table:
 def one_run(run: Run) -> list[list[str]]:
     """The cells of one run's table, its headings first.
 
-    Where not all 75 conditions were measured each corruption that was has a column of its own.
+    Where not all 75 conditions were measured each whole corruption that was has a column of its own,
+    and the mean of all that was another, which says of how much it is.
     """
     found = numbers(run, run.dataset, "test")
     conditions = {"clean": "clean", "corrupted": "corrupted (15 × 5)"}
     if "corrupted" not in {condition for _, condition in found}:
-        some = [row.corruption for row in run.rows if row.corruption != "none"]
+        whole = {condition for _, condition in found}
+        some = [row.corruption for row in run.rows if row.corruption in whole]
         conditions = {"clean": "clean", **{name: f"{name} (5)" for name in some}}
     metrics = dict.fromkeys(metric for metric, _ in found if not metric.startswith(BY_CLASS))
+    means = {metric: mean for metric in metrics if (mean := mean_of_some(found, metric))}
+    what = next((text.split(":")[0] for text, _ in means.values()), "")
+    if means and what != "mean of 1 of 15 corruptions":  # that has its column
+        conditions["some"] = what
+        found |= {(metric, "some"): mean for metric, (_, mean) in means.items()}
     lines = [[metric, *(_text(found.get((metric, c))) for c in conditions)] for metric in metrics]
     return [["measure", *conditions.values()], *lines]
 

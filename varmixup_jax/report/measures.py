@@ -112,6 +112,32 @@ def numbers(run: Run, dataset: str, split: str) -> dict[tuple[str, str], float]:
     return found.loc[found.n == found.needed, "mean"].to_dict()
 
 
+def mean_of_some(numbers: Numbers, metric: str = "accuracy") -> tuple[str, float] | None:
+    """Mean over the conditions of the benchmark that were measured, where these are not all 75.
+
+    Never to be compared with the mean over all: its first part says what it is of.
+
+    >>> mean_of_some({("accuracy", f"fog {level}"): level / 10 for level in (1, 3, 5)})
+    ('mean of 3 of 75 conditions, of 1 of 15 corruptions: fog', 0.3)
+    """
+    found = {
+        (name, level): numbers[metric, f"{name} {level}"]
+        for name in BENCHMARK
+        for level in SEVERITIES
+        if (metric, f"{name} {level}") in numbers
+    }
+    every = len(BENCHMARK) * len(SEVERITIES)
+    if not 0 < len(found) < every:
+        return None
+    names = list(dict.fromkeys(name for name, _ in found))
+    text = f"{len(names)} of {len(BENCHMARK)} corruptions: {', '.join(names)}"
+    if len(names) == len(BENCHMARK):
+        text = f"{len(found)} of {every} conditions"
+    elif len(found) < len(names) * len(SEVERITIES):
+        text = f"{len(found)} of {every} conditions, of {text}"
+    return f"mean of {text}", math.fsum(found.values()) / len(found)
+
+
 def over_runs(values: Any) -> pd.DataFrame:
     """Mean, sample standard deviation and count of each group of values, NaN where one is.
 

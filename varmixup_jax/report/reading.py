@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from varmixup_jax.atomic_files import loads
 from varmixup_jax.checks import one_line, shown
 
 DIGITS = 18  # of a whole number: what fits 64 bits
@@ -97,7 +98,7 @@ def _text(path: Path) -> str:
 
 def _object(text: str, where: str, *, lines: bool = False) -> Mapping[str, Any]:
     try:
-        value = json.loads(text, parse_int=_whole_number)
+        value = loads(text, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         at = f":{error.lineno}" if lines else ""
         raise ValueError(f"{where}{at}: not JSON ({error.msg})") from None

@@ -233,9 +233,8 @@ def _row(line: Mapping[str, Any], where: str) -> Row:
         fields[name] = field(line, name, str, where)
     for name in ("seed", "step", "severity", "count"):
         fields[name] = field(line, name, int, where)
-    # A measure that is not finite was written as null, or as what Python makes of it.
-    value = line.get("value", "absent")
-    missing = value is None or (isinstance(value, float) and not math.isfinite(value))
+    # A measure that is not finite was written as null.
+    missing = line.get("value", "absent") is None
     fields["value"] = math.nan if missing else float(field(line, "value", float, where))
     corruption, severity = fields["corruption"], fields["severity"]
     allowed = (0,) if corruption == "none" else SEVERITIES

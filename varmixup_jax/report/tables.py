@@ -8,8 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from varmixup_jax.report.labels import vae_remarks
-from varmixup_jax.report.measures import WORST_CASE, Board, Group, Stat, adversarial_metrics, radii
-from varmixup_jax.report.names import BENCHMARK, KINDS, METHODS, SEVERITIES
+from varmixup_jax.report.measures import (
+    WORST_CASE,
+    Board,
+    Group,
+    Stat,
+    adversarial_metrics,
+    mean_of_some,
+    radii,
+)
+from varmixup_jax.report.names import KINDS, METHODS
 from varmixup_jax.report.paper_numbers import CITATION, MEASURES, Published, published
 
 RADIUS = 8  # of the local linearity error, in 1/255, where it was measured
@@ -185,15 +193,11 @@ def remarks(board: Board, paper: bool) -> list[str]:
         lines.append("One seed each; the best of a column in bold.")
     if any(("accuracy", "corrupted") in numbers for numbers in found):
         lines.append("Corrupted: mean over the 15 corruptions × 5 severities; extras left out.")
-    cells = [("accuracy", f"{c} {s}") for c in BENCHMARK for s in SEVERITIES]
     for run, numbers in zip(runs, found, strict=True):
-        count = sum(cell in numbers for cell in cells)
-        if 0 < count < len(cells):
-            there = [
-                c for c in BENCHMARK if any(("accuracy", f"{c} {s}") in numbers for s in SEVERITIES)
-            ]
-            named = f" ({', '.join(there)})" if len(there) < len(BENCHMARK) else ""
-            lines.append(f"{run.name}: {count} of 75 conditions measured{named}, no mean shown.")
+        some = mean_of_some(numbers)
+        if some is not None:
+            what, mean = some
+            lines.append(f"{run.name}: {100 * mean:.2f} % corrupted acc., {what}.")
     lines += vae_remarks(runs)
     notes: dict[str, set[str]] = {}
     here = (board.dataset, board.split)

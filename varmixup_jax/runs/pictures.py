@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax import corruptions
+from varmixup_jax.atomic_files import loads
 from varmixup_jax.evaluation.tally import Put, map_batches
 from varmixup_jax.evaluation.views import computed_views, transformed
 from varmixup_jax.models.forward import VAE
@@ -95,7 +95,7 @@ def gaussian_samples(rng: np.random.Generator, latents: np.ndarray, count: int) 
 def vae_curves(path: Path) -> dict[str, np.ndarray]:
     """`vae_step`, `vae_loss`, `vae_mmd`, `vae_psnr` of a VAE's metrics.jsonl; {} without a whole one."""
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError):  # a store that was tidied up costs a chart, not the run
         return {}
     lines = [line for line in lines if all(name in line for name in CURVES)]

@@ -23,7 +23,7 @@ from varmixup_jax.report.rows import read_run
 from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.classifier import train_and_evaluate
 from varmixup_jax.runs.preemption import PREEMPTION
-from varmixup_jax.runs.setup import prepare
+from varmixup_jax.runs.setup import Setup, prepare
 from varmixup_jax.runs.speaker import speaker
 from varmixup_jax.runs.vae_store import obtain_all, store_root
 from varmixup_jax.saved_config import flatten
@@ -78,28 +78,45 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
         with Heartbeat(speaker(config.quiet), "loading the data"):
             setup = prepare(config)
         cluster.on_lead(lambda: run_directory.check_data(setup.data.digests, *found))
-        vaes: dict[str, VAE | None] = {"none": None}
+        vaes: dict[str, VAE | NonFiniteError | None] = {"none": None}
         for method, seed in todo:
             PREEMPTION.check()
             kind = METHODS[method].vae
+            if kind not in vaes:
+                vaes[kind] = _obtained(config, setup, kind, console)
+            vae = vaes[kind]
             try:
-                if kind not in vaes:
-                    trained = vaes[kind] = obtain_all(config, setup, kind)
-                    for info in (trained.info, *(other.info for other in trained.others)):
-                        text = f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB"
-                        console.print(text)
-                train_and_evaluate(config, setup, vaes[kind], method, seed, places[method, seed])
+                if isinstance(vae, NonFiniteError):
+                    raise vae
+                train_and_evaluate(config, setup, vae, method, seed, places[method, seed])
             except NonFiniteError as error:
-                diverged.append(f"{method} s{seed}: {error}")
+                whose = f"{method} s{seed}{': VAE' if error is vae else ''}"
+                diverged.append(f"{whose}: {error}")
                 console.print(diverged[-1], style="bold red", markup=False)
 
     PREEMPTION.check()
     baseline = _baseline(config, places)
-    summaries = cluster.on_lead(lambda: close(list(places.values()), workdir, baseline, console))
+    begun = cluster.on_lead(lambda: [str(p) for p in found if (p / "summary.json").exists()])
+    summaries = []
+    if begun:  # not a run whose VAE diverged
+        summaries = cluster.on_lead(
+            lambda: close([Path(place) for place in begun], workdir, baseline, console)
+        )
     PREEMPTION.check()
     if diverged:
         raise Diverged(diverged)
     return summaries
+
+
+def _obtained(config: Config, setup: Setup, kind: str, console: Console) -> VAE | NonFiniteError:
+    """The VAEs of a kind, trained once; what they diverged with is kept for every run of theirs."""
+    try:
+        vae = obtain_all(config, setup, kind)
+    except NonFiniteError as error:
+        return error
+    for info in (vae.info, *(other.info for other in vae.others)):
+        console.print(f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB")
+    return vae
 
 
 class Diverged(RuntimeError):
