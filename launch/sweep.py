@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from varmixup_jax import checks, report
-from varmixup_jax.command_line import Parser, import_modules
+from varmixup_jax.command_line import Parser, imported
 from varmixup_jax.errors import described
 from varmixup_jax.runs import run_directory
 
@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {described(error, arguments)}", file=sys.stderr)
         return 2
     try:
-        import_modules(options.modules)
+        for name in options.modules:
+            imported(name)
         checks.whole(1, **{"--parallel": options.parallel})
         _check_budget(options)
         sweep = plan(

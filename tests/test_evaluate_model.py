@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import varmixup_jax
 import varmixup_jax.evaluate as evaluate
@@ -30,6 +31,9 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(evaluate_model, "enable", lambda: None)
     (tmp_path / "my_models.py").write_text(MODEL)
+    np.save(tmp_path / "large.npy", np.zeros((3, 9, 9), np.uint8))
+    (tmp_path / "cats" / "cat").mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "cats" / "cat" / "1.png")
     yield tmp_path
     sys.modules.pop("my_models", None)
 
@@ -60,6 +64,45 @@ def test_a_model_and_a_layout_and_settings_by_words(here, capsys):
     assert len(theirs) == 1 + 2 * 5
 
 
+def metrics(place):
+    return {row.metric: row.value for row in read_run(place).rows if row.corruption == "none"}
+
+
+def test_a_temperature_and_other_sets_by_words(here):
+    """Classes of a folder are those of the test set of the same name, whatever their order."""
+    images = np.random.default_rng(1).integers(0, 255, (10, 8, 8), np.uint8)
+    for number, image in enumerate(images):
+        (here / "held" / str(number)).mkdir(parents=True)
+        Image.fromarray(image).save(here / "held" / str(number) / "a.png")
+    np.savez(here / "held.npz", images=images, labels=np.arange(10))
+    np.save(here / "dark.npy", np.zeros((3, 8, 8), np.uint8))
+    words = ["--model=my_models:of_planes", "--layout=NCHW", "--data=digits", "--quiet=true"]
+    words += ["--corruptions=brightness", "--examples=20", "--ood=dark=dark.npy"]
+    words += ["--ood=again=digits"]
+    assert evaluate.main([*words, "--validation=held", "--out=a"]) == 0
+    assert evaluate.main([*words, "--validation=held.npz", "--out=b"]) == 0
+    found = metrics(here / "a")
+    assert found.pop("temperature") == metrics(here / "b")["temperature"]
+    assert found["nll_scaled"] < found["nll"]
+    assert found["ood_auroc_dark"] == 1.0  # all logits of a black image are 0
+    assert 0.3 < found["ood_auroc_again"] < 0.7
+    assert read_run(here / "a").config["eval.validation_examples"] == 10
+    assert len(accuracy(here / "a")) == 6  # one corruption by its name
+
+
+def test_logits_with_a_temperature_and_other_sets(here):
+    labels = np.array([0, 1, 1, 0])
+    clean = np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0], [4.0, 0.0]])
+    write_arrays(here / "l.npz", {"labels": labels, "clean": clean})
+    write_arrays(here / "v.npz", {"labels": np.array([0, 0, 1]), "clean": np.eye(2)[[0, 0, 0]] * 2})
+    write_arrays(here / "o.npz", {"clean": np.zeros((3, 2))})
+    words = ["--logits=l.npz", "--validation=v.npz", "--ood=flat=o.npz", "--out=c"]
+    assert evaluate.main(words) == 0
+    found = metrics(here / "c")
+    assert found["temperature"] == pytest.approx(2 / np.log(2))  # right twice of three
+    assert (found["ood_auroc_flat"], found["ood_fpr95_flat"]) == (1.0, 0.0)
+
+
 @pytest.mark.parametrize("words", [["--model", "--help"], ["--logits=x", "-h"]])
 def test_help_behind_a_flag_of_this_command(words, capsys):
     assert evaluate.main(words) == 0
@@ -76,6 +119,9 @@ def test_logits_alone(here):
     assert read_run(here / "c").dataset == "toy"
 
 
+OURS = ["--model=my_models:logits", "--data=digits", "--out=x"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -87,6 +133,13 @@ def test_logits_alone(here):
         (["--logits=l.npz", "--out=x"], "l.npz: not a readable npz file"),
         (["--logits=l.npz", "--out=x", "--bin=3"], "--bin=3"),
         (["--logits=l.npz"], "--out"),
+        (["--logits=l.npz", "--out=x", "--examples=3"], "--examples: says nothing of --logits"),
+        (["--logits=l.npz", "--out=x", "--data=digits"], "--data: says nothing of --logits"),
+        ([*OURS, "--quiet=yes"], "--quiet: invalid"),
+        ([*OURS, "--linearity_eps=(1"], "--linearity_eps: invalid"),
+        ([*OURS, "--ood=dark"], "--ood = 'dark': must be NAME=FILE, as svhn=svhn.npz"),
+        ([*OURS, "--ood=dark=large.npy"], "dark: has images [9, 9, 1], must be [8, 8, 1] as the"),
+        ([*OURS, "--validation=cats"], "has the classes cat, ..., must be those of digits: 0, 1"),
     ],
 )
 def test_refusals_of_one_line(words, message, here, capsys):

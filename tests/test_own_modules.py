@@ -6,7 +6,7 @@ import pytest
 
 import varmixup_jax.evaluate as evaluate
 from varmixup_jax import main
-from varmixup_jax.command_line import import_modules
+from varmixup_jax.command_line import imported
 from varmixup_jax.launch import sweep
 from varmixup_jax.methods import METHODS
 
@@ -72,6 +72,6 @@ def test_every_run_of_a_sweep_imports_it(capsys):
 )
 def test_a_module_that_cannot_be_imported(name, message, capsys):
     with pytest.raises(ValueError, match=message):
-        import_modules([name])
+        imported(name)
     assert main.main(["--config=digits", f"--import={name}"]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"

@@ -9,8 +9,9 @@ import os
 import re
 import runpy
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from absl import flags
@@ -74,20 +75,19 @@ class Parser(argparse.ArgumentParser):
         return options, words
 
 
-def import_modules(names: Iterable[str]) -> None:
-    """Imports modules, also from the working directory, which a console script does not search.
+def imported(name: str, flag: str = "--import") -> ModuleType:
+    """A module, looked for in the working directory first, as `python -m` does.
 
     Raises:
-      ValueError: one cannot be imported.
+      ValueError: it cannot be imported; the message begins with the flag that names it.
     """
-    for name in names:
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # a module can raise anything
-            text = f"{type(error).__name__}: {error}"
-            raise ValueError(f"--import = {name!r}: {text}") from error
+    if os.getcwd() not in sys.path:  # a console script does not search it
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # a module can raise anything
+        text = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{flag} = {name!r}: {text}") from error
 
 
 def recipe_names() -> list[str]:

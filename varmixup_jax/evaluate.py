@@ -12,7 +12,7 @@ from absl import flags
 from varmixup_jax import cluster, evaluate_model
 from varmixup_jax.atomic_files import user_path
 from varmixup_jax.cluster.launchers import MODES
-from varmixup_jax.command_line import FIELD, Parser, change_fields, import_modules
+from varmixup_jax.command_line import FIELD, Parser, change_fields, imported
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.config import base_config
 from varmixup_jax.errors import exit_code, refuse
@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return evaluate_model.main(arguments)
     try:
         options, words = parser().parse(arguments)
-        import_modules(options.modules)
+        for name in options.modules:
+            imported(name)
         changes = changed_fields(words)
     except (flags.Error, ValueError, TypeError, AttributeError, KeyError) as error:
         return refuse(error, 2, arguments)

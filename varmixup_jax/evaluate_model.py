@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from varmixup_jax.atomic_files import user_path
-from varmixup_jax.command_line import Parser, import_modules
+import numpy as np
+
+from varmixup_jax import checks, logits_file
+from varmixup_jax.atomic_files import read_arrays, user_path
+from varmixup_jax.command_line import Parser, imported
 from varmixup_jax.compilation_cache import enable
-from varmixup_jax.data import load
+from varmixup_jax.corruptions.clean_set import read_clean_set, read_images
+from varmixup_jax.data import Dataset, load
 from varmixup_jax.errors import exit_code, refuse
 from varmixup_jax.evaluation.any_model import evaluate, evaluate_logits
+from varmixup_jax.evaluation.record import CLEAN
 from varmixup_jax.evaluation.results import Results
 from varmixup_jax.logits_file import FILE
 
@@ -45,11 +48,15 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         options = parser().parse_args(list(arguments))
-        import_modules(options.modules)
+        for name in options.modules:
+            imported(name)
         if (options.model is None) == (options.logits is None):
             raise ValueError("--model, --logits: must be one of the two")
         if options.model and not options.data:
             raise ValueError("--data: is missing, must be the source of the test images")
+        for flag in ("data", "data_dir", *_settings(evaluate)) if options.logits else ():
+            if getattr(options, flag) is not None and flag not in _settings(evaluate_logits):
+                raise ValueError(f"--{flag}: says nothing of --logits, must be left out")
         if any((options.out / name).exists() for name in ("summary.json", "results.jsonl")):
             raise ValueError(f"--out = {options.out}: holds a run, must be a new directory")
     except (ValueError, TypeError) as error:
@@ -78,6 +85,21 @@ def parser() -> Parser:
         "--data", metavar="SOURCE", help="as `data.source`: digits, tfds:cifar10, ..."
     )
     made.add_argument("--data_dir", metavar="DIR", help="as `data.dir`")
+    made.add_argument(
+        "--validation",
+        metavar="FILE",
+        type=user_path,
+        help="held-out images and labels that a temperature is fitted on: a file (`images`, `labels`) "
+        "or class folders, as `varmixup corrupt make` reads them; with --logits a file like that",
+    )
+    made.add_argument(
+        "--ood",
+        metavar="NAME=FILE",
+        action="append",
+        default=[],
+        help="images of another set to tell from these: a file or folders, or a source as of --data; "
+        "with --logits a file like that; may be given several times",
+    )
     made.add_argument("--out", metavar="DIR", type=user_path, required=True, help="a new directory")
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     made.add_modules()
@@ -102,36 +124,98 @@ def _settings(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _reader(default: Any) -> Callable[[str], Any]:
     if isinstance(default, bool):
-        return lambda word: {"true": True, "false": False}[word.lower()]
-    if isinstance(default, tuple):
-        return lambda word: tuple(map(float, ast.literal_eval(word)))
-    return type(default)
+        return _truth
+    return _numbers if isinstance(default, tuple) else type(default)
+
+
+def _truth(word: str) -> bool:
+    checks.one_of(("true", "false"), value=word.lower())
+    return word.lower() == "true"
+
+
+def _numbers(words: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, ast.literal_eval(words)))
+    except SyntaxError as error:
+        raise ValueError(words) from error
 
 
 def _given(options: Any, function: Callable[..., Any]) -> dict[str, Any]:
-    names = inspect.signature(function).parameters
-    found = {name: value for name, value in vars(options).items() if name in names}
+    found = {name: getattr(options, name) for name in _settings(function)}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _of_logits(options: Any) -> Results:
-    return evaluate_logits(options.logits, **_given(options, evaluate_logits))
+    found: dict[str, Any] = _given(options, evaluate_logits)
+    if options.validation:
+        held_out = logits_file.read(options.validation)
+        if CLEAN not in held_out:
+            raise ValueError(f"--validation = {options.validation}: has no array 'clean'")
+        found["validation"] = held_out[CLEAN]
+    others = {}
+    for name, place in map(_named, options.ood):
+        arrays = read_arrays(user_path(place))
+        if arrays.get("clean", np.empty(0)).ndim != 2:
+            raise ValueError(f"--ood = {name}={place}: must have an array 'clean', [N, K]")
+        others[name] = arrays["clean"]
+    return evaluate_logits(options.logits, **found, ood=others)
 
 
 def _of_model(options: Any) -> Results:
-    model = _imported(options.model)
+    model = _model(options.model)
     data = load(options.data, data_dir=options.data_dir, val_fraction=0.0, split_seed=0)
-    images = data.test_images
     settings = {"dataset": data.name, "name": options.model, **_given(options, evaluate)}
-    if settings.get("layout") == "NCHW":
-        images = images.transpose(0, 3, 1, 2)
+    swap = settings.get("layout") == "NCHW"
+
+    def laid_out(images: np.ndarray) -> np.ndarray:
+        images = images[..., None] if images.ndim == 3 else images
+        return images.transpose(0, 3, 1, 2) if swap and images.ndim == 4 else images
+
     names = settings.get("corruptions", "")
     if "," in names:
         settings["corruptions"] = names.split(",")
-    return evaluate(model, images, data.test_labels, **settings)
+    if options.validation:
+        images, labels = _held_out(options.validation, data)
+        settings["validation"] = laid_out(images), labels
+    others = {}
+    for name, place in map(_named, options.ood):
+        file = user_path(place)
+        others[name] = laid_out(
+            read_images(file)
+            if file.exists()
+            else load(
+                place,
+                data_dir=options.data_dir,
+                val_fraction=0.0,
+                split_seed=0,
+                resize=data.image_shape[0],
+            ).test_images
+        )
+    return evaluate(model, laid_out(data.test_images), data.test_labels, ood=others, **settings)
 
 
-def _imported(path: str) -> Callable[[Any], Any]:
+def _held_out(place: Path, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a validation set, its classes numbered as those of the test set."""
+    found = read_clean_set(place, None)
+    if not found.classes:
+        return found.images, found.labels
+    ours = data.label_names
+    if not set(found.classes) <= set(ours):
+        there, here = (", ".join(names[:3]) for names in (found.classes, ours))
+        text = f"has the classes {there}, ..., must be those of {data.name}: {here}, ..."
+        raise ValueError(f"--validation = {place}: {text}")
+    return found.images, np.array([ours.index(name) for name in found.classes])[found.labels]
+
+
+def _named(word: str) -> tuple[str, str]:
+    """Name and place of `NAME=PLACE`."""
+    name, equals, place = word.partition("=")
+    if not (name and equals and place):
+        raise ValueError(f"--ood = {word!r}: must be NAME=FILE, as svhn=svhn.npz")
+    return name, place
+
+
+def _model(path: str) -> Callable[[Any], Any]:
     """The object that `MODULE:NAME` names, also of a module in the working directory.
 
     Raises:
@@ -140,12 +224,7 @@ def _imported(path: str) -> Callable[[Any], Any]:
     module, _, name = path.partition(":")
     if not name:
         raise ValueError(f"--model = {path!r}: must be MODULE:FUNCTION, as mine:logits")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module)
-    except ImportError as error:
-        raise ValueError(f"--model = {path!r}: {error}") from error
+    found: Any = imported(module, "--model")
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(f"--model = {path!r}: module {module} has no {part!r}")

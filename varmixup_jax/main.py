@@ -12,7 +12,7 @@ from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.command_line import (
     Parser,
     default_workdir,
-    import_modules,
+    imported,
     read_config,
     without_effect,
 )
@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         return refuse(error, 2, arguments)
     try:
-        import_modules(options.modules)
+        for name in options.modules:
+            imported(name)
         config = freeze(read_config(options.config, words))
         for name in without_effect(words, selected_methods(config.method)):
             print(f"note: {name} has no effect, its method is not run", file=sys.stderr)

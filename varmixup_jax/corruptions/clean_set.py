@@ -65,6 +65,14 @@ def read_clean_set(images: Path, labels: Path | None) -> CleanSet:
     return CleanSet(loaded, (found["labels"] if isinstance(found, dict) else found).reshape(-1))
 
 
+def read_images(images: Path) -> np.ndarray:
+    """The images alone of a file or folder that `read_clean_set` reads; labels need not be there."""
+    if images.is_dir():
+        return _read_folder(images).images
+    loaded = _load(images, {"images": FIELDS["images"]})
+    return loaded["images"] if isinstance(loaded, dict) else loaded
+
+
 def _load(
     file: Path,
     wanted: Mapping[str, Sequence[str]],

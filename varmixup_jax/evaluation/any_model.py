@@ -23,9 +23,10 @@ from varmixup_jax.evaluation.own_model import (
     check,
     check_outputs,
 )
-from varmixup_jax.evaluation.record import Evaluation, Record, rows
+from varmixup_jax.evaluation.record import CLEAN, Evaluation, Record, rows
 from varmixup_jax.evaluation.results import Results
 from varmixup_jax.evaluation.suite import label_rows, spread
+from varmixup_jax.evaluation.temperature import fit_temperature
 from varmixup_jax.evaluation.views import View, computed_views, file_views
 from varmixup_jax.logits_file import Condition, Predictions
 
@@ -82,8 +83,8 @@ def evaluate(
       examples: test images, evenly spread; 0 for all.
       batch_size: images at once; halved once where the device's memory does not do.
       bins: of the calibration errors.
-      corruptions: "computed" (the fifteen, 5 severities each), a list of names, a directory of
-        files such as CIFAR-10-C, or "none".
+      corruptions: "computed" (the fifteen, 5 severities each), a name or a list of them, a directory
+        of files such as CIFAR-10-C, or "none".
       frost_dir: photographs of frost, as `config.eval.frost_dir`.
       validation: images and labels that the model was not trained on and is not tested on: a
         temperature is fitted on them. None leaves temperature scaling out.
@@ -112,10 +113,15 @@ def evaluate(
     [1.0]
     """
     settings = {
-        field: value
-        for field, value in locals().items()
-        if field not in ("logits_fn", "images", "labels", "validation", "ood", "quiet", "name")
-    }
+        "dataset": dataset, "layout": layout, "outputs": outputs, "examples": examples,
+        "batch_size": batch_size, "bins": bins, "corruptions": corruptions, "frost_dir": frost_dir,
+        "validation_examples": 0 if validation is None else len(validation[1]),
+        "ood": ",".join(ood or {}), "attack_examples": attack_examples, "attack_eps": attack_eps,
+        "attack_step_size": attack_step_size, "attack_steps": attack_steps,
+        "attack_restarts": attack_restarts, "apgd_steps": apgd_steps,
+        "linearity_examples": linearity_examples, "linearity_eps": linearity_eps,
+        "linearity_steps": linearity_steps, "linearity_restarts": linearity_restarts,
+    }  # fmt: skip
     began = time.monotonic()
     checks.whole(0, examples=examples, attack_examples=attack_examples)
     checks.whole(0, linearity_examples=linearity_examples)
@@ -125,12 +131,17 @@ def evaluate(
     if len(labels) != len(images):
         raise ValueError(f"labels: has {len(labels)}, must be {len(images)} as there are images")
     whole = partial(_data_set, dataset, images, labels)
+    held_out = validation and (
+        as_images(validation[0], layout, "validation", images),
+        np.asarray(validation[1]),
+    )
+    unseen = {name: as_images(some, layout, name, images) for name, some in (ood or {}).items()}
     views, source, frost = _conditions(corruptions, images.shape[1:], whole, examples, frost_dir)
     labels, images = labels[kept], images[kept]
     batch_size = min(batch_size, len(images))
     own = adapt(logits_fn, images, layout, outputs)
     check(own, images, outputs, batch_size)
-    remarks = []
+    remarks: list[str] = []
     if own.on_host and (attack_examples or linearity_examples):
         attack_examples = linearity_examples = 0
         text = "Attacks and local linearity are left out: the model is no function JAX can trace"
@@ -148,9 +159,8 @@ def evaluate(
             batch_size=batch_size,
             num_bins=bins,
             corruptions=views,
-            validation=validation
-            and (as_images(validation[0], layout, "validation"), np.asarray(validation[1])),
-            unseen={other: as_images(some, layout, other) for other, some in (ood or {}).items()},
+            validation=held_out,
+            unseen=unseen,
             keep_logits="all",
             attack_eps=attack_eps,
             attack_restarts=attack_restarts,
@@ -180,6 +190,8 @@ def evaluate_logits(
     dataset: str = "data",
     outputs: str = "logits",
     bins: int = 15,
+    validation: Predictions | None = None,
+    ood: Mapping[str, np.ndarray] | None = None,
 ) -> Results:
     """Measures a classifier by what it said: accuracy and calibration, clean and corrupted.
 
@@ -188,21 +200,38 @@ def evaluate_logits(
       name, dataset: what reports call the model and the images.
       outputs: what the arrays hold: "logits", or "probabilities".
       bins: of the calibration errors.
+      validation: what it said of images that a temperature is fitted on, and their classes.
+      ood: what it said of the images of other data sets, `[M, K]`, by their names.
 
     Raises:
-      ValueError: the file, or an array in it, has another form; labels outside [0, K).
+      ValueError: the file, or an array in it, has another form; labels outside [0, K); other sets,
+        but no clean images to tell them from.
     """
     if not isinstance(predictions, Mapping):
         predictions = logits_file.read(predictions)
-    record = Record(num_bins=bins, keep_logits="all")
-    for (corruption, severity), (logits, labels) in predictions.items():
-        scores = logits.astype(np.float32)
-        check_outputs(scores, outputs)
-        if outputs == "probabilities":
-            scores = np.log(np.maximum(scores, SMALLEST_PROBABILITY))
-        record.add((corruption, severity), scores, label_rows(labels, *logits.shape))
+    if ood and CLEAN not in predictions:
+        raise ValueError("ood: is told from the clean images, of which there are no logits")
+
+    def scores(logits: np.ndarray) -> np.ndarray:
+        found = logits.astype(np.float32)
+        check_outputs(found, outputs)
+        log = outputs == "probabilities"
+        return np.log(np.maximum(found, SMALLEST_PROBABILITY)) if log else found
+
+    settings: dict[str, Any] = {"outputs": outputs, "bins": bins}
+    temperature, fitted_on = None, 0
+    if validation is not None:
+        fitted_on = len(validation.logits)
+        label = label_rows(validation.labels, *validation.logits.shape)
+        temperature = fit_temperature(scores(validation.logits), label)
+        settings["validation_examples"] = fitted_on
+    record = Record(num_bins=bins, keep_logits="all", temperature=temperature, fitted_on=fitted_on)
+    for condition, (logits, labels) in predictions.items():
+        record.add(condition, scores(logits), label_rows(labels, *logits.shape))
+    for other, logits in (ood or {}).items():
+        record.unseen(other, record.found.predictions[CLEAN].logits, scores(logits))
     lines = _rows(record.found, name, dataset, "files", "files")
-    return Results(name, dataset, lines, record.found, {"outputs": outputs, "bins": bins})
+    return Results(name, dataset, lines, record.found, settings)
 
 
 def _rows(
@@ -240,6 +269,8 @@ def _conditions(
     if where == "none":
         return (), "none", ""
     names = corruptions.NAMES
+    if isinstance(where, str) and where in corruptions.FUNCTIONS and not Path(where).exists():
+        where = (where,)
     if not isinstance(where, (str, Path)):
         names = tuple(where)
         checks.one_of(

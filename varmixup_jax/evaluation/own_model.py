@@ -122,12 +122,14 @@ def check_outputs(found: np.ndarray, outputs: str) -> None:
         raise ValueError(f"outputs = logits: {text} (outputs=probabilities for probabilities)")
 
 
-def as_images(images: Any, layout: str, name: str = "images") -> np.ndarray:
+def as_images(
+    images: Any, layout: str, name: str = "images", like: np.ndarray | None = None
+) -> np.ndarray:
     """Images as `[N, H, W, C]`, uint8 or float32 in [0, 1], on the host.
 
     Raises:
-      TypeError: another dtype. ValueError: another shape, values outside [0, 1], or channels where
-        `layout` has none.
+      TypeError: another dtype. ValueError: another shape, values outside [0, 1], channels where
+        `layout` has none, or images that are not of the shape of those that they are to be `like`.
     """
     checks.one_of(LAYOUTS, layout=layout)
     images = _host(images)
@@ -141,7 +143,12 @@ def as_images(images: Any, layout: str, name: str = "images") -> np.ndarray:
     if images.dtype != np.uint8:
         checks.pixels(**{name: images})
         images = images.astype(np.float32)
-    return np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if layout == "NCHW" else images
+    if layout == "NCHW":
+        images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+    if like is not None and images.shape[1:] != like.shape[1:]:
+        found, wanted = (list(one.shape[1:]) for one in (images, like))
+        raise ValueError(f"{name}: has images {found}, must be {wanted} as the test images")
+    return images
 
 
 def _check_shape(shape: tuple[int, ...], rows: int) -> None:
