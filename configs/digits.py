@@ -29,7 +29,7 @@ def get_config(argument=None):
 
     c.vae.latent_size = 8
     c.vae.width = 32
-    c.vae.epochs = 40.0
+    c.vae.epochs = 24.0
     c.vae.batch_size = 64
     c.vae.learning_rate = 2e-3
     c.vae.ema_decay = 0.99
@@ -38,6 +38,6 @@ def get_config(argument=None):
     c.eval.batch_size = 360
     c.eval.corruptions = "computed"
     c.eval.save_logits = "all"
-    c.eval.linearity_examples = 360
+    c.eval.linearity_examples = 120
     c.eval.attack_examples = 360
     return c

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from toy import set_fields
@@ -34,7 +35,7 @@ def asked(directory=None, **fields):
             num_classes=4,
         ),
         logits=None,
-        mapping=SimpleNamespace(shard_batch=None),
+        mapping=SimpleNamespace(shard_batch=jnp.asarray),
         published=None,
         corruption_source="computed",
         frost_source="synthetic",

@@ -16,6 +16,7 @@ from varmixup_jax import checks, corruptions, logits_file
 from varmixup_jax.data import Dataset
 from varmixup_jax.data.corrupted import of_test_set, open_corrupted
 from varmixup_jax.evaluation import suite
+from varmixup_jax.evaluation.compile_ahead import compiled_ahead
 from varmixup_jax.evaluation.own_model import (
     SMALLEST_PROBABILITY,
     adapt,
@@ -149,7 +150,8 @@ def evaluate(
     console = Console(stderr=True, quiet=quiet)
     for remark in remarks:
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    with console.status(f"{name}: evaluating") as status:
+    ahead = compiled_ahead(views if isinstance(views, list) else (), images, batch_size=batch_size)
+    with ahead, console.status(f"{name}: evaluating") as status:
         found = suite.evaluate(
             own.logits_fn,
             (),

@@ -53,10 +53,10 @@ class Resident:
     def batch(self, rows: slice, size: int, put: Put) -> Array:
         """Rows of the array on the devices, filled up to `size`; sent the first time alone."""
         if self._batches is None:
-            return put(_filled(self._array[rows], size))
+            return put(filled(self._array[rows], size))
         key = (rows.start, size)
         if key not in self._batches:
-            self._batches[key] = put(_filled(self._array[rows], size))
+            self._batches[key] = put(filled(self._array[rows], size))
         return self._batches[key]
 
 
@@ -126,7 +126,7 @@ def map_batches(
         batch = [
             array.batch(rows, batch_size, put)
             if isinstance(array, Resident)
-            else put(_filled(array[rows], batch_size))
+            else put(filled(array[rows], batch_size))
             for array in arrays
         ]
         if key is not None:
@@ -215,7 +215,7 @@ def _fetched(results: PyTree, size: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[:size], jax.device_get(results))
 
 
-def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+def filled(rows: np.ndarray, size: int) -> np.ndarray:
     """`rows` followed by copies of the last one, `size` in all."""
     rows = np.asarray(rows)
     missing = size - len(rows)

@@ -11,6 +11,7 @@ import numpy as np
 
 from varmixup_jax import cluster, corruptions, logits_file
 from varmixup_jax.declare import plain
+from varmixup_jax.evaluation.compile_ahead import compiled_ahead
 from varmixup_jax.evaluation.partial_results import Kept
 from varmixup_jax.evaluation.record import reliability_arrays, rows
 from varmixup_jax.evaluation.suite import evaluate
@@ -91,35 +92,39 @@ def _measured(
     c, data = config.eval, setup.data
     chosen = spread(len(data.test_images), c.examples)
     images, labels = data.test_images[chosen], data.test_labels[chosen]
-    # One key for all runs: every method and seed is measured on the same corrupted images.
-    found = evaluate(
-        setup.logits,
-        variables,
-        images,
-        labels,
-        key=jax.random.key(EVALUATION_SEED),
-        batch_size=c.batch_size,
-        num_bins=c.bins,
-        corruptions=_views(setup, c.examples),
-        validation=(data.val_images, data.val_labels) if len(data.val_images) else None,
-        unseen=setup.unseen,
-        keep_logits=c.save_logits,
-        attack_eps=c.attack_eps,
-        attack_restarts=c.attack_restarts,
-        attack_images=c.attack_examples,
-        pgd_steps=c.attack_steps if c.attack_examples else 0,
-        pgd_step_size=c.attack_step_size,
-        apgd_steps=c.apgd_steps if c.attack_examples else 0,
-        linearity_eps=c.linearity_eps if c.linearity_examples else (),
-        linearity_steps=c.linearity_steps,
-        linearity_restarts=c.linearity_restarts,
-        linearity_relative_step=c.linearity_relative_step,
-        linearity_images=c.linearity_examples,
-        put=setup.mapping.shard_batch,
-        progress=progress,
-        say=speaker(config.quiet),
-        **keeping,
-    )
+    views = _views(setup, c.examples)
+    put = setup.mapping.shard_batch
+    computed = views if isinstance(views, list) else []
+    with compiled_ahead(computed, images, batch_size=c.batch_size, put=put):
+        # One key for all runs: every method and seed is measured on the same corrupted images.
+        found = evaluate(
+            setup.logits,
+            variables,
+            images,
+            labels,
+            key=jax.random.key(EVALUATION_SEED),
+            batch_size=c.batch_size,
+            num_bins=c.bins,
+            corruptions=views,
+            validation=(data.val_images, data.val_labels) if len(data.val_images) else None,
+            unseen=setup.unseen,
+            keep_logits=c.save_logits,
+            attack_eps=c.attack_eps,
+            attack_restarts=c.attack_restarts,
+            attack_images=c.attack_examples,
+            pgd_steps=c.attack_steps if c.attack_examples else 0,
+            pgd_step_size=c.attack_step_size,
+            apgd_steps=c.apgd_steps if c.attack_examples else 0,
+            linearity_eps=c.linearity_eps if c.linearity_examples else (),
+            linearity_steps=c.linearity_steps,
+            linearity_restarts=c.linearity_restarts,
+            linearity_relative_step=c.linearity_relative_step,
+            linearity_images=c.linearity_examples,
+            put=put,
+            progress=progress,
+            say=speaker(config.quiet),
+            **keeping,
+        )
     progress("pictures")
     sources: dict[str, Any] = {
         "corruption_source": setup.corruption_source,
@@ -133,7 +138,6 @@ def _measured(
     if "reliability_corrupted_count" in arrays:
         # The evaluation's own programs, where it computed its views.
         rows_per_call = c.batch_size if setup.published is None else 1
-        put = setup.mapping.shard_batch
         arrays |= corruption_sheet(setup.corrupt, data.test_images[0], rows_per_call, put)
     if vae:
         arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
@@ -147,11 +151,10 @@ def _measured(
 
 def _views(setup: Setup, examples: int | None) -> Iterable[View]:
     if setup.corruption_source == "none":
-        return
+        return []
     if setup.published is None:
-        yield from computed_views(setup.corrupt, corruptions.NAMES, corruptions.SEVERITIES)
-        return
-    yield from file_views(setup.published, examples)
+        return computed_views(setup.corrupt, corruptions.NAMES, corruptions.SEVERITIES)
+    return file_views(setup.published, examples)
 
 
 def _on_reconstructions(

@@ -1,0 +1,55 @@
+"""Compiles what an evaluation will compute its views with, while it measures something else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from varmixup_jax.evaluation.tally import Put, filled
+from varmixup_jax.evaluation.views import View, transformed
+
+
+@contextmanager
+def compiled_ahead(
+    views: Sequence[View], images: np.ndarray, *, batch_size: int, put: Put = jnp.asarray
+) -> Iterator[None]:
+    """Calls each transform of `views` once on a thread, the last first, for as long as the block runs.
+
+    The evaluation begins with other measures and takes the views in order, so the two meet halfway.
+    On several devices nothing is done: programs launched by two threads may wait for each other there.
+
+    Args:
+      views: computed ones; others are passed over.
+      images: `[N, H, W, C]`, as they are evaluated.
+      batch_size, put: those of the evaluation.
+    """
+    transforms = dict.fromkeys(view.transform for view in views if view.transform is not None)
+    if not transforms:
+        yield
+        return
+    batch = put(filled(images[:batch_size], batch_size))
+    key, ended = jax.random.key(0), threading.Event()
+
+    def work() -> None:
+        for transform in reversed(transforms):
+            if ended.is_set():
+                return
+            try:
+                transformed(key, batch, transform=transform, severity=np.int32(1))
+            except Exception:  # whatever is wrong, the evaluation meets it and says so
+                return
+
+    thread = threading.Thread(target=work, name="compile ahead", daemon=True)
+    if len(batch.sharding.device_set) == 1:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if thread.ident is not None:
+            thread.join()
