@@ -129,14 +129,30 @@ def method_parts(case: Case, method: str, **settings: Any) -> tuple[Loss, TrainS
 
 
 def vae_parts(
-    case: Case, *, kernel: str = "rbf", adversary: Adversary | None = None
+    case: Case,
+    *,
+    kernel: str = "rbf",
+    adversary: Adversary | None = None,
+    perceptual: float = 0.0,
 ) -> tuple[Loss, TrainState, PyTree]:
-    """`(loss, state, fixed)` of the MMD-VAE with the same optimiser."""
+    """`(loss, state, fixed)` of the MMD-VAE with the same optimiser.
+
+    With `perceptual` > 0 the features are those of the case's classifier.
+    """
     loss = vae_loss(
-        case.vae, gamma=GAMMA, kernel=kernel, augment=identity_augment, adversary=adversary
+        case.vae,
+        gamma=GAMMA,
+        kernel=kernel,
+        augment=identity_augment,
+        adversary=adversary,
+        perceptual=perceptual,
+        classifier=case.apply,
     )
     state = init_state(jax.tree.map(jnp.copy, case.vae_params), {}, optimizer())
-    return loss, state, {"images": case.images}
+    fixed = {"images": case.images}
+    if perceptual:
+        fixed["classifier"] = (case.variables["params"], case.variables["batch_stats"])
+    return loss, state, fixed
 
 
 def step_parts(

@@ -34,7 +34,7 @@ cuda_compute_capability { major: 9 } registers_per_core_limit: 65536
 registers_per_block_limit: 65536 } platform_name: "CUDA"
 dnn_version_info { major: 9 minor: 10 patch: 0 } device_description_str: "NVIDIA H200"
 """
-VAES = ("vae", "vae_adversarial")
+VAES = ("vae", "vae_adversarial", "vae_perceptual")
 
 
 class Price(NamedTuple):
@@ -102,7 +102,8 @@ def compiled(
     if name in VAES:
         attack = base_config().vae.adversary
         adversary = Adversary(**attack.to_dict()) if name == "vae_adversarial" else None
-        loss, state, fixed = cases.vae_parts(case, adversary=adversary)
+        perceptual = 0.01 if name == "vae_perceptual" else 0.0
+        loss, state, fixed = cases.vae_parts(case, adversary=adversary, perceptual=perceptual)
         batch //= 2
     else:
         loss, state, fixed = cases.method_parts(case, name)
@@ -147,9 +148,7 @@ def _kinds(kernels: list[Kernel]) -> set[str]:
 def main(argv: list[str] | None = None) -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--method", nargs="*", help="methods, or vae, vae_adversarial; default: all"
-    )
+    parser.add_argument("--method", nargs="*", help=f"methods, or {', '.join(VAES)}; default: all")
     parser.add_argument("--net", default="r18", help="of benchmarks/settings.py")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--batch", type=int, default=512, help="of a VAE's step, half of it")

@@ -165,3 +165,27 @@ def test_a_run_that_has_ended_is_not_trained_again(straight):
     watch = Watch(validate=lambda state: pytest.fail("trained again"))
     again = train(straight[1], watch=watch)
     chex.assert_trees_all_equal(again.last, straight[0].last)
+
+
+@pytest.mark.parametrize("via", ["jit", "pmap"])
+def test_a_flat_run_is_the_same_but_for_rounding_and_its_checkpoint_a_tree(via, tmp_path):
+    """On two devices, with an average; what one form saves the other resumes."""
+    weights = {"w": jnp.ones((3,)), "b": jnp.zeros(())}
+
+    def both(params, stats, key, fixed, index):
+        value, rest = loss(params["w"] + params["b"], stats, key, fixed, index)
+        return value, rest
+
+    tx = optax.sgd(RATE, momentum=0.9)
+    toy = task()._replace(
+        loss=both, tx=tx, ema_decay=0.5, fresh=init_state(weights, {}, tx, ema_decay=0.5)
+    )
+    mapping = distribute(via, jax.devices()[:2])
+    plain = fitted(toy, tmp_path / "plain", mapping, quiet=True)
+    flat = fitted(toy, tmp_path / "flat", mapping, flat=True, quiet=True)
+    half = toy._replace(plan=PLAN._replace(total_steps=4))
+    fitted(half, tmp_path / "both", mapping, flat=True, quiet=True)
+    resumed = fitted(toy, tmp_path / "both", mapping, quiet=True)
+    for one in (flat, resumed):
+        chex.assert_trees_all_close(one.last, plain.last, rtol=1e-5)
+    assert np.abs(flat.last.params["w"] - weights["w"]).min() > 0.01

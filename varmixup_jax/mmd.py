@@ -153,7 +153,7 @@ def mmd_to_normal(
 class VAELoss(NamedTuple):
     """The parts of the MMD-VAE objective, float32 scalars."""
 
-    loss: Array  # reconstruction + gamma * mmd
+    loss: Array  # reconstruction + gamma * mmd (+ further)
     reconstruction: Array  # mean squared error per pixel, [0, 1]^2 units
     mmd: Array  # MMD^2
 
@@ -169,6 +169,7 @@ def mmd_vae_loss(
     bandwidth: float | None = None,
     unbiased: bool = True,
     target: Array | None = None,
+    further: Callable[[Array, Array], Array] | None = None,
 ) -> VAELoss:
     r"""The objective of the MMD-VAE, to be minimised.
 
@@ -189,6 +190,7 @@ def mmd_vae_loss(
       kernel, bandwidth, unbiased: see `mmd_to_normal`.
       target: what is to be reconstructed, by default `image` (the clean image when `image` is
         adversarially perturbed).
+      further: `(restored, target) -> scalar`, a distance that is added as it is; None for none.
 
     Returns:
       A `VAELoss` of float32 scalars.
@@ -201,7 +203,9 @@ def mmd_vae_loss(
     noise = jax.random.normal(noise_key, mean.shape, mean.dtype)
     latent = mean + jnp.exp(log_std) * noise
     target = image if target is None else target
-    error = decode(latent).astype(jnp.float32) - target.astype(jnp.float32)
+    restored, target = decode(latent).astype(jnp.float32), target.astype(jnp.float32)
+    error = restored - target
     reconstruction = jnp.mean(jnp.square(error))
+    added = further(restored, target) if further else 0.0
     mmd = mmd_to_normal(prior_key, latent, kernel=kernel, bandwidth=bandwidth, unbiased=unbiased)
-    return VAELoss(reconstruction + gamma * mmd, reconstruction, mmd)
+    return VAELoss(reconstruction + gamma * mmd + added, reconstruction, mmd)

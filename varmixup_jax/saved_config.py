@@ -14,6 +14,9 @@ NOT_SETTINGS = frozenset(
 # Fields of older sections that runs of older versions do not have, with the values these ran with.
 LATER_FIELDS: Mapping[str, Any] = {
     "vae.others": [],
+    "vae.perceptual": 0.0,
+    "vae.perceptual_from": "",
+    "parallel.flat": False,
     "vae.drawn": "batch",
     "eval.ood": "",
     "methods.augmix.joint": False,

@@ -140,6 +140,14 @@ class VaeConfig:
         checks.non_negative,
     )
     estimator: str = setting("unbiased", "of MMD^2, " + " | ".join(ESTIMATORS), choice(*ESTIMATORS))
+    perceptual: float = setting(
+        0.0,
+        "weight of the distance in features of a frozen classifier, each of unit length; 0: none",
+        checks.non_negative,
+    )
+    perceptual_from: str | None = optional(
+        "", "that classifier: a run's directory, or its model.npz; used where perceptual > 0"
+    )
     epochs: float = setting(
         30.0, "0: none is trained, for methods that need none", checks.non_negative, length
     )
@@ -248,5 +256,10 @@ class ParallelConfig:
     devices: int | None = optional(0, "of those of all processes; 0: all", at_least_0)
     steps_per_call: int | None = optional(
         0, "training steps in one program; 0: 100, on CPU 8", at_least_0
+    )
+    flat: bool = setting(
+        False,
+        "parameters, optimiser and average in one vector inside the program: fewer kernels on a GPU; "
+        "numbers change by rounding",
     )
     deterministic: bool = setting(False, "equal bits in equal runs on a GPU too, at some speed")

@@ -76,7 +76,8 @@ RULES = [
     (methods, "method"),
     (distinct(whole(0)), "seeds"),
     (flag, "quiet data.flip optim.nesterov eval.corruptions_md5 parallel.deterministic"),
-    (text, "data.source data.dir vae.store eval.frost_dir eval.ood"),
+    (flag, "parallel.flat"),
+    (text, "data.source data.dir vae.store vae.perceptual_from eval.frost_dir eval.ood"),
     (FRACTION, "data.val_fraction ema_decay optim.warmup optim.momentum vae.ema_decay"),
     (whole(0), "data.split_seed data.limit data.resize data.pad model.width vae.blocks vae.seed"),
     (whole(0), "eval.examples eval.attack_examples eval.apgd_steps eval.linearity_examples"),
@@ -90,7 +91,7 @@ RULES = [
     (POSITIVE, "vae.adversary.step_size eval.every_epochs eval.attack_eps eval.attack_step_size"),
     (POSITIVE, "eval.linearity_relative_step"),
     (NON_NEGATIVE, "optim.weight_decay optim.clip_norm vae.gamma vae.bandwidth vae.weight_decay"),
-    (NON_NEGATIVE, "methods.trades.beta methods.trades.start_sigma"),
+    (NON_NEGATIVE, "methods.trades.beta methods.trades.start_sigma vae.perceptual"),
     (number(0, 1e6), "attack_epochs"),
     (number(0, 1e6, above=0), "epochs vae.epochs"),  # "varmixup" needs a VAE
     (DTYPE, "model.dtype vae.dtype"),

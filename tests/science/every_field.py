@@ -34,8 +34,9 @@ STEPS = 3  # that a stand-in for training takes where the optimiser is looked at
 
 
 def prepared(config):
-    """The real set-up, but for the classifier."""
-    found = setup.prepare(freeze(config))
+    """The real set-up, but for the classifiers."""
+    with mock.patch.object(setup, "perceptual_classifier", toy_model):
+        found = setup.prepare(freeze(config))
     return found._replace(apply=toy_apply, logits=toy_logits, validation_logits=toy_logits)
 
 
@@ -94,6 +95,17 @@ def _stand_in(seen, steps):
     return fitted
 
 
+def toy_model(vae):
+    """Instead of a classifier in a file: other weights in every place."""
+    variables = toy_init(jax.random.key(len(vae.perceptual_from or "")), None)
+    return SimpleNamespace(
+        apply=toy_apply,
+        params=variables["params"],
+        stats=variables["batch_stats"],
+        about={"classifier": "toy", "image_shape": [*SHAPE]},
+    )
+
+
 def vae_trained(config, steps=STEPS):
     """The VAE of the configuration's first method, by the way of its store."""
     seen = {}
@@ -106,7 +118,12 @@ def vae_trained(config, steps=STEPS):
 
     with (
         mock.patch.object(models, "init", toy_init),
-        mock.patch.multiple(vae_store, fitted=_stand_in(seen, steps), as_vae=as_vae),
+        mock.patch.multiple(
+            vae_store,
+            fitted=_stand_in(seen, steps),
+            as_vae=as_vae,
+            perceptual_classifier=toy_model,
+        ),
     ):
         info = vae_store.obtain(freeze(config), found, kind).info
     return {**seen, "key": info["key"]}

@@ -86,6 +86,10 @@ FIELDS = {
     "vae.kernel": Change("imq", see.vae_trained, NEW_RECIPE, VAE),
     "vae.bandwidth": Change(0.5, see.vae_trained, NEW_RECIPE, VAE),
     "vae.estimator": Change("biased", see.vae_trained, NEW_RECIPE, VAE),
+    "vae.perceptual": Change(0.5, see.vae_trained, NEW_RECIPE, VAE),
+    "vae.perceptual_from": Change(
+        "another", see.vae_trained, NEW_RECIPE, {**VAE, "vae.perceptual": 0.5}
+    ),
     "vae.epochs": Change(3.0, see.vae_planned, "key place plan", VAE),
     "vae.batch_size": Change(10, see.vae_planned, "key place plan", VAE),
     "vae.learning_rate": Change(0.1, see.vae_trained, NEW_RECIPE, VAE),
@@ -135,6 +139,7 @@ FIELDS = {
     "parallel.via": Change("pmap", see.shared, "devices"),
     "parallel.devices": Change(2, see.shared, "devices"),
     "parallel.steps_per_call": Change(3, see.shared, "calls"),
+    "parallel.flat": Change(True, see.planned, "settings"),
     "parallel.deterministic": Change(True, see.commanded, "flags"),
 }
 """But for the methods' own settings, which have a table of theirs. There are no exceptions."""

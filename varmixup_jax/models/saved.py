@@ -49,6 +49,11 @@ class Model(NamedTuple):
     about: Mapping[str, Any]
 
     @property
+    def apply(self) -> Callable[..., tuple[Array, PyTree]]:
+        """The classifier as `as_apply` gives it, in the dtype that it was trained in."""
+        return as_apply(_module(self.about["classifier"]))
+
+    @property
     def encode(self) -> Callable[[Array], Array] | None:
         """`image -> [B, *latent_shape]`, the mean of the VAE; None without one."""
         return None if self.vae is None else partial(_mean, self.vae.encode, self.vae.params)

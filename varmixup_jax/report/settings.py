@@ -34,7 +34,8 @@ SHARED: Mapping[str, str] = {  # in the order in which a row names them
 }  # fmt: skip
 VAE: Mapping[str, str] = {
     "vae.width": "{} wide", "vae.blocks": "{} block(s)", "vae.gamma": "γ {}", "vae.kernel": "{}",
-    "vae.epochs": "{} epoch(s)", "vae.others": "and {}", "vae.drawn": "per {}",
+    "vae.epochs": "{} epoch(s)", "vae.perceptual": "perceptual {}",
+    "vae.others": "and {}", "vae.drawn": "per {}",
 }  # fmt: skip
 
 

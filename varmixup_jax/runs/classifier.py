@@ -204,6 +204,7 @@ def _train(
         keep=config.checkpoints.keep,
         select=len(data.val_images) > 0,
         best=config.eval.checkpoint == "best",
+        flat=config.parallel.flat,
         quiet=config.quiet,
     )
 

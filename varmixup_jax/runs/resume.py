@@ -14,6 +14,7 @@ import optax
 from varmixup_jax import cluster
 from varmixup_jax.runs.preemption import PREEMPTION, Preemption
 from varmixup_jax.training.checkpoints import SCORE, Checkpoints
+from varmixup_jax.training.flat import make_flat_run
 from varmixup_jax.training.logs import RunLog
 from varmixup_jax.training.loop import Hooks, Plan, check_finite, fit
 from varmixup_jax.training.parallel import Mapping
@@ -80,6 +81,7 @@ def fitted(
     keep: int = 2,
     select: bool = False,
     best: bool = False,
+    flat: bool = False,
     quiet: bool = False,
 ) -> Trained:
     """Trains a task, resuming from the last checkpoint in `directory`.
@@ -93,6 +95,7 @@ def fitted(
       keep: checkpoints to keep, besides the best.
       select: whether `watch.validate` has a score.
       best: choose the state with the best score instead of the last.
+      flat: the parameters lie in one vector inside the program, see `training.flat`.
       quiet: print nothing.
 
     Raises:
@@ -116,15 +119,17 @@ def fitted(
                 total_epochs=round(plan.total_steps / plan.steps_per_epoch),
                 quiet=quiet or not lead,
             )
-            step = make_step(
-                task.loss, task.tx, ema_decay=task.ema_decay, axis_name=mapping.axis_name
-            )
+            loss, tx, decay, axis = task.loss, task.tx, task.ema_decay, mapping.axis_name
+            if flat:
+                run = make_flat_run(loss, tx, task.fresh.params, ema_decay=decay, axis_name=axis)
+            else:
+                run = make_run(make_step(loss, tx, ema_decay=decay, axis_name=axis))
             vote = cluster.Vote()
             with log, preemption.deferred() as asked:
                 if start:
                     log.say(f"{task.name}: resuming at step {start} of {plan.total_steps}")
                 state = fit(
-                    mapping.compile(make_run(step)),
+                    mapping.compile(run),
                     state,
                     mapping.replicate(task.fixed),
                     plan,

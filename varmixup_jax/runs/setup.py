@@ -13,7 +13,7 @@ import numpy as np
 from flax import linen as nn
 
 from varmixup_jax import cluster, corruptions
-from varmixup_jax.config import selected_methods
+from varmixup_jax.config import selected_methods, vaes
 from varmixup_jax.data import Dataset, crop_and_flip, load
 from varmixup_jax.data.corrupted import of_test_set, open_corrupted
 from varmixup_jax.data.corrupted_set import CorruptedSet
@@ -21,6 +21,7 @@ from varmixup_jax.fields import Config
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models import build_classifier, build_vae
 from varmixup_jax.models.forward import as_apply, for_measures
+from varmixup_jax.models.saved import FILE, Model, load_model
 from varmixup_jax.sections import DataConfig, EvalConfig, VaeConfig
 from varmixup_jax.training.parallel import Mapping, distribute
 from varmixup_jax.types import (
@@ -144,6 +145,31 @@ def vae_module(vae: VaeConfig, image_shape: tuple[int, int, int]) -> nn.Module:
     )
 
 
+def perceptual_classifier(vae: VaeConfig) -> Model:
+    """The frozen classifier whose features a VAE is to keep, `config.vae.perceptual_from`.
+
+    Raises:
+      ValueError: it is no trained classifier.
+    """
+    where = vae.perceptual_from
+    if not where:
+        text = f"must be the directory of a trained run, or its {FILE}, where vae.perceptual > 0"
+        raise ValueError(f"config.vae.perceptual_from = '': {text}")
+    try:
+        return load_model(os.path.expanduser(where))
+    except ValueError as error:
+        raise ValueError(f"config.vae.perceptual_from = {where}: {error}") from None
+
+
+def _check_classifier(vae: VaeConfig, image_shape: tuple[int, int, int]) -> None:
+    if not vae.perceptual:
+        return
+    found, wanted = perceptual_classifier(vae).about.get("image_shape"), list(image_shape)
+    if found != wanted:
+        text = f"is of images of shape {found}, must be {wanted}"
+        raise ValueError(f"config.vae.perceptual_from = {vae.perceptual_from}: {text}")
+
+
 def _in_evaluation(module: nn.Module) -> Callable[[PyTree, Array], Array]:
     apply = as_apply(module)
 
@@ -173,6 +199,8 @@ def _check_fit(config: Config, data: Dataset) -> None:
         except ValueError as error:
             text = f"config.vae.downsample = {config.vae.downsample or 0}: {error}"
             raise ValueError(text) from None
+        for vae in vaes(config.vae):
+            _check_classifier(vae, data.image_shape)
     for method in over_vae:
         _check_latent(method, build(method, **config.methods[method]), data, latent_shape)
     for field, size in sizes.items():

@@ -30,8 +30,9 @@ from varmixup_jax.fields import Config
 from varmixup_jax.models.forward import VAE, Decode, Encode, as_vae
 from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.resume import Task, fitted
-from varmixup_jax.runs.setup import Setup, augmentation, vae_module
+from varmixup_jax.runs.setup import Setup, augmentation, perceptual_classifier, vae_module
 from varmixup_jax.runs.speaker import speaker
+from varmixup_jax.training.checkpoints import digest
 from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.training.loop import make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
@@ -63,6 +64,12 @@ def vae_key(config: Config, setup: Setup, kind: str) -> str:
     fields = plain(config.vae)
     for not_of_one in ("store", "others", "drawn"):
         del fields[not_of_one]
+    if config.vae.perceptual:
+        classifier = perceptual_classifier(config.vae)
+        weights = digest((classifier.params, classifier.stats))
+        fields["perceptual_from"] = [weights, classifier.about["classifier"]]
+    else:  # a VAE of before these were fields
+        del fields["perceptual"], fields["perceptual_from"]
     if kind == "standard":
         del fields["adversary"]
     mapping = setup.mapping
@@ -131,6 +138,10 @@ def _trained(config: Config, setup: Setup, kind: str, directory: Path) -> tuple[
     module = vae_module(config.vae, data.image_shape)
     vae = as_vae(module)
     adversary = Adversary(**plain(c.adversary)) if kind == "adversarial" else None
+    fixed: dict[str, PyTree] = {"images": data.train_images}
+    classifier = perceptual_classifier(c) if c.perceptual else None
+    if classifier is not None:
+        fixed["classifier"] = (classifier.params, classifier.stats)
     loss = vae_loss(
         vae,
         gamma=c.gamma,
@@ -139,6 +150,8 @@ def _trained(config: Config, setup: Setup, kind: str, directory: Path) -> tuple[
         estimator=c.estimator,
         augment=augmentation(0, config.data.flip),
         adversary=adversary,
+        perceptual=c.perceptual,
+        classifier=classifier.apply if classifier else None,
     )
     plan = make_plan(
         examples=len(data.train_images),
@@ -161,13 +174,14 @@ def _trained(config: Config, setup: Setup, kind: str, directory: Path) -> tuple[
         tx,
         c.ema_decay,
         init_state(params, {}, tx, ema_decay=c.ema_decay),
-        {"images": data.train_images},
+        fixed,
         plan,
         run_key,
         c.seed,
     )
     began = time.monotonic()
-    trained = fitted(task, directory, setup.mapping, quiet=config.quiet)
+    flat, quiet = config.parallel.flat, config.quiet
+    trained = fitted(task, directory, setup.mapping, flat=flat, quiet=quiet)
     params, _ = evaluated(trained.last)
     frozen = vae._replace(params=jax.tree.map(np.asarray, params))
     return frozen, time.monotonic() - began

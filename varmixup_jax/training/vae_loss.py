@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from varmixup_jax import checks
 from varmixup_jax.attacks.pgd import linf, pgd, uniform_start
 from varmixup_jax.mmd import make_kernel, mmd_vae_loss
+from varmixup_jax.training.feature_loss import feature_distance
 from varmixup_jax.training.step import Loss
 from varmixup_jax.types import Array, Key, PyTree
 
@@ -76,10 +77,13 @@ def vae_loss(
     estimator: str = "unbiased",
     augment: Callable[[Key, Array], Array],
     adversary: Adversary | None = None,
+    perceptual: float = 0.0,
+    classifier: Callable[..., tuple[Array, PyTree]] | None = None,
 ) -> Loss:
     """E|x - D(z)|^2 + gamma * MMD^2(q(z), N(0, I)) over batches of a data set on the device.
 
-    With an adversary the encoder sees x + delta* and the *clean* x is the target.
+    With an adversary the encoder sees x + delta* and the *clean* x is the target. With `perceptual` > 0,
+    + perceptual * feature_distance(D(z), x) of a frozen classifier.
 
     Args:
       vae: `models.forward.VAE`, pure encode and decode.
@@ -88,15 +92,18 @@ def vae_loss(
       estimator: "unbiased" or "biased".
       augment: `(key, image) -> image`.
       adversary: what to train against, or None.
+      perceptual: weight of the distance between features, >= 0; see `feature_loss`.
+      classifier: whose features they are, as `as_apply` gives it.
 
     Returns:
-      A `Loss` over `fixed["images"]` (uint8 `[N, H, W, C]`). Metrics: `reconstruction` (mean squared
+      A `Loss` over `fixed["images"]` (uint8 `[N, H, W, C]`) and, with `perceptual`,
+      `fixed["classifier"]`, its parameters and statistics. Metrics: `reconstruction` (mean squared
       error), `mmd`, `psnr` (dB).
 
     Raises:
       ValueError: an argument out of range.
     """
-    checks.non_negative(gamma=gamma)
+    checks.non_negative(gamma=gamma, perceptual=perceptual)
     checks.one_of(ESTIMATORS, estimator=estimator)
     make_kernel(kernel, 1, bandwidth)
     if adversary is not None:
@@ -117,6 +124,12 @@ def vae_loss(
         def decode(latent: Array) -> Array:
             return vae.decode(params, latent)
 
+        def in_features(restored: Array, target: Array) -> Array:
+            assert classifier is not None
+            weights, statistics = fixed["classifier"]
+            distance = feature_distance(classifier, weights, statistics, restored, target)
+            return perceptual * distance
+
         seen = image
         if adversary is not None:
             seen = perturb(attack_key, encode, decode, image, adversary)
@@ -130,6 +143,7 @@ def vae_loss(
             kernel=kernel,
             bandwidth=bandwidth,
             unbiased=estimator == "unbiased",
+            further=in_features if perceptual else None,
         )
         metrics = {
             "reconstruction": parts.reconstruction,
