@@ -61,9 +61,10 @@ def config_of(method="erm", **fields):
     return freeze(set_fields(c, **fields))
 
 
-def setup_of(data=DATA, augment=identity_augment):
+def setup_of(data=DATA, augment=identity_augment, config=None):
     module = Small()
     return SimpleNamespace(
+        config=config or config_of(),
         data=data,
         module=module,
         apply=as_apply(module),
@@ -81,9 +82,9 @@ def observed(config, seed=0, data=DATA):
     def fitted(task, directory, mapping, **rest):
         given.update(task=task, **rest)
 
-    setup = setup_of(data)
+    setup = setup_of(data, config=config)
     with mock.patch.object(classifier, "fitted", fitted):
-        classifier._train(config, setup, None, config.method, seed, None)
+        classifier._train(setup, None, config.method, seed, None)
     task, watch = given["task"], given["watch"]
     fresh = task.fresh
     return {
@@ -157,7 +158,7 @@ def test_the_classifier_sees_augmented_images():
 
     setup = setup_of(augment=augment)
     with mock.patch.object(classifier, "fitted") as fitted:
-        classifier._train(config_of(), setup, None, "erm", 0, None)
+        classifier._train(setup, None, "erm", 0, None)
     (task, *_), index = fitted.call_args.args, np.array([5, 2, 7])
     fixed = jax.tree.map(jnp.asarray, task.fixed)
     task.loss(task.fresh.params, task.fresh.stats, jax.random.key(0), fixed, index)
@@ -166,7 +167,7 @@ def test_the_classifier_sees_augmented_images():
 
 def test_selection_is_by_accuracy_on_the_validation_split():
     """The averaged parameters are validated, on the validation split; the test split is not seen."""
-    watch = classifier._watch(500, setup_of(), lambda step: 0.1 + 0 * step, 4)
+    watch = classifier._watch(setup_of(), lambda step: 0.1 + 0 * step, 4)
     state = TrainState(0, "raw", {}, (), ("averaged", "statistics"))
     seen = []
 
@@ -201,12 +202,9 @@ def test_what_was_chosen_is_evaluated_and_what_was_last_has_the_digest(tmp_path)
         mock.patch.object(classifier, "measured", return_value=([], {}, {})) as measured,
         mock.patch.object(classifier, "report"),
     ):
-        config = config_of("erm")
-        summary = classifier.train_and_evaluate(
-            config, setup_of(), None, "erm", 0, tmp_path / "run"
-        )
+        summary = classifier.train_and_evaluate(setup_of(), None, "erm", 0, tmp_path / "run")
     for call in (measured.call_args, keep.call_args):
-        (params, _), who = call.args[3:5]
+        (params, _), who = call.args[2:4]
         np.testing.assert_array_equal(params["w"], [1.0, 1.0])
         assert who["step"] == 4
     assert (summary["steps"], summary["evaluated_step"]) == (8, 4)

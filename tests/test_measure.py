@@ -24,6 +24,7 @@ class Asked(Exception):
 def asked(directory=None, **fields):
     """The arguments of `evaluate`."""
     setup = SimpleNamespace(
+        config=freeze(set_fields(base_config(), **fields)),
         data=SimpleNamespace(
             name="toy",
             train_images=TRAIN,
@@ -42,12 +43,11 @@ def asked(directory=None, **fields):
         unseen={"other": TRAIN},
         corrupt=len,
     )
-    config = freeze(set_fields(base_config(), **fields))
     with (
         mock.patch.object(measure, "evaluate", side_effect=Asked) as evaluate,
         pytest.raises(Asked),
     ):
-        measure.measured(config, setup, None, None, {"run": "toy"}, directory)
+        measure.measured(setup, None, None, {"run": "toy"}, directory)
     _, _, images, labels = evaluate.call_args.args
     return {"images": images, "labels": labels, **evaluate.call_args.kwargs}
 

@@ -134,6 +134,7 @@ def test_no_evaluation_begins_after_a_signal(when, installed):
         num_classes=4,
     )
     setup = SimpleNamespace(
+        config=freeze(base_config()),
         data=data,
         logits=None,
         mapping=SimpleNamespace(shard_batch=None),
@@ -142,4 +143,4 @@ def test_no_evaluation_begins_after_a_signal(when, installed):
         unseen={},
     )
     with mock.patch.object(measure, "evaluate", evaluate), pytest.raises(Preempted):
-        measure.measured(freeze(base_config()), setup, None, None, {"run": "toy"})
+        measure.measured(setup, None, None, {"run": "toy"})

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from varmixup_jax.report.defaults import DEFAULTS
-from varmixup_jax.report.labels import changed_settings, labels, vae_remarks
+from varmixup_jax.report.labels import DEFAULTS, changed_settings, labels, vae_remarks
 from varmixup_jax.report.measures import board
 from varmixup_jax.report.rows import Run, read_runs
 from varmixup_jax.report.settings import method_words

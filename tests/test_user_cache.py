@@ -47,13 +47,13 @@ def test_without_a_cache_the_vae_is_kept_with_the_runs(nowhere, tmp_path):
     config, places = base_config(), []
     config.quiet, config.method, config.parallel.devices = True, "varmixup", 1
 
-    def obtain(config, setup, kind):
-        places.append(vae_store.store_root(config.vae.store))
+    def obtain(setup, kind):
+        places.append(vae_store.store_root(setup.config.vae.store))
         return SimpleNamespace(info={"key": kind, "psnr": 30.0}, others=())
 
     with mock.patch.multiple(
         sweep,
-        prepare=mock.DEFAULT,
+        prepare=lambda config: SimpleNamespace(config=config, data=mock.MagicMock()),
         obtain_all=obtain,
         train_and_evaluate=mock.DEFAULT,
         close=mock.DEFAULT,

@@ -102,10 +102,6 @@ def _in_recipe(error: BaseException, recipe: Path) -> str | None:
     return f"{recipe}: {text}" if any(f.name == "run_path" for f in frames) else None
 
 
-def _ours(file: Path) -> bool:
-    return Path(__file__).resolve().parent in file.resolve().parents
-
-
 def _one_line(error: BaseException) -> str:
     # The string of a LookupError is the repr of its text.
     text = str(error.args[0] if isinstance(error, LookupError) and error.args else error)

@@ -44,7 +44,7 @@ ARRAYS = {
 ARTIFACTS = {name: report_runs.arrays() | {name: array} for name, array in ARRAYS.items()}
 PICKLES = ("originals", "corruption_names", "reliability_count", "other")
 ARTIFACTS |= {f"pickle_{name}": {name: bomb_array("exploded")} for name in PICKLES}
-NAMED = {name: name for name in ARRAYS} | {"corruption_sheet": "corruption_names"}
+NAMED = {name: name for name in ARRAYS} | {"corruption_sheet": "corruption_original"}
 ARTIFACTS = {
     kind: (write("artifacts.npz", npz_bytes(**arrays)), "artifacts.npz", NAMED.get(kind, ""))
     for kind, arrays in ARTIFACTS.items()

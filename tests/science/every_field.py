@@ -125,7 +125,7 @@ def vae_trained(config, steps=STEPS):
             perceptual_classifier=toy_model,
         ),
     ):
-        info = vae_store.obtain(freeze(config), found, kind).info
+        info = vae_store.obtain(found, kind).info
     return {**seen, "key": info["key"]}
 
 
@@ -149,7 +149,7 @@ def trained(config, steps=STEPS):
         mock.patch.object(classifier, "fitted", _stand_in(seen, steps)),
         mock.patch.object(jax.random, "beta", _power),
     ):
-        classifier._train(freeze(config), found, vicinal, method, config.seeds[0], Path("run"))
+        classifier._train(found, vicinal, method, config.seeds[0], Path("run"))
     return seen
 
 
@@ -169,7 +169,7 @@ def terms(config):
         mock.patch.object(classifier, "empirical_risk", side_effect=_Enough) as risk,
         contextlib.suppress(_Enough),
     ):
-        classifier._train(freeze(config), found, None, method, 0, Path("run"))
+        classifier._train(found, None, method, 0, Path("run"))
     return {"terms": risk.call_args.args[0]}
 
 
@@ -207,7 +207,7 @@ def measured(config):
         mock.patch.object(programs, "local_linearity_error", attack),
         mock.patch.object(corruptions, "NAMES", ("frost", "fog")),
     ):
-        found = measure.measured(freeze(config), found, None, variables, who)
+        found = measure.measured(found, None, variables, who)
     seen = {"batches": batches, "logits": sorted(found.logits)}
     for line in found.rows:
         metric = line["metric"].split("_")[0].rstrip("0123456789")
@@ -225,7 +225,7 @@ def swept(config):
     """Which runs a sweep does, with which VAEs, relative to which, and what it says."""
     jobs, said = [], io.StringIO()
 
-    def one(config, found, vicinal, method, seed, place):
+    def one(found, vicinal, method, seed, place):
         jobs.append((method, seed, place.name, vicinal))
 
     def close(places, workdir, baseline, console):
@@ -238,7 +238,7 @@ def swept(config):
         mock.patch.multiple(
             sweep,
             prepare=lambda config: SimpleNamespace(data=SimpleNamespace(digests=None)),
-            obtain_all=lambda config, found, kind: SimpleNamespace(
+            obtain_all=lambda found, kind: SimpleNamespace(
                 info={"key": kind, "psnr": 30.0}, others=()
             ),
             train_and_evaluate=one,
@@ -314,7 +314,5 @@ def kept(config):
         mock.patch.object(classifier, "predict", predict),
         mock.patch.multiple(resume, Checkpoints=Memory, fit=fit),
     ):
-        seen["evaluated"] = classifier._train(
-            freeze(config), found, None, "erm", 0, Path(place)
-        ).step
+        seen["evaluated"] = classifier._train(found, None, "erm", 0, Path(place)).step
     return seen

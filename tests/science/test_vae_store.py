@@ -69,7 +69,11 @@ def small(folder, name="set", changed=None, **fields):
 
 
 def vae_key(config, setup, kind):
-    return vae_store.vae_key(freeze(config), setup, kind)
+    return vae_store.vae_key(setup._replace(config=freeze(config)), kind)
+
+
+def obtain(config, setup):
+    return vae_store.obtain(setup._replace(config=freeze(config)), "standard")
 
 
 def with_fields(config, **fields):
@@ -212,12 +216,12 @@ def obtained(tmp_path_factory):
         mock.patch.object(models, "init", field_toys.toy_init),
         mock.patch.multiple(vae_store, fitted=watched, as_vae=lambda module: field_toys.TOY_VAE),
     ):
-        first = vae_store.obtain(freeze(config), setup, "standard")
+        first = obtain(config, setup)
         with mock.patch.object(resume, "fit", side_effect=AssertionError("is trained again")):
-            second = vae_store.obtain(freeze(config), setup, "standard")
+            second = obtain(config, setup)
             noisy = with_fields(config, methods__varmixup__latent_noise=0.5)
             with mock.patch.object(vae_store, "SPREAD_OVER", 11):
-                seen["noisy"] = vae_store.obtain(freeze(noisy), setup, "standard")
+                seen["noisy"] = obtain(noisy, setup)
     return first, second, seen, setup.data
 
 
@@ -291,7 +295,7 @@ def test_who_waits_for_the_vae_of_another_process_says_so(shared, tmp_path, monk
     monkeypatch.setattr(locks.time, "sleep", leaves)
     with mock.patch.object(vae_store, "_trained", side_effect=StopIteration) as trained:
         with pytest.raises(StopIteration):
-            vae_store.obtain(freeze(config), setup, "standard")
+            obtain(config, setup)
         trained.assert_called_once()
     who = f"process {os.getpid()} on {socket.gethostname()}"
     waits = f"VAE {key}: waiting for {who} (0 s), which makes it"
@@ -310,7 +314,7 @@ def test_a_finished_vae_is_read_without_a_lock(shared, tmp_path):
         mock.patch.object(vae_store, "_trained", side_effect=StopIteration),
         pytest.raises(StopIteration),
     ):
-        vae_store.obtain(freeze(config), setup, "standard")
+        obtain(config, setup)
 
 
 @pytest.mark.parametrize("flip", [True, False])
@@ -336,7 +340,7 @@ def test_the_vae_is_trained_on_mirrored_images_where_the_recipe_mirrors(flip, tm
         mock.patch.multiple(vae_store, fitted=fitted, as_vae=lambda module: recording),
         pytest.raises(StopIteration),
     ):
-        vae_store.obtain(freeze(config), setup, "standard")
+        obtain(config, setup)
     (image,), plain = seen, setup.data.train_images[:16] / np.float32(255)
 
     def same(one, other):

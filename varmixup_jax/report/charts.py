@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 from varmixup_jax.report.labels import SEPARATOR
 from varmixup_jax.report.measures import Board, Group, Stat
 from varmixup_jax.report.names import CORRUPTION_FAMILIES, CORRUPTIONS, SEVERITIES
-from varmixup_jax.report.paper_numbers import MEASURES
 from varmixup_jax.report.series import Curve, Reliability
 from varmixup_jax.report.style import GRID, INK, MUTED, PAPER, Style, panel
 from varmixup_jax.report.tables import Column, paper_row
@@ -53,8 +52,7 @@ def dots(column: Column, board: Board, look: Mapping[str, Style]) -> list[Dot]:
         spread = None if stat.std is None else stat.std * column.scale
         scaled = Stat(stat.mean * column.scale, spread, stat.n)
         each = tuple(n[column.number] * column.scale for n in group.numbers if column.number in n)
-        row = paper_row(board, group)
-        paper = row.of(column.key) if row is not None and column.key in MEASURES else None
+        paper = (paper_row(board, group) or {}).get(column.key)
         found.append(Dot(group.short, look[group.label], scaled, each, paper))
     return found
 

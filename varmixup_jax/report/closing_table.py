@@ -13,7 +13,6 @@ from rich.table import Table
 
 from varmixup_jax.report.measures import (
     WORST_CASE,
-    Numbers,
     adversarial_metrics,
     mean_of_some,
     numbers,
@@ -54,10 +53,12 @@ def closing_table(runs: Sequence[Run]) -> Table:
     A mean is left out unless all 75 are there; the four extra corruptions never enter it. One run has
     a line for each measure; of several each has a line, with the measures that matter most.
     """
-    if len(runs) > 1:
-        return _several([(run.name, numbers(run, run.dataset, "test")) for run in runs])
-    heads, *lines = one_run(runs[0])
-    table = _table(*heads, title=runs[0].name)
+    heads, *lines = one_run(runs[0]) if len(runs) == 1 else _several(runs)
+    title = runs[0].name if len(runs) == 1 else None
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(heads[0], no_wrap=True)
+    for head in heads[1:]:
+        table.add_column(head, justify="right")
     for line in lines:
         table.add_row(*line)
     return table
@@ -85,29 +86,21 @@ def one_run(run: Run) -> list[list[str]]:
     return [["measure", *conditions.values()], *lines]
 
 
-def _several(runs: Sequence[tuple[str, Numbers]]) -> Table:
-    attacks = [
-        name for name in adversarial_metrics([found for _, found in runs]) if name != WORST_CASE
+def _several(runs: Sequence[Run]) -> list[list[str]]:
+    """The cells of the table of several runs, its headings first."""
+    found = [numbers(run, run.dataset, "test") for run in runs]
+    attacks = [name for name in adversarial_metrics(found) if name != WORST_CASE]
+    errors = radii(number for one in found for number in one)
+    kinds = {"clean": "clean", "corrupted": "corr."}
+    columns = {f"{h}\n{kinds[k]}": (m, k) for m, h in HEADLINES.items() for k in kinds}
+    columns |= {metric.replace("_accuracy", "\nacc."): (metric, "clean") for metric in attacks}
+    if errors:
+        columns[f"lin. err.\n{max(errors):g}/255"] = (errors[max(errors)], "clean")
+    lines = [
+        [run.name, *(_text(one.get(number)) for number in columns.values())]
+        for run, one in zip(runs, found, strict=True)
     ]
-    errors = radii(number for _, found in runs for number in found)
-    heads = [f"{head}\n{kind}" for head in HEADLINES.values() for kind in ("clean", "corr.")]
-    heads += [metric.replace("_accuracy", "\nacc.") for metric in attacks]
-    heads += [f"lin. err.\n{max(errors):g}/255"] if errors else []
-    keys = [(metric, kind) for metric in HEADLINES for kind in ("clean", "corrupted")]
-    keys += [(metric, "clean") for metric in attacks]
-    keys += [(errors[max(errors)], "clean")] if errors else []
-    table = _table("run", *heads)
-    for name, found in runs:
-        table.add_row(name, *(_text(found.get(key)) for key in keys))
-    return table
-
-
-def _table(first: str, *others: str, title: str | None = None) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
+    return [["run", *columns], *lines]
 
 
 def _text(value: float | None) -> str:

@@ -17,24 +17,29 @@ TILE = 64  # pixels that an image is enlarged to, at least about
 GAP = 3
 COLUMNS = 8  # of a sheet of single images
 MOST_IMAGES, MOST_PAIRS = 16, 8
-DIMENSIONS = {
-    "originals": "n H W C",
-    "reconstructions": "n H W C",
-    "prior_samples": "n H W C",
-    "gaussian_samples": "n H W C",
-    "latent_grid": "pairs steps H W C",
-    "pixel_grid": "pairs steps H W C",
-    "corruption_original": "H W C",
-    "corruption_sheet": "corruptions severities H W C",
-}
-BINS = ("count", "confidence", "accuracy")
+_BINS, _POINTS = ("count", "confidence", "accuracy"), ("step", "loss", "mmd", "psnr")
+KINDS = {"uint8": ("|u1",), "text": "U", "numbers": "iuf"}
+# Kind and sizes of each array; sizes of one name are the same within a group, C is 1 or 3.
+SHAPES: Sequence[Mapping[str, str]] = (
+    {"originals": "uint8 n H W C", "reconstructions": "uint8 n H W C"},
+    {"prior_samples": "uint8 n H W C"},
+    {"gaussian_samples": "uint8 n H W C"},
+    {"latent_grid": "uint8 pairs steps H W C", "pixel_grid": "uint8 pairs steps H W C"},
+    {
+        "corruption_sheet": "uint8 corruptions severities H W C",
+        "corruption_original": "uint8 H W C",
+        "corruption_names": "text corruptions",
+    },
+    {f"reliability_{part}": "numbers bins" for part in _BINS},
+    {f"reliability_corrupted_{part}": "numbers bins" for part in _BINS},
+    {f"vae_{part}": "numbers points" for part in _POINTS},
+)
 SAMPLES = {
     "prior_samples": "Decoded samples of the prior N(0, I), in which the cells of a grid latent are "
     "independent.",
     "gaussian_samples": "Decoded samples of a Gaussian fitted to the latents of the training images "
     "(full covariance).",
 }
-CURVES = ("step", "loss", "mmd", "psnr")
 
 
 class Picture(NamedTuple):
@@ -52,40 +57,19 @@ def check_images(arrays: Mapping[str, np.ndarray], source: Path) -> None:
     Raises:
       ValueError: naming the file, the array and what it must be.
     """
-    for name, dimensions in DIMENSIONS.items():
-        array = arrays.get(name, np.zeros([1] * len(dimensions.split()), np.uint8))
-        good = array.dtype == np.uint8 and array.ndim == len(dimensions.split())
-        if not good or array.shape[-1] not in (1, 3) or 0 in array.shape:
-            raise ValueError(
-                f"{source}: {name} is {array.dtype} {list(array.shape)}, "
-                f"must be uint8 [{', '.join(dimensions.split())}] with 1 or 3 channels"
-            )
-    rows, names = arrays.get("corruption_sheet", ()), arrays.get("corruption_names", np.empty(0))
-    count = len(names) if names.ndim == 1 else 0
-    if len(rows) and count != len(rows):
-        raise ValueError(
-            f"{source}: corruption_names has {count} names, must have one for each of the "
-            f"{len(rows)} rows of corruption_sheet"
-        )
-    twins = {
-        "reconstructions": ("originals", slice(None)),
-        "pixel_grid": ("latent_grid", slice(None)),
-        "corruption_original": ("corruption_sheet", slice(2, None)),
-    }
-    for name, (first, part) in twins.items():
-        if first in arrays and name in arrays and arrays[first].shape[part] != arrays[name].shape:
-            raise ValueError(
-                f"{source}: {name} has shape {list(arrays[name].shape)}, "
-                f"must be that of {first}, {list(arrays[first].shape[part])}"
-            )
-    for kind, parts in {"reliability": BINS, "reliability_corrupted": BINS, "vae": CURVES}.items():
-        series = {n: arrays[n] for n in (f"{kind}_{part}" for part in parts) if n in arrays}
-        for name, array in series.items():
-            shape = next(iter(series.values())).shape
-            if array.dtype.kind not in "iuf" or array.ndim != 1 or array.shape != shape:
+    for group in SHAPES:
+        sizes: dict[str, int] = {}
+        for name in (name for name in group if name in arrays):
+            array, (kind, *named) = arrays[name], group[name].split()
+            image, known = kind == "uint8", [sizes.get(size, size) for size in named]
+            good = array.dtype.str in KINDS[kind] if image else array.dtype.kind in KINDS[kind]
+            good = good and array.ndim == len(named)
+            good = good and (not image or (array.shape[-1] in (1, 3) and 0 not in array.shape))
+            pairs = zip(named, array.shape, strict=False)
+            if not good or any(sizes.setdefault(*pair) != pair[1] for pair in pairs):
                 raise ValueError(
-                    f"{source}: {name} is {array.dtype} {list(array.shape)}, must be numbers [n], "
-                    f"as many in each of {', '.join(series)}"
+                    f"{source}: {name} is {array.dtype} {list(array.shape)}, must be {kind} "
+                    f"[{', '.join(map(str, known))}]{' with 1 or 3 channels' if image else ''}"
                 )
 
 
@@ -163,10 +147,10 @@ def sample_sheet(samples: np.ndarray) -> np.ndarray:
 
 def corruption_strips(arrays: Mapping[str, np.ndarray]) -> list[Picture]:
     """One image under every corruption: a strip for each, the uncorrupted image at its left."""
-    strips = []
-    for name, strip in zip(
-        arrays.get("corruption_names", ()), arrays.get("corruption_sheet", ()), strict=True
-    ):
+    strips: list[Picture] = []
+    if not {"corruption_names", "corruption_sheet"} <= arrays.keys():
+        return strips
+    for name, strip in zip(arrays["corruption_names"], arrays["corruption_sheet"], strict=True):
         ticks = [str(severity + 1) for severity in range(len(strip))]
         if "corruption_original" in arrays:
             strip, ticks = np.stack([arrays["corruption_original"], *strip]), ["0", *ticks]

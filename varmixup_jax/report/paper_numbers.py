@@ -7,9 +7,7 @@ table of accuracies on CIFAR-10-C and CIFAR-100-C, clean accuracy in parentheses
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -17,31 +15,18 @@ CITATION = "Mangla et al. 2021 (arXiv:2003.06566)"
 MEASURES = ("clean", "corrupted")
 
 
-class Published(NamedTuple):
-    """Accuracies of one method in percent, as printed: mean and the figure after the ±."""
-
-    corrupted: float
-    corrupted_spread: float
-    clean: float
-    clean_spread: float
-
-    def of(self, measure: str) -> tuple[float, float]:
-        """Mean and spread of one of `MEASURES`."""
-        pairs = {"clean": (self.clean, self.clean_spread)}
-        return {**pairs, "corrupted": (self.corrupted, self.corrupted_spread)}[measure]
-
-
 _TABLE = pd.read_csv(Path(__file__).with_name("paper_numbers.csv"), index_col=["dataset", "method"])
-PAPER: Mapping[str, Mapping[str, Published]] = {
-    str(name): {method: Published(*row) for (_, method), *row in rows.itertuples(name=None)}
-    for name, rows in _TABLE.groupby(level="dataset")
-}
 
 
-def published(dataset: str, method: str) -> Published | None:
-    """The paper's row of `method` on `dataset` (and its corrupted twin), None where it has none.
+def published(dataset: str, method: str) -> dict[str, tuple[float, float]] | None:
+    """The paper's accuracies of `method` on `dataset` (and its corrupted twin), None without any.
 
-    >>> published("cifar10", "varmixup").corrupted
+    In percent, as printed: the mean and the figure after the ±, of each of `MEASURES`.
+
+    >>> published("cifar10", "varmixup")["corrupted"][0]
     82.57
     """
-    return PAPER.get(dataset, {}).get(method)
+    if (dataset, method) not in _TABLE.index:
+        return None
+    row = _TABLE.loc[(dataset, method)].to_dict()
+    return {name: (row[name], row[f"{name}_spread"]) for name in MEASURES}

@@ -18,7 +18,7 @@ from varmixup_jax.report.measures import (
     radii,
 )
 from varmixup_jax.report.names import KINDS, METHODS
-from varmixup_jax.report.paper_numbers import CITATION, MEASURES, Published, published
+from varmixup_jax.report.paper_numbers import CITATION, MEASURES, published
 
 RADIUS = 8  # of the local linearity error, in 1/255, where it was measured
 _ACCURACY, _REST = ("clean", "corrupted"), ("ece", "ece_corrupted", "linearity")
@@ -144,7 +144,8 @@ def results(board: Board, layout: str = "full") -> Grid:
         papers = [paper_row(board, group) for group in board.groups]
         if layout in BESIDE_THE_PAPER and column.key in MEASURES and any(papers):
             heading = f"{PAPER_PREFIX}{column.title.lower()} ({column.unit})"
-            table[heading] = [Cell(_paper_text(row, column.key)) for row in papers]
+            texts = ("{:.2f} ± {:.2f}".format(*row[column.key]) if row else "–" for row in papers)
+            table[heading] = list(map(Cell, texts))
     title = f"{TITLES.get(board.dataset, board.dataset)}, {board.split} set"
     paper = any(heading.startswith(PAPER_PREFIX) for heading in table)
     rows = tuple(zip(*table.values(), strict=True))
@@ -170,7 +171,7 @@ def paper_and_beyond(board: Board, layout: str = "short") -> list[Grid]:
     return grids
 
 
-def paper_row(board: Board, group: Group) -> Published | None:
+def paper_row(board: Board, group: Group) -> dict[str, tuple[float, float]] | None:
     """The paper's numbers for a row; None where a setting of the method is not the default."""
     return None if group.changed else published(board.dataset, group.method)
 
@@ -269,10 +270,3 @@ def _best(column: Column, stats: Sequence[Stat | None]) -> set[int]:
         return set()
     top = max(found.values()) if column.better == "high" else min(found.values())
     return {i for i, value in found.items() if value == top}
-
-
-def _paper_text(row: Published | None, key: str) -> str:
-    if row is None:
-        return "–"
-    mean, spread = row.of(key)
-    return f"{mean:.2f} ± {spread:.2f}"

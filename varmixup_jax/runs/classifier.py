@@ -38,12 +38,7 @@ PROBE = 1000  # training images on which clean training accuracy is measured
 
 
 def train_and_evaluate(
-    config: Config,
-    setup: Setup,
-    vae: VAE | None,
-    method: str,
-    seed: int,
-    directory: Path,
+    setup: Setup, vae: VAE | None, method: str, seed: int, directory: Path
 ) -> dict[str, Any]:
     """Runs one method with one seed in its directory, or finds it done there.
 
@@ -56,6 +51,7 @@ def train_and_evaluate(
       Incompatible: the directory holds another configuration, or is in use.
       NonFiniteError: training diverged; the summary says "failed" and the checkpoints stay.
     """
+    config, say = setup.config, speaker(setup.config.quiet)
     fields = run_directory.run_config(config, method, seed)
     name = f"{setup.data.name}-{method}-s{seed}"
     summary = {
@@ -75,13 +71,13 @@ def train_and_evaluate(
         cluster.on_lead(lambda: run_directory.check_data(setup.data.digests, directory))
         note = cluster.on_lead(lambda: run_directory.moved(directory, summary["device"]))
         if note:
-            speaker(config.quiet)(f"{name}: {note}")
+            say(f"{name}: {note}")
         run_directory.write(directory, config=fields, summary=summary)
         memory.hand_back()
         measurable = memory.begin_peak()
         began = time.monotonic()
         try:
-            trained = _train(config, setup, vae, method, seed, directory)
+            trained = _train(setup, vae, method, seed, directory)
         except NonFiniteError as error:
             run_directory.write(
                 directory, summary={**summary, "status": "failed", "error": str(error)}
@@ -90,8 +86,8 @@ def train_and_evaluate(
         train_seconds = time.monotonic() - began
         last, variables = trained.last, evaluated(trained.chosen)
         who = {"run": name, "method": method, "seed": seed, "step": trained.step}
-        cluster.on_lead(lambda: _keep(directory, setup, vae, variables, who))
-        results = measured(config, setup, vae, variables, who, directory)
+        cluster.on_lead(lambda: _keep(setup, vae, variables, who, directory))
+        results = measured(setup, vae, variables, who, directory)
         cluster.on_lead(lambda: run_directory.write_results(directory, *results))
         summary |= {
             "status": "done",
@@ -105,17 +101,17 @@ def train_and_evaluate(
             "peak_rss_mib": memory.peak_mib() if measurable else None,
         }
         run_directory.write(directory, summary=summary)
-        with Heartbeat(speaker(config.quiet), f"{name}: drawing pictures"):
+        with Heartbeat(say, f"{name}: drawing pictures"):
             cluster.on_lead(lambda: report.pictures(directory) and None)
     return summary
 
 
 def _keep(
-    directory: Path,
     setup: Setup,
     vae: VAE | None,
     variables: tuple[PyTree, PyTree],
     who: dict[str, Any],
+    directory: Path,
 ) -> None:
     """Writes the model file, from which the classifier can be used and evaluated again."""
     data = setup.data
@@ -138,15 +134,8 @@ def epochs_of(config: Config, method: str) -> float:
     return config.attack_epochs if attacks and config.attack_epochs else config.epochs
 
 
-def _train(
-    config: Config,
-    setup: Setup,
-    vae: VAE | None,
-    method: str,
-    seed: int,
-    directory: Path,
-) -> Trained:
-    data, c = setup.data, config.optim
+def _train(setup: Setup, vae: VAE | None, method: str, seed: int, directory: Path) -> Trained:
+    config, data, c = setup.config, setup.data, setup.config.optim
     plan = make_plan(
         examples=len(data.train_images),
         batch_size=config.batch_size,
@@ -200,7 +189,7 @@ def _train(
         Task(name, loss, tx, config.ema_decay, fresh, fixed, plan, run_key, seed),
         directory,
         setup.mapping,
-        watch=_watch(config.eval.batch_size, setup, schedule, plan.total_steps),
+        watch=_watch(setup, schedule, plan.total_steps),
         keep=config.checkpoints.keep,
         select=len(data.val_images) > 0,
         best=config.eval.checkpoint == "best",
@@ -209,8 +198,8 @@ def _train(
     )
 
 
-def _watch(size: int, setup: Setup, schedule: optax.Schedule, steps: int) -> Watch:
-    data = setup.data
+def _watch(setup: Setup, schedule: optax.Schedule, steps: int) -> Watch:
+    data, size = setup.data, setup.config.eval.batch_size
 
     def quick(variables: PyTree, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         put = setup.mapping.shard_batch

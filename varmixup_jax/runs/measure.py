@@ -17,7 +17,6 @@ from varmixup_jax.evaluation.record import reliability_arrays, rows
 from varmixup_jax.evaluation.suite import evaluate
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.evaluation.views import View, computed_views, file_views, spread
-from varmixup_jax.fields import Config
 from varmixup_jax.models.forward import VAE
 from varmixup_jax.runs.pictures import corruption_sheet, vae_curves, vae_pictures
 from varmixup_jax.runs.preemption import PREEMPTION
@@ -41,55 +40,52 @@ class Measured(NamedTuple):
 
 
 def measured(
-    config: Config,
     setup: Setup,
     vae: VAE | None,
     variables: PyTree,
     who: dict[str, Any],
     directory: Path | None = None,
 ) -> Measured:
-    """Evaluates a classifier as the configuration says.
+    """Evaluates a classifier as the section `eval` of the configuration says.
 
     Args:
-      config: its section `eval`.
-      setup: the data and the compiled measures.
+      setup: the configuration, the data and the compiled measures.
       vae: the VAE it was trained with, for the pictures and for its accuracy on reconstructions.
       variables: parameters and statistics.
       who: run, method, seed and step, for the rows.
       directory: of the run: an interrupted evaluation goes on from what it had finished, kept there;
         None keeps nothing, as several processes do.
     """
-    with Heartbeat(speaker(config.quiet), f"{who['run']}: evaluating") as progress:
+    with Heartbeat(speaker(setup.config.quiet), f"{who['run']}: evaluating") as progress:
 
         def between(part: str) -> None:
             PREEMPTION.check()
             progress(part)
 
         if directory is None or cluster.process_count() > 1:
-            return _measured(config, setup, vae, variables, who, between, {})
-        kept = Kept(directory, _identity(config, setup, variables))
-        found = _measured(config, setup, vae, variables, who, between, {"remember": kept})
+            return _measured(setup, vae, variables, who, between)
+        kept = Kept(directory, _identity(setup, variables))
+        found = _measured(setup, vae, variables, who, between, remember=kept)
         kept.discard()
         return found
 
 
-def _identity(config: Config, setup: Setup, variables: PyTree) -> list[Any]:
+def _identity(setup: Setup, variables: PyTree) -> list[Any]:
     data = setup.data
     images = digest((data.test_images, data.test_labels, data.val_images, data.val_labels))
     sources = (setup.corruption_source, setup.frost_source, __version__)
-    return [digest(variables), images, plain(config.eval), sources]
+    return [digest(variables), images, plain(setup.config.eval), sources]
 
 
 def _measured(
-    config: Config,
     setup: Setup,
     vae: VAE | None,
     variables: PyTree,
     who: dict[str, Any],
     progress: Callable[[str], None],
-    keeping: dict[str, Any],
+    **keeping: Any,
 ) -> Measured:
-    c, data = config.eval, setup.data
+    config, c, data = setup.config, setup.config.eval, setup.data
     chosen = spread(len(data.test_images), c.examples)
     images, labels = data.test_images[chosen], data.test_labels[chosen]
     views = _views(setup, c.examples)
@@ -126,11 +122,13 @@ def _measured(
             **keeping,
         )
     progress("pictures")
-    sources: dict[str, Any] = {
-        "corruption_source": setup.corruption_source,
-        "frost_source": setup.frost_source,
-    }
-    lines = rows(found, dataset=data.name, **sources, **who)
+    lines = rows(
+        found,
+        dataset=data.name,
+        corruption_source=setup.corruption_source,
+        frost_source=setup.frost_source,
+        **who,
+    )
     for line in lines if data.num_classes == 2 else ():
         if line["metric"].startswith("apgd"):
             line["apgd_losses"] = "ce, without dlr, which needs three classes"
@@ -142,9 +140,12 @@ def _measured(
     if vae:
         arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
         arrays |= vae_curves(store_root(config.vae.store) / vae.info["key"] / "metrics.jsonl")
-        lines.append(
-            _on_reconstructions(setup, vae, variables, images, labels, c.batch_size, lines[0])
-        )
+        # What the VAE keeps of what the classifier needs: its accuracy on D(mu(x)).
+        restored = reconstruct(vae, images, c.batch_size, put)
+        seen = predict(setup.logits, variables, restored, batch_size=c.batch_size, put=put)
+        right = float(np.mean(seen.argmax(axis=1) == labels))
+        line = {"metric": "reconstruction_accuracy", "value": right, "count": len(images)}
+        lines.append({**lines[0], **line})
     logits = logits_file.as_arrays(found.predictions) if found.predictions else {}
     return Measured(lines, arrays, logits)
 
@@ -155,20 +156,3 @@ def _views(setup: Setup, examples: int | None) -> Iterable[View]:
     if setup.published is None:
         return computed_views(setup.corrupt, corruptions.NAMES, corruptions.SEVERITIES)
     return file_views(setup.published, examples)
-
-
-def _on_reconstructions(
-    setup: Setup,
-    vae: VAE,
-    variables: PyTree,
-    images: np.ndarray,
-    labels: np.ndarray,
-    size: int,
-    clean: dict[str, Any],
-) -> dict[str, Any]:
-    """Accuracy on D(mu(x)) of the test images: what the VAE keeps of what the classifier needs."""
-    put = setup.mapping.shard_batch
-    restored = reconstruct(vae, images, size, put)
-    logits = predict(setup.logits, variables, restored, batch_size=size, put=put)
-    right = float(np.mean(logits.argmax(axis=1) == labels))
-    return {**clean, "metric": "reconstruction_accuracy", "value": right, "count": len(images)}

@@ -18,7 +18,6 @@ from rich.console import Console
 
 from varmixup_jax import checks, cluster, report
 from varmixup_jax.config import base_config
-from varmixup_jax.fields import Config
 from varmixup_jax.models.forward import MEASURED_IN
 from varmixup_jax.models.saved import FILE, Model, load_model
 from varmixup_jax.report.rows import Run, read_runs
@@ -77,18 +76,18 @@ def evaluate_again(
     run_directory.check_place(Path(out))
 
     console = Console(stderr=True, quiet=configs[found[0].path].quiet or not cluster.is_lead())
-    shared: tuple[str, Setup] | None = None  # runs of one sweep have one set-up
+    key, setup = "", None  # runs of one sweep have one set-up
     for run in found:
         config, place = configs[run.path], places[run.path]
         fields = run_directory.run_config(config, run.method, run.seed)
         if cluster.on_lead(partial(_is_there, place, fields)):
             continue
-        key = json.dumps({**fields, "methods": {}, "method": "", "seed": 0, "seeds": []})
-        if shared is None or shared[0] != key:
+        shared = json.dumps({**fields, "methods": {}, "method": "", "seed": 0, "seeds": []})
+        if setup is None or shared != key:
             with Heartbeat(speaker(config.quiet), "loading the data"):
-                shared = key, prepare(config)
+                key, setup = shared, prepare(config)
         console.print(f"evaluating {run.path} into {place}", markup=False, soft_wrap=True)
-        _evaluated(run, models[run.path], config, shared[1], place, fields)
+        _evaluated(run, models[run.path], setup._replace(config=config), place, fields)
     name = _baseline(found, baseline or configs[found[0].path].eval.baseline or "")
     kept = list(places.values())
     PREEMPTION.check()
@@ -135,35 +134,35 @@ def _baseline(found: Sequence[Run], method: str) -> str | None:
     return same[0].name if same and len(found) > 1 else None
 
 
-def _evaluated(
-    run: Run,
-    model: Model,
-    config: Config,
-    setup: Setup,
-    place: Path,
-    fields: Mapping[str, Any],
-) -> None:
-    about, data = model.about, setup.data
-    if [*about["image_shape"]] != [*data.image_shape] or [*about["label_names"]] != [
-        *data.label_names
-    ]:
-        text = f"is not the set that {run.path} was trained on, must have its shape and classes"
-        raise ValueError(f"config.data.source = {config.data.source}: {text}")
+def _check_data(run: Run, about: Mapping[str, Any], setup: Setup) -> None:
+    """Refuses data that are not those the run was trained on."""
+    data, source = setup.data, setup.config.data.source
     known = about.get("data") or run.summary.get("data")
     text = run_directory.other_data(known, data.digests)
-    if not known and config.data.source != run.config.get("data.source"):
+    if not known and source != run.config.get("data.source"):
         text = f"{run.path} does not tell the sha256 of its data, must be evaluated where it was"
+    ours, theirs = (
+        (data.image_shape, data.label_names),
+        (about["image_shape"], about["label_names"]),
+    )
+    if [tuple(part) for part in ours] != [tuple(part) for part in theirs]:
+        text = "must have its shape and classes"
     if text:
-        raise ValueError(
-            f"config.data.source = {config.data.source}: is not the set that {run.path} was trained "
-            f"on: {text}"
-        )
+        what = f"is not the set that {run.path} was trained on: {text}"
+        raise ValueError(f"config.data.source = {source}: {what}")
+
+
+def _evaluated(
+    run: Run, model: Model, setup: Setup, place: Path, fields: Mapping[str, Any]
+) -> None:
+    about, say = model.about, speaker(setup.config.quiet)
+    _check_data(run, about, setup)
     summary = {
         "run": run.name,
         "method": run.method,
         "seed": run.seed,
-        "dataset": data.name,
-        "data": data.digests,
+        "dataset": setup.data.name,
+        "data": setup.data.digests,
         "status": "running",
         "evaluated_from": str(run.path),
         "measured_in": MEASURED_IN,
@@ -176,9 +175,9 @@ def _evaluated(
         who = {"run": run.name, "method": run.method, "seed": run.seed, "step": about["step"]}
         mapping = setup.mapping
         variables = mapping.collect(mapping.replicate((model.params, model.stats)))
-        results = measured(config, setup, model.vae, variables, who, place)
+        results = measured(setup, model.vae, variables, who, place)
         cluster.on_lead(lambda: run_directory.write_results(place, *results))
         seconds = time.monotonic() - began
         run_directory.write(place, summary={**summary, "status": "done", "wall_seconds": seconds})
-        with Heartbeat(speaker(config.quiet), f"{run.name}: drawing pictures"):
+        with Heartbeat(say, f"{run.name}: drawing pictures"):
             cluster.on_lead(lambda: report.pictures(place) and None)

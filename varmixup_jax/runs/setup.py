@@ -44,6 +44,7 @@ class Setup(NamedTuple):
     """Built once; every run of a sweep uses it.
 
     Attributes:
+      config: of the sweep.
       data: train, validation and test splits on the host.
       module: the classifier.
       apply: the classifier as a pure function.
@@ -61,6 +62,7 @@ class Setup(NamedTuple):
       unseen: the test images of `eval.ood` by the name of that set; {} without one.
     """
 
+    config: Config
     data: Dataset
     module: nn.Module
     apply: Callable[..., tuple[Array, PyTree]]
@@ -108,6 +110,7 @@ def prepare(config: Config) -> Setup:
     textures = _frost_textures(config.eval, data.image_shape[0])
     published, source = _corruption_files(config.eval, data)
     return Setup(
+        config=config,
         data=data,
         module=module,
         apply=as_apply(module),

@@ -83,12 +83,12 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
             PREEMPTION.check()
             kind = METHODS[method].vae
             if kind not in vaes:
-                vaes[kind] = _obtained(config, setup, kind, console)
+                vaes[kind] = _obtained(setup, kind, console)
             vae = vaes[kind]
             try:
                 if isinstance(vae, NonFiniteError):
                     raise vae
-                train_and_evaluate(config, setup, vae, method, seed, places[method, seed])
+                train_and_evaluate(setup, vae, method, seed, places[method, seed])
             except NonFiniteError as error:
                 whose = f"{method} s{seed}{': VAE' if error is vae else ''}"
                 diverged.append(f"{whose}: {error}")
@@ -108,10 +108,10 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
     return summaries
 
 
-def _obtained(config: Config, setup: Setup, kind: str, console: Console) -> VAE | NonFiniteError:
+def _obtained(setup: Setup, kind: str, console: Console) -> VAE | NonFiniteError:
     """The VAEs of a kind, trained once; what they diverged with is kept for every run of theirs."""
     try:
-        vae = obtain_all(config, setup, kind)
+        vae = obtain_all(setup, kind)
     except NonFiniteError as error:
         return error
     for info in (vae.info, *(other.info for other in vae.others)):

@@ -26,7 +26,6 @@ from varmixup_jax.compilation_cache import user_cache
 from varmixup_jax.config import selected_methods, vaes
 from varmixup_jax.declare import plain
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
-from varmixup_jax.fields import Config
 from varmixup_jax.models.forward import VAE, Decode, Encode, as_vae
 from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.resume import Task, fitted
@@ -59,9 +58,9 @@ def store_root(store: str | None) -> Path:
     return root
 
 
-def vae_key(config: Config, setup: Setup, kind: str) -> str:
+def vae_key(setup: Setup, kind: str) -> str:
     """A name for the VAE made of all it depends on."""
-    fields = plain(config.vae)
+    config, fields = setup.config, plain(setup.config.vae)
     for not_of_one in ("store", "others", "drawn"):
         del fields[not_of_one]
     if config.vae.perceptual:
@@ -80,16 +79,18 @@ def vae_key(config: Config, setup: Setup, kind: str) -> str:
     return f"{setup.data.name}-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def obtain_all(config: Config, setup: Setup, kind: str) -> VAE:
+def obtain_all(setup: Setup, kind: str) -> VAE:
     """The VAE of this configuration with those of `config.vae.others`; see `obtain`."""
-    first, *others = (obtain(replace(config, vae=vae), setup, kind) for vae in vaes(config.vae))
+    config = setup.config
+    each = (setup._replace(config=replace(config, vae=vae)) for vae in vaes(config.vae))
+    first, *others = (obtain(own, kind) for own in each)
     if not others:
         return first
     info = {**first.info, "others": [other.info for other in others]}
     return first._replace(info=info, others=tuple(others))
 
 
-def obtain(config: Config, setup: Setup, kind: str) -> VAE:
+def obtain(setup: Setup, kind: str) -> VAE:
     """The VAE of this configuration: loaded if it is in the store, else trained into it.
 
     An interrupted training resumes from its last checkpoint. Two processes that want the same VAE
@@ -100,7 +101,7 @@ def obtain(config: Config, setup: Setup, kind: str) -> VAE:
       ValueError: fields of `config.vae` that do not fit the images.
       NonFiniteError: its loss stopped being finite.
     """
-    key = vae_key(config, setup, kind)
+    config, key = setup.config, vae_key(setup, kind)
     directory = store_root(config.vae.store) / key
     say = speaker(config.quiet)
 
@@ -109,7 +110,7 @@ def obtain(config: Config, setup: Setup, kind: str) -> VAE:
 
     finished = cluster.on_lead(lambda: all((directory / name).exists() for name in PARTS))
     with nullcontext() if finished else run_directory.claimed(directory, waiting=waiting):
-        vae, seconds = _trained(config, setup, kind, directory)
+        vae, seconds = _trained(setup, kind, directory)
         with Heartbeat(say, f"VAE {key}: encoding and decoding the images"):
             batch_size = config.eval.batch_size
             put, latent_file = setup.mapping.shard_batch, directory / "latents.npy"
@@ -133,8 +134,8 @@ def obtain(config: Config, setup: Setup, kind: str) -> VAE:
     return vae._replace(latents=latents, info=info)
 
 
-def _trained(config: Config, setup: Setup, kind: str, directory: Path) -> tuple[VAE, float]:
-    c, data = config.vae, setup.data
+def _trained(setup: Setup, kind: str, directory: Path) -> tuple[VAE, float]:
+    config, c, data = setup.config, setup.config.vae, setup.data
     module = vae_module(config.vae, data.image_shape)
     vae = as_vae(module)
     adversary = Adversary(**plain(c.adversary)) if kind == "adversarial" else None
