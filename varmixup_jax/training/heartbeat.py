@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import TracebackType
+from contextlib import ExitStack, contextmanager
+from typing import Self
 
 SAY_SECONDS = 10.0  # nothing is silent for longer
 TICK_SECONDS = 1.0
@@ -30,7 +30,7 @@ def ticking(tick: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-class Heartbeat:
+class Heartbeat(ExitStack):
     """Says what is being done every ten seconds, as a context manager; nothing of what is quick.
 
     Called with a text it notes that this is what is being done from now on.
@@ -55,6 +55,7 @@ class Heartbeat:
         doing: str,
         clock: Callable[[], float] = time.monotonic,
     ):
+        super().__init__()
         self._say, self._doing, self._clock, self._part = say, doing, clock, ""
         self._began = self._said = clock()
 
@@ -68,15 +69,6 @@ class Heartbeat:
             self._said = now
             self._say(f"{self._doing}{self._part} ({now - self._began:.0f} s)")
 
-    def __enter__(self) -> Heartbeat:
-        self._ticking = ticking(self.tick)
-        self._ticking.__enter__()
+    def __enter__(self) -> Self:
+        self.enter_context(ticking(self.tick))
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ticking.__exit__(kind, error, trace)

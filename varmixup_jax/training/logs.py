@@ -11,10 +11,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -41,7 +40,7 @@ CUT = Column(ratio=1, no_wrap=True, overflow="ellipsis")
 VALIDATED = frozenset({"clean_accuracy", "val_accuracy"})  # what a line of a validation has
 
 
-class RunLog:
+class RunLog(ExitStack):
     """The log of one run, as a context manager over its directory.
 
     On a terminal one live line shows method, epoch, step, loss, accuracies, speed and time left;
@@ -83,6 +82,7 @@ class RunLog:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
+        super().__init__()
         checks.non_negative(every_seconds=every_seconds)
         if resume_step is not None:
             checks.whole(0, resume_step=resume_step)
@@ -101,26 +101,24 @@ class RunLog:
         self._last_line = self._latest = clock()
         self._first: tuple[int, float] | None = None  # step and time of the first metrics
         self._lock = threading.RLock()  # the heartbeat shows lines too
-        self._heartbeat: AbstractContextManager[None] = nullcontext()
 
-    def __enter__(self) -> RunLog:
-        if self._directory is not None:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            path = self._directory / METRICS_FILE
-            _keep_until(path, self._resume_step)
-            self._file = path.open("a", encoding="utf-8")
-        self._last_line = self._latest = self._clock()
-        if not self._quiet:
-            self._begin_to_show()
-        if self._directory is not None:
-            try:
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:  # closed again where a part of it fails
+            if self._directory is not None:
+                self._directory.mkdir(parents=True, exist_ok=True)
+                path = self._directory / METRICS_FILE
+                _keep_until(path, self._resume_step)
+                self._file = opened.enter_context(path.open("a", encoding="utf-8"))
                 self._board = _tensorboard(self._directory / "tensorboard", self._resume_step)
-            except BaseException:
-                self.__exit__(None, None, None)
-                raise
+                if self._board is not None:
+                    opened.callback(self._board.close)
+            self._last_line = self._latest = self._clock()
+            if not self._quiet:
+                self._begin_to_show(opened)
+            self.push(opened.pop_all())
         return self
 
-    def _begin_to_show(self) -> None:
+    def _begin_to_show(self, opened: ExitStack) -> None:
         if self._console.is_terminal:
             self._progress = Progress(
                 BarColumn(bar_width=16),
@@ -133,25 +131,10 @@ class RunLog:
             self._task = self._progress.add_task(
                 self._line(), total=self._total, completed=self._first_step, left=""
             )
-            self._progress.start()
+            opened.enter_context(self._progress)
         else:
             self.say(self._line())
-        self._heartbeat = ticking(self._tick)
-        self._heartbeat.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._heartbeat.__exit__(kind, error, trace)
-        if self._progress is not None:
-            self._progress.stop()
-        for sink in (self._board, self._file):
-            if sink is not None:
-                sink.close()
-        self._file = self._board = self._progress = None
+        opened.enter_context(ticking(self._tick))
 
     def metrics(self, step: int, **values: float) -> None:
         """Appends one line to `metrics.jsonl`, flushes it, and shows it.
