@@ -1,4 +1,4 @@
-"""Crop and flip against numpy padding and slicing; the distribution of the draws; to_float."""
+"""Crop and flip against numpy padding and slicing; the distribution of the draws."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from varmixup_jax.data import crop_and_flip, to_float
+from varmixup_jax.data import crop_and_flip
 from varmixup_jax.data.augment import crop_at
 
 augment = jax.jit(crop_and_flip, static_argnames=("pad", "flip"))
@@ -140,17 +140,3 @@ def test_is_traced_once_and_is_a_single_gather():
 def test_refusals(key, shape, pad, message):
     with pytest.raises(ValueError, match=message):
         crop_and_flip(key, np.zeros(shape, np.float32), pad=pad, flip=True)
-
-
-def test_to_float_inverts_and_stays_in_the_unit_interval():
-    pixels = np.arange(256, dtype=np.uint8)
-    out = np.asarray(jax.jit(to_float)(jnp.asarray(pixels)))
-    assert out.dtype == np.float32
-    assert (out[0], out[-1]) == (0, 1)
-    np.testing.assert_allclose(out, pixels / 255, rtol=2e-7)
-    np.testing.assert_array_equal(np.rint(out * 255), pixels)
-
-
-def test_to_float_refuses_floats():
-    with pytest.raises(TypeError, match="image: dtype is float32, must be uint8"):
-        to_float(jnp.zeros(3))

@@ -14,10 +14,6 @@ from varmixup_jax.report.settings import identity
 from varmixup_jax.saved_config import flatten
 
 
-def edit_json(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
 def edit_row(path, number, **changes):
     lines = path.read_text().splitlines()
     line = json.loads(lines[number - 1]) | changes

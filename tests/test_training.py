@@ -11,7 +11,7 @@ import toy
 from varmixup_jax.methods import paper_methods
 from varmixup_jax.training import loop, optim
 from varmixup_jax.training.checkpoints import Checkpoints
-from varmixup_jax.training.parallel import check_batch, distribute
+from varmixup_jax.training.parallel import distribute
 from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
 
 
@@ -33,7 +33,6 @@ def quiet_hooks(seen=None):
             "warmup",
         ),
         (lambda: optim.make_optimizer("sdg", lambda s: 1.0), "did you mean sgd"),
-        (lambda: check_batch(10, 4), "batch_size = 10: must be divisible by the 4 devices"),
         (
             lambda: loop.make_plan(
                 examples=5, batch_size=6, epochs=1, steps_per_call=1, eval_epochs=1

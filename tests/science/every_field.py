@@ -227,6 +227,8 @@ def swept(config):
 
     def one(found, vicinal, method, seed, place):
         jobs.append((method, seed, place.name, vicinal))
+        place.mkdir(parents=True)
+        (place / "summary.json").touch()
 
     def close(places, workdir, baseline, console):
         jobs.append(("relative to", baseline))

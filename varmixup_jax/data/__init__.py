@@ -1,7 +1,7 @@
 """Data sets behind one call, `load`, and the augmentation that runs on the device."""
 
-from varmixup_jax.data.augment import crop_and_flip, to_float
+from varmixup_jax.data.augment import crop_and_flip
 from varmixup_jax.data.dataset import Dataset
 from varmixup_jax.data.sources import load
 
-__all__ = ["Dataset", "crop_and_flip", "load", "to_float"]
+__all__ = ["Dataset", "crop_and_flip", "load"]

@@ -80,27 +80,6 @@ def crop_at(image: Array, top: Array, left: Array, mirrored: Array, *, pad: int)
     return gather.get(mode="promise_in_bounds")
 
 
-def to_float(image: Array) -> Array:
-    """uint8 pixels 0..255 to float32 in [0, 1], `x / 255`.
-
-    Args:
-      image: uint8, any shape.
-
-    Returns:
-      float32, the same shape.
-
-    Raises:
-      TypeError: if `image` is not uint8: a second division would go unnoticed.
-
-    Example:
-      >>> to_float(jnp.array([0, 51, 255], jnp.uint8)).tolist()
-      [0.0, 0.2..., 1.0]
-    """
-    if image.dtype != jnp.uint8:
-        raise TypeError(f"image: dtype is {image.dtype}, must be uint8 in 0..255")
-    return image.astype(jnp.float32) / 255
-
-
 def _reflect(index: Array, length: int) -> Array:
     last = length - 1
     return last - jnp.abs(last - jnp.abs(index))

@@ -82,13 +82,6 @@ def distribute(via: str = "jit", devices: Sequence[jax.Device] | None = None) ->
     return _by_pmap(devices)
 
 
-def check_batch(batch_size: int, devices: int) -> None:
-    """Raises ValueError unless the batch can be split evenly over the devices."""
-    checks.whole(1, batch_size=batch_size)
-    if batch_size % devices:
-        raise ValueError(f"batch_size = {batch_size}: must be divisible by the {devices} devices")
-
-
 def _by_jit(mesh: Mesh) -> Mapping:
     everywhere = NamedSharding(mesh, PartitionSpec())
     by_column = NamedSharding(mesh, PartitionSpec(None, AXIS))
