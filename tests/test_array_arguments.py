@@ -147,6 +147,22 @@ def test_confidences_are_fractions_and_not_percentages():
     assert np.isnan(vj.reliability_bins(jnp.array([jnp.nan, 0.42]), correct).confidence).any()
 
 
+@pytest.mark.parametrize("name", ["mix", "mix_hidden", "noisy_hidden"])
+def test_a_draw_passes_jit_in_and_out(name):
+    """`tap` was a function, which no jitted function takes or returns."""
+    vicinity = vj.chain({**VICINITIES, "noisy_hidden": vj.noisy_hidden((1,))}[name], vj.dirac)
+
+    def hidden(draw):
+        return draw.tap(1, draw.image.mean(axis=(1, 2)) + jnp.arange(4.0)[:, None])
+
+    draw = vj.Draw(jnp.full((4, 8, 8, 3), 0.5), jnp.eye(4))
+    sampled = jax.jit(lambda key, draw: vicinity(key, ENV, draw))(key(), draw)
+    expected = vicinity(key(), ENV, draw)
+    np.testing.assert_allclose(jax.jit(hidden)(sampled), hidden(expected), rtol=1e-6)
+    np.testing.assert_allclose(sampled.label, expected.label, rtol=1e-6)
+    assert (hidden(expected) != hidden(draw)).any() == (name != "mix")  # of equal images
+
+
 def test_values_under_jit_are_not_looked_at():
     found = jax.jit(
         lambda image: vj.pgd(key(), image, total, ball=vj.linf(0.1), steps=0, step_size=0.1)

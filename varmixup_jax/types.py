@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
+from jax.tree_util import Partial
 
 Array = jax.Array
 Key = jax.Array  # a typed key, jax.random.key(seed)
@@ -17,10 +18,13 @@ Tap = Callable[[int, Array], Array]  # (stage, hidden) -> hidden, same shape and
 PyTree = Any
 
 
-def identity_tap(stage: int, hidden: Array) -> Array:
-    """The tap that changes nothing."""
+def _identity(stage: int, hidden: Array) -> Array:
     del stage
     return hidden
+
+
+identity_tap = Partial(_identity)
+"""The tap that changes nothing."""
 
 
 def identity_augment(key: Key, image: Array) -> Array:
@@ -31,6 +35,9 @@ def identity_augment(key: Key, image: Array) -> Array:
 
 class Draw(NamedTuple):
     """A batch of samples: the training batch itself, or one sample of a vicinal distribution.
+
+    A pytree that `jit`, `scan` and `checkpoint` take and return, as long as `tap` is one: a tap of
+    your own that holds arrays is a `jax.tree_util.Partial(function, *arrays)`, not a closure.
 
     Attributes:
       image: float32 `[B, H, W, C]` in [0, 1]: the (augmented) view that is shown to the model.

@@ -6,14 +6,16 @@ one: the first draws it and leaves it in `Draw.stage`.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import Partial
 
 from varmixup_jax import checks
-from varmixup_jax.types import Array, Draw, Env, Key, Vicinity
+from varmixup_jax.types import Array, Draw, Env, Key, Tap, Vicinity
 from varmixup_jax.vicinal.mixing import LAM_KINDS, dirac, draw_pairing, interpolate
 
 
@@ -25,17 +27,25 @@ def _mix_hidden(
     chosen = jax.random.choice(stage_key, jnp.asarray(stages, jnp.int32))
     partners, weights = draw_pairing(pair_key, draw.label.shape[0], alpha, lam)
 
-    def tap(stage: int, hidden: Array) -> Array:
-        hidden = draw.tap(stage, hidden)
+    tap = Partial(_mixing(stages), draw.tap, chosen, partners, weights)
+    checks.floating("rows that sum to 1, as jax.nn.one_hot gives", label=draw.label)
+    label = interpolate(draw.label, draw.label[partners], weights)
+    return draw._replace(label=label, tap=tap, stage=chosen)
+
+
+@cache  # one function of equal stages, for `jit` compares them
+def _mixing(stages: tuple[int, ...]) -> Callable[..., Array]:
+    def tap(
+        earlier: Tap, chosen: Array, partners: Array, weights: Array, stage: int, hidden: Array
+    ) -> Array:
+        hidden = earlier(stage, hidden)
         if stage not in stages:
             return hidden
         # Every candidate stage is traced once; the weight 1 leaves all but the drawn one unchanged.
         here = jnp.where(chosen == stage, weights, jnp.ones_like(weights))
         return interpolate(hidden, hidden[partners], here)
 
-    checks.floating("rows that sum to 1, as jax.nn.one_hot gives", label=draw.label)
-    label = interpolate(draw.label, draw.label[partners], weights)
-    return draw._replace(label=label, tap=tap, stage=chosen)
+    return tap
 
 
 def mix_hidden(
@@ -100,18 +110,26 @@ def _noisy_hidden(
     if chosen is None:
         chosen = jax.random.choice(stage_key, jnp.asarray(stages, jnp.int32))
 
+    tap = Partial(_noising(stages, additive, multiplicative), noise_key, draw.tap, chosen)
+    return draw._replace(tap=tap, stage=chosen)
+
+
+@cache
+def _noising(
+    stages: tuple[int, ...], additive: float, multiplicative: float
+) -> Callable[..., Array]:
     def noise(key: Key, hidden: Array) -> Array:
         return add_noise(key, hidden, additive, multiplicative)
 
-    def tap(stage: int, hidden: Array) -> Array:
-        hidden = draw.tap(stage, hidden)
+    def tap(noise_key: Key, earlier: Tap, chosen: Array, stage: int, hidden: Array) -> Array:
+        hidden = earlier(stage, hidden)
         if stage not in stages:
             return hidden
         # A branch, not a choice between two results: noise for every stage would cost three times.
         here = jax.random.fold_in(noise_key, stage)
         return lax.cond(chosen == stage, noise, lambda key, hidden: hidden, here, hidden)
 
-    return draw._replace(tap=tap, stage=chosen)
+    return tap
 
 
 def noisy_hidden(
