@@ -68,7 +68,8 @@ class Env(NamedTuple):
       augment: `(key, image) -> image`, the random crop and flip of the training recipe. It is
         applied after decoding a cached latent, so that decoded samples are augmented as pixels are.
       latent_std: float `[...]`, shape of one latent: how far q(z|x) spreads in each coordinate, the unit
-        of `vicinal.mixing.noisy_latents`; None where nothing asks for it.
+        of `vicinal.mixing.noisy_latents`, or None. The trainer has it for methods whose setting
+        `latent_noise` is above 0.
     """
 
     logits: Callable[[Array], Array]
