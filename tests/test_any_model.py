@@ -152,6 +152,14 @@ def test_a_file_of_logits_gives_the_numbers_of_the_model(of_jax, tmp_path):
     assert fog["value"] == pytest.approx((SCORES[::-1].argmax(axis=1) == LABELS).mean())
     with pytest.raises(ValueError, match="outputs = probabilities: a row sums to"):
         evaluate_logits(tmp_path / "theirs.npz", outputs="probabilities")
+    clean = logits_file.Predictions(SCORES, LABELS)
+    for name, logits, message in (
+        ("fog", SCORES[:, :2], "have 2 and 3 classes, must have as many everywhere"),
+        ("fogg", SCORES, "corruption = 'fogg': must be one of .* mean fog"),
+    ):
+        other = logits_file.Predictions(logits, LABELS)
+        with pytest.raises(ValueError, match=message):
+            evaluate_logits({("none", 0): clean, (name, 3): other})
 
 
 calls = iter(range(100))
@@ -173,6 +181,19 @@ calls = iter(range(100))
         ({"logits_fn": lambda x: in_numpy(x) * next(calls)}, "must be in evaluation mode"),
         ({"logits_fn": lambda x: in_numpy(x) - in_numpy(x).mean(axis=0)}, "in evaluation mode"),
         ({"logits_fn": 3}, "logits_fn = 3: must be a callable"),
+        ({"images": IMAGES // 255}, "images: largest value is 1 of uint8, must be up to 255"),
+        (
+            {"images": IMAGES / 255.0**2},
+            "images: largest value is 0.00392 of float32, must be up to",
+        ),
+        (
+            {"images": np.where(IMAGES > 9, IMAGES / 255, np.nan)},
+            "images: has values that are not f",
+        ),
+        ({"validation": (IMAGES, LABELS)}, "validation: are the test images, must be others"),
+        ({"ood": {"grey": IMAGES[..., :1]}}, r"grey: has images \[8, 8, 1\], must be \[8, 8, 3\]"),
+        ({"attack_eps": 8}, r"attack_eps = 8: must lie in \[0, 1\]"),
+        ({"linearity_eps": (0.1, 8)}, r"linearity_eps\[1\] = 8: must lie in \[0, 1\]"),
         ({"corruptions": ["frog"]}, r"corruptions\[0\] = 'frog': must be one of"),
     ],
 )

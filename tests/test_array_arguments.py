@@ -48,6 +48,22 @@ def test_labels_are_rows_and_not_numbers_of_classes(name):
         sampled(VICINITIES[name], label=jnp.array([0, 1]))
 
 
+@pytest.mark.parametrize("name", ["mix", "mix_hidden"])
+@pytest.mark.parametrize("label", [jnp.array([0.0, 1.0]), jnp.eye(3)], ids=["numbers", "others"])
+@pytest.mark.parametrize("jitted", [False, True])
+def test_there_is_a_row_of_labels_for_each_image(name, label, jitted):
+    """Numbers of classes as floats were interpolated: between class 0 and 9, class 4.5."""
+    shape = str(label.shape).replace("(", r"\(").replace(")", r"\)")
+
+    def sample(label):
+        return sampled(VICINITIES[name], label=label).label
+
+    with pytest.raises(ValueError, match=rf"^label: has shape {shape}, must be \[2, classes\]"):
+        (jax.jit(sample) if jitted else sample)(label)
+    with pytest.raises(ValueError, match=r"^label: has values from 0 to 9, must lie in \[0, 1\]"):
+        sampled(VICINITIES[name], label=jnp.array([[0.0], [9.0]]))
+
+
 @pytest.mark.parametrize("name", ["mix", "latents", "chain", "restyle", "augmix", "attack"])
 @pytest.mark.parametrize("jitted", [False, True])
 def test_images_are_floating(name, jitted):
@@ -88,7 +104,11 @@ def test_attacks_refuse_normalised_images_unless_told_their_bounds(name):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_radius_is_no_ball(name):
+def test_a_radius_is_a_fraction_and_no_ball(name):
+    with pytest.raises(
+        ValueError, match=r"^ball: radius = 8: must be <= 1, pixels are in \[0, 1\]"
+    ):
+        ATTACKS[name](key(), IMAGE, total, ball=vj.linf(8), steps=1)
     with pytest.raises(ValueError, match=r"^ball = 0.03: must be a Ball, such as linf\(8 / 255\)"):
         ATTACKS[name](key(), IMAGE, total, ball=0.03, steps=1)
     with pytest.raises(ValueError, match=r"^ball = 0.03: must be a Ball"):
@@ -117,6 +137,11 @@ def test_corruptions_and_saved_models_take_pixels(images, trained_model):
             function()
 
 
+def test_a_saved_model_takes_images_of_its_size(trained_model):
+    with pytest.raises(ValueError, match=r"^image: has images \[9, 8, 3\], must be \[8, 8, 3\] as"):
+        trained_model.logits(jnp.zeros((2, 9, 8, 3)))
+
+
 @pytest.fixture(scope="module")
 def trained_model(tmp_path_factory):
     """A model file of untrained networks, loaded again."""
@@ -133,7 +158,8 @@ def trained_model(tmp_path_factory):
     weights = models.init(jax.random.key(2), vae, shape)["params"]
     path = tmp_path_factory.mktemp("saved") / "model.npz"
     trained = as_vae(vae)._replace(params=weights)
-    arrays = as_arrays(classifier, variables["params"], variables["batch_stats"], vae=trained)
+    about = {"vae": trained, "image_shape": (8, 8, 3)}
+    arrays = as_arrays(classifier, variables["params"], variables["batch_stats"], **about)
     np.savez(path, **arrays)
     return vj.load_model(path)
 

@@ -137,6 +137,10 @@ OURS = ["--model=my_models:logits", "--data=digits", "--out=x"]
         (["--logits=l.npz", "--out=x", "--data=digits"], "--data: says nothing of --logits"),
         ([*OURS, "--quiet=yes"], "--quiet: invalid"),
         ([*OURS, "--linearity_eps=(1"], "--linearity_eps: invalid"),
+        (
+            [*OURS[:2], "--out=my_models.py/x"],
+            "--out = my_models.py/x: must be a directory that can",
+        ),
         ([*OURS, "--ood=dark"], "--ood = 'dark': must be NAME=FILE, as svhn=svhn.npz"),
         ([*OURS, "--ood=dark=large.npy"], "dark: has images [9, 9, 1], must be [8, 8, 1] as the"),
         ([*OURS, "--validation=cats"], "has the classes cat, ..., must be those of digits: 0, 1"),

@@ -93,6 +93,19 @@ def floating(what: str, **fields: Any) -> None:
             raise TypeError(f"{name}: dtype is {np.dtype(dtype)}, must be floating with {what}")
 
 
+def labels(image: Any, label: Any) -> None:
+    """Raises TypeError/ValueError unless labels are `[B, K]` floating, in [0, 1], one row an image.
+
+    Of traced arrays shape and dtype are checked alone.
+    """
+    what = "rows that sum to 1, as jax.nn.one_hot gives"
+    floating(what, label=label)
+    if label.ndim != 2 or label.shape[0] != image.shape[0]:
+        shape = f"has shape {tuple(label.shape)}, must be [{image.shape[0]}, classes]"
+        raise ValueError(f"label: {shape}, {what}")
+    values_within(0, 1, label=label)
+
+
 def values_within(low: float, high: float, remedy: str = "", **fields: Any) -> None:
     """Raises ValueError if a value of an array lies outside [low, high], by more than half a grey
     level of 8 bits.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from varmixup_jax import checks, logits_file
-from varmixup_jax.atomic_files import read_arrays, user_path
+from varmixup_jax.atomic_files import obstacle, read_arrays, user_path
 from varmixup_jax.command_line import Parser, imported
 from varmixup_jax.compilation_cache import enable
 from varmixup_jax.corruptions.clean_set import read_clean_set, read_images
@@ -59,6 +59,10 @@ def main(arguments: Sequence[str]) -> int:
                 raise ValueError(f"--{flag}: says nothing of --logits, must be left out")
         if any((options.out / name).exists() for name in ("summary.json", "results.jsonl")):
             raise ValueError(f"--out = {options.out}: holds a run, must be a new directory")
+        there = obstacle(options.out)
+        if there is not None:
+            text = f"must be a directory that can be written to, {there} is not"
+            raise ValueError(f"--out = {options.out}: {text}")
     except (ValueError, TypeError) as error:
         return refuse(error, 2, arguments)
 
@@ -68,9 +72,9 @@ def main(arguments: Sequence[str]) -> int:
 
         enable()
         results = _of_logits(options) if options.logits else _of_model(options)
+        print_table([results.as_run()])  # first, for the disk may have filled up meanwhile
         results.save(options.out)
         page = report.write([options.out], options.out)
-        print_table([results.as_run()])
         print(f"page: {page}")
 
     return exit_code(run, arguments)

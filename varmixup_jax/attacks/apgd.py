@@ -138,8 +138,8 @@ def apgd(
     checks.whole(1, steps=steps, restarts=restarts)
     checks.in_range(0.0, 1.0, momentum=momentum, rho=rho)
     checks.positive(momentum=momentum)
-    check_bounds(bounds)
     check_ball(ball)
+    check_bounds(bounds, ball)
     checks.pixels(bounds, image=image)
 
     origin = lax.stop_gradient(image).astype(jnp.float32)

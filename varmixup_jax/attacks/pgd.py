@@ -115,8 +115,8 @@ def pgd(
     checks.whole(1, restarts=restarts)
     checks.one_of(KEEP, keep=keep)
     check_step(step_size)
-    check_bounds(bounds)
     check_ball(ball)
+    check_bounds(bounds, ball)
     checks.pixels(bounds, image=image)
 
     origin = lax.stop_gradient(image).astype(jnp.float32)

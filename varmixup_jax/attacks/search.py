@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from varmixup_jax import checks
-from varmixup_jax.attacks.balls import Ball
+from varmixup_jax.attacks.balls import Ball, Linf
 from varmixup_jax.types import Array, Key
 
 Loss = Callable[[Array], Array]
@@ -117,7 +118,15 @@ def check_ball(ball: Ball) -> None:
         raise ValueError(f"ball = {checks.shown(ball)}: must be a Ball, such as linf(8 / 255)")
 
 
-def check_bounds(bounds: Bounds) -> None:
-    """Raises ValueError unless `bounds` is None or (low, high) with low < high."""
-    if bounds is not None and not (len(bounds) == 2 and bounds[0] < bounds[1]):
+def check_bounds(bounds: Bounds, ball: Ball) -> None:
+    """Raises ValueError unless `bounds` is None or (low, high) with low < high, or where pixels may
+    change by more than there is between the two: 8 is not 8 / 255."""
+    if bounds is None:
+        return
+    if not (len(bounds) == 2 and bounds[0] < bounds[1]):
         raise ValueError(f"bounds = {bounds!r}: must be None or (low, high) with low < high")
+    radius, width = ball.radius, bounds[1] - bounds[0]
+    known = isinstance(ball, Linf) and not isinstance(radius, jax.core.Tracer)
+    if known and np.max(radius) > width:
+        text = f"must be <= {width:g}, pixels are in [{bounds[0]:g}, {bounds[1]:g}]"
+        raise ValueError(f"ball: radius = {np.max(radius):g}: {text}")

@@ -23,6 +23,7 @@ from varmixup_jax.evaluation.own_model import (
     as_images,
     check,
     check_outputs,
+    check_predictions,
 )
 from varmixup_jax.evaluation.record import CLEAN, Evaluation, Record, rows
 from varmixup_jax.evaluation.results import Results
@@ -66,8 +67,8 @@ def evaluate(
     """Measures any classifier: clean, corrupted and attacked accuracy, calibration, linearity.
 
     The code is the one that evaluates trained runs and the defaults are those of the configuration,
-    so that `Results.save` gives a run directory that `python -m varmixup_jax.report` compares with
-    them. `docs/measures.md` defines every number.
+    so that `varmixup report` compares what `Results.save` writes with them. `docs/measures.md`
+    defines every number.
 
     Args:
       logits_fn: the model in evaluation mode: a batch of pixels in [0, 1], floating `[B, H, W, C]`,
@@ -87,8 +88,8 @@ def evaluate(
       corruptions: "computed" (the fifteen, 5 severities each), a name or a list of them, a directory
         of files such as CIFAR-10-C, or "none".
       frost_dir: photographs of frost, as `config.eval.frost_dir`.
-      validation: images and labels that the model was not trained on and is not tested on: a
-        temperature is fitted on them. None leaves temperature scaling out.
+      validation: images and labels, neither of training nor of the test: a temperature is fitted
+        on them. None leaves it out.
       ood: images of other data sets by name, of the same shape, to tell from the model's own.
       attack_examples: test images that are attacked, evenly spread; 0 for none.
       attack_eps, attack_step_size, attack_steps, attack_restarts: of PGD, l-infinity, in pixels.
@@ -127,15 +128,17 @@ def evaluate(
     checks.whole(0, examples=examples, attack_examples=attack_examples)
     checks.whole(0, linearity_examples=linearity_examples)
     checks.whole(1, batch_size=batch_size)
+    checks.in_range(0, 1, attack_eps=attack_eps, attack_step_size=attack_step_size)
+    checks.in_range(0, 1, **{f"linearity_eps[{i}]": eps for i, eps in enumerate(linearity_eps)})
     images, labels = as_images(images, layout), np.asarray(labels)
     kept = spread(len(images), examples or None)
     if len(labels) != len(images):
         raise ValueError(f"labels: has {len(labels)}, must be {len(images)} as there are images")
     whole = partial(_data_set, dataset, images, labels)
-    held_out = validation and (
-        as_images(validation[0], layout, "validation", images),
-        np.asarray(validation[1]),
-    )
+    some, classes = validation or (None, None)
+    held_out = validation and (as_images(some, layout, "validation", images), np.asarray(classes))
+    if held_out and np.array_equal(held_out[0], images):
+        raise ValueError("validation: are the test images, must be others")
     unseen = {name: as_images(some, layout, name, images) for name, some in (ood or {}).items()}
     views, source, frost = _conditions(corruptions, images.shape[1:], whole, examples, frost_dir)
     labels, images = labels[kept], images[kept]
@@ -228,6 +231,7 @@ def evaluate_logits(
         temperature = fit_temperature(scores(validation.logits), label)
         settings["validation_examples"] = fitted_on
     record = Record(num_bins=bins, keep_logits="all", temperature=temperature, fitted_on=fitted_on)
+    check_predictions(predictions)
     for condition, (logits, labels) in predictions.items():
         record.add(condition, scores(logits), label_rows(labels, *logits.shape))
     for other, logits in (ood or {}).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varmixup_jax import checks
+from varmixup_jax import checks, corruptions
 from varmixup_jax.evaluation.tally import batch_logits, host_logits, map_batches
+from varmixup_jax.logits_file import Condition, Predictions
 from varmixup_jax.types import Array, PyTree
 
 LAYOUTS = ("NHWC", "NCHW")
@@ -122,6 +123,16 @@ def check_outputs(found: np.ndarray, outputs: str) -> None:
         raise ValueError(f"outputs = logits: {text} (outputs=probabilities for probabilities)")
 
 
+def check_predictions(predictions: Mapping[Condition, Predictions]) -> None:
+    """Raises ValueError for other numbers of classes, or corruptions that no report knows."""
+    for corruption, _ in predictions:
+        checks.one_of(("none", *corruptions.FUNCTIONS), corruption=corruption)
+    classes = sorted({logits.shape[1] for logits, _ in predictions.values()})
+    if len(classes) > 1:
+        found = " and ".join(map(str, classes))
+        raise ValueError(f"predictions: have {found} classes, must have as many everywhere")
+
+
 def as_images(
     images: Any, layout: str, name: str = "images", like: np.ndarray | None = None
 ) -> np.ndarray:
@@ -142,7 +153,15 @@ def as_images(
         raise ValueError(f"{name}: has shape {images.shape}, {text}")
     if images.dtype != np.uint8:
         checks.pixels(**{name: images})
+        if not np.isfinite(images).all():
+            raise ValueError(f"{name}: has values that are not finite, must lie in [0, 1]")
         images = images.astype(np.float32)
+    brightest = float(images.max()) * (255 if images.dtype != np.uint8 else 1)
+    if 0 < brightest <= 1.001:
+        text = f"largest value is {images.max():.3g} of {images.dtype}, must be up to"
+        remedy = "floats in [0, 1] are neither cast to uint8 nor divided by 255 again"
+        top = 255 if images.dtype == np.uint8 else 1
+        raise ValueError(f"{name}: {text} {top}; {remedy}")
     if layout == "NCHW":
         images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
     if like is not None and images.shape[1:] != like.shape[1:]:

@@ -123,14 +123,24 @@ def load_model(path: Path | str) -> Model:
         raise ValueError(f"{file}: {NO_MODEL} ({checks.one_line(error)})") from None
     trees = unflatten_dict(leaves, sep="/")
     params, stats = trees.get("params", {}), trees.get("stats", {})
-    logits = partial(_logits, as_apply(for_measures(classifier)), params, stats)
+    shape = tuple(about.get("image_shape", ()))
+    logits = partial(_logits, as_apply(for_measures(classifier)), shape, params, stats)
     if vae is not None:
         vae = vae._replace(params=trees["vae"], info=about.get("vae_info") or {})
     return Model(logits, params, stats, vae, about)
 
 
-def _logits(apply: Callable[..., Any], params: PyTree, stats: PyTree, image: Array) -> Array:
+def _logits(
+    apply: Callable[..., Any],
+    shape: tuple[int, ...],
+    params: PyTree,
+    stats: PyTree,
+    image: Array,
+) -> Array:
     checks.pixels(image=image)
+    if shape and image.shape[1:] != shape:  # a network that averages over space takes any size
+        text = f"must be {list(shape)} as those it was trained on"
+        raise ValueError(f"image: has images {list(image.shape[1:])}, {text}")
     return apply(params, stats, image, train=False)[0]
 
 

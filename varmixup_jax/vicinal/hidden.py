@@ -28,7 +28,7 @@ def _mix_hidden(
     partners, weights = draw_pairing(pair_key, draw.label.shape[0], alpha, lam)
 
     tap = Partial(_mixing(stages), draw.tap, chosen, partners, weights)
-    checks.floating("rows that sum to 1, as jax.nn.one_hot gives", label=draw.label)
+    checks.labels(draw.image, draw.label)
     label = interpolate(draw.label, draw.label[partners], weights)
     return draw._replace(label=label, tap=tap, stage=chosen)
 

@@ -208,7 +208,7 @@ def _mix(
     key: Key, env: Env, draw: Draw, *, space: Space, alpha: float, lam: str, partners: int
 ) -> Draw:
     checks.floating("pixels in [0, 1]", image=draw.image)
-    checks.floating("rows that sum to 1, as jax.nn.one_hot gives", label=draw.label)
+    checks.labels(draw.image, draw.label)
     pair_key, into_key, out_key = jax.random.split(key, 3)
     points = space.into(into_key, env, draw)
     mixed, label = points, draw.label
