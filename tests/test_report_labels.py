@@ -8,7 +8,7 @@ import pytest
 from varmixup_jax.report.labels import DEFAULTS, changed_settings, labels, vae_remarks
 from varmixup_jax.report.measures import board
 from varmixup_jax.report.rows import Run, read_runs
-from varmixup_jax.report.settings import method_words
+from varmixup_jax.report.settings import field_words
 from varmixup_jax.saved_config import flatten
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -35,7 +35,7 @@ def test_the_defaults_are_those_of_the_registry():
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "words"),
+    ("setting", "value", "said"),
     [
         ("clean_weight", 0.5, "clean 0.5"),
         ("views", 1, "1 view"),
@@ -51,8 +51,8 @@ def test_the_defaults_are_those_of_the_registry():
         ("my_strength", 0.25, "my strength 0.25"),
     ],
 )
-def test_settings_in_words(setting, value, words):
-    assert method_words(setting, value) == words
+def test_settings_in_words(setting, value, said):
+    assert field_words(f"methods.mine.{setting}", value) == said
 
 
 def test_a_default_is_not_named_and_everything_else_is():

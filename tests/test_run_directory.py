@@ -24,7 +24,7 @@ def test_a_run_keeps_the_settings_of_its_own_method_only():
 def test_a_directory_belongs_to_one_configuration_and_seed(tmp_path):
     run_directory.check_same(tmp_path, fields())  # nothing there
     (tmp_path / "config.json").write_text('{"epochs": NaN}')
-    with pytest.raises(run_directory.Incompatible, match=r"is not JSON \(NaN"):
+    with pytest.raises(ValueError, match=r"config\.json: not JSON \(NaN"):
         run_directory.check_same(tmp_path, fields())
     (tmp_path / "config.json").write_text(json.dumps(fields()))
     run_directory.check_same(tmp_path, fields())

@@ -19,10 +19,8 @@ from varmixup_jax.report.settings import (
     differing_fields,
     field_text,
     field_words,
-    method_words,
     number,
     usual,
-    vae_words,
 )
 from varmixup_jax.saved_config import NOT_SETTINGS
 
@@ -61,7 +59,8 @@ def labels(runs: Sequence[Run]) -> list[str]:
     names = []
     for run, found, vae in zip(runs, shared, vae_names(runs), strict=True):
         changed = {*changed_settings(run), *ALWAYS}
-        own = [method_words(n, v) for n, v in _own(run).items() if n in changed]
+        prefix = f"methods.{run.method}."
+        own = [field_words(prefix + n, v) for n, v in _own(run).items() if n in changed]
         others = [name for name in varied if name in found and found[name] != common[name]]
         rest = [field_words(name, json.loads(found[name])) for name in others]
         if len(rest) > MOST_SHARED:
@@ -118,17 +117,17 @@ def vae_remarks(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         vae = run.summary["vae"]
         stated = [n for n in VAE if n in varied or n in ("vae.width", "vae.blocks")]
-        words = [
+        parts = [
             latent_words(run),
-            *(vae_words(n, run.config[n]) for n in stated if n in run.config),
+            *(field_words(n, run.config[n]) for n in stated if n in run.config),
         ]
         if vae.get("kind") not in (None, "standard"):
-            words.append(str(vae["kind"]))
+            parts.append(str(vae["kind"]))
         psnr = vae.get("psnr")
         known = isinstance(psnr, (int, float)) and not isinstance(psnr, bool)
         fidelity = f": {psnr:.1f} dB on the test set" if known else ""
-        lines.setdefault(f"VAE {', '.join(filter(None, words))}", fidelity)
-    return [f"{words}{fidelity}." for words, fidelity in lines.items()]
+        lines.setdefault(f"VAE {', '.join(filter(None, parts))}", fidelity)
+    return [f"{text}{fidelity}." for text, fidelity in lines.items()]
 
 
 def latent_words(run: Run) -> str:
@@ -174,21 +173,18 @@ def _told_apart(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
         configs = [runs[place].config for place in places]
         fields = [n for n in differing_fields(configs) if n not in NOT_SETTINGS]
         for count, (place, config) in enumerate(zip(places, configs, strict=True), start=1):
-            words = [_words(runs[place], config, field) for field in fields if field in config]
-            if len(fields) > MOST_SHARED or not words:
-                words = [f"#{count}"]
-            apart[place] = SEPARATOR.join([name, *words])
+            parts = [
+                f"{'VAE ' * (field in VAE)}{field_words(field, config[field])}"
+                for field in fields
+                if field in config
+            ]
+            if len(fields) > MOST_SHARED or not parts:
+                parts = [f"#{count}"]
+            apart[place] = SEPARATOR.join([name, *parts])
     return [
         f"{name} #{apart[:place].count(name) + 1}" if apart.count(name) > 1 else name
         for place, name in enumerate(apart)
     ]
-
-
-def _words(run: Run, config: Mapping[str, Any], name: str) -> str:
-    prefix = f"methods.{run.method}."
-    if name.startswith(prefix):
-        return method_words(name.removeprefix(prefix), config[name])
-    return field_words(name, config[name])
 
 
 def _vae_settings(run: Run) -> dict[str, Any]:
@@ -214,6 +210,6 @@ def _differences(run: Run, others: Sequence[Run]) -> list[str]:
         for name in dict.fromkeys([*VAE, *_vae_settings(run)])
         if any(field_text(o.config, name) != field_text(run.config, name) for o in others)
     ]
-    rest = [field_words(n, run.config[n]) for n in found if n not in _LATENT and n in run.config]
-    words = [latent_words(run)] if set(found) & set(_LATENT) else []
-    return words + [word.removeprefix("VAE ") for word in rest]
+    latent = [latent_words(run)] if set(found) & set(_LATENT) else []
+    rest = [n for n in found if n not in _LATENT and n in run.config]
+    return [*latent, *(field_words(n, run.config[n]) for n in rest)]

@@ -55,36 +55,24 @@ def number(value: Any) -> str:
     return f"{round(parts)}/255" if long else text
 
 
-def method_words(setting: str, value: Any) -> str:
-    """A method's own setting.
-
-    >>> method_words("views", 1), method_words("my_strength", 2.0)
-    ('1 view', 'my strength 2')
-    """
-    return _said(_METHOD.get(setting), setting, value)
-
-
 def field_words(name: str, value: Any) -> str:
-    """A field of the configuration by its whole name.
+    """A field of the configuration by its whole name; one of a VAE as beside others of it.
 
-    >>> field_words("batch_size", 512), field_words("vae.width", 32)
-    ('batch 512', 'VAE 32 wide')
-    """
-    if name in VAE:
-        return f"VAE {vae_words(name, value)}"
-    return _said(SHARED.get(name), name, value)
-
-
-def vae_words(name: str, value: Any) -> str:
-    """A field of `VAE` beside others of it.
-
-    >>> vae_words("vae.others", ["latent_size=4 width=32"])
-    'and latent size 4, width 32'
+    >>> field_words("methods.augmix.views", 1), field_words("methods.mine.my_strength", 2.0)
+    ('1 view', 'my strength 2')
+    >>> field_words("batch_size", 512), field_words("vae.others", ["latent_size=4 width=32"])
+    ('batch 512', 'and latent size 4, width 32')
     """
     if name == "vae.others":
-        each = [number([word.replace("=", " ") for word in words.split()]) for words in value]
+        each = [number([word.replace("=", " ") for word in own.split()]) for own in value]
         return "and " + " and ".join(each) if each else "alone"
-    return _said(VAE[name], name, value)
+    own = name.split(".")[-1] if name.startswith("methods.") else name
+    template = _METHOD.get(own, SHARED.get(own, VAE.get(own)))
+    if template is None:
+        return f"{own.replace('_', ' ').replace('.', ' ')} {number(value)}"
+    if isinstance(template, tuple):
+        return template[value is True]
+    return template.replace("(s)", "" if value == 1 else "s").format(number(value))
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -115,11 +103,3 @@ def usual(values: Sequence[str]) -> str | None:
     if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
         return None
     return counts[0][0]
-
-
-def _said(template: str | tuple[str, str] | None, name: str, value: Any) -> str:
-    if template is None:
-        return f"{name.replace('_', ' ').replace('.', ' ')} {number(value)}"
-    if isinstance(template, tuple):
-        return template[value is True]
-    return template.replace("(s)", "" if value == 1 else "s").format(number(value))

@@ -45,12 +45,8 @@ def locked(directory: Path, waiting: Callable[[str], None] | None = None) -> Ite
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("a+", encoding="utf-8") as handle:
-        mark = None if _has_locks(handle) else directory / ".lock.held"
-        if mark is not None:
-            text = f"the file system of {directory} has no locks; {mark.name} stands for one"
-            warnings.warn(text, stacklevel=4)
-        began, said = time.monotonic(), 0
-        while (holder := _flocked(handle) if mark is None else _marked(mark)) is not None:
+        mark, said, began = directory / ".lock.held", 0, time.monotonic()
+        while (holder := _held_by(handle, mark)) is not None:
             if waiting is None:
                 raise Held(holder)
             passed = time.monotonic() - began
@@ -58,33 +54,28 @@ def locked(directory: Path, waiting: Callable[[str], None] | None = None) -> Ite
                 waiting(f"{holder} ({passed:.0f} s)")
                 said += 1
             time.sleep(POLL_SECONDS)
+        marked = mark.exists() and mark.read_text(encoding="utf-8") == _me()
+        if marked:
+            text = f"the file system of {directory} has no locks; {mark.name} stands for one"
+            warnings.warn(text, stacklevel=4)
         try:
             yield
         finally:
-            if mark is not None:
+            if marked:
                 mark.unlink(missing_ok=True)
 
 
-def _has_locks(handle: TextIO) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        fcntl.flock(handle, fcntl.LOCK_UN)
-    except BlockingIOError:
-        return True
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        return False
-    return True
-
-
-def _flocked(handle: TextIO) -> str | None:
-    """Takes the lock: None, or who has it."""
+def _held_by(handle: TextIO, mark: Path) -> str | None:
+    """Takes the lock, or makes the file that stands for it: None, or who has it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.seek(0)
         return _named(handle.read())
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return _marked(mark)
     handle.truncate(0)
     handle.write(_me())
     handle.flush()

@@ -23,6 +23,7 @@ from varmixup_jax.checks import shown
 from varmixup_jax.config import base_config
 from varmixup_jax.declare import plain
 from varmixup_jax.fields import Config
+from varmixup_jax.report.reading import json_object
 from varmixup_jax.runs.locks import Held, locked
 from varmixup_jax.saved_config import NOT_SETTINGS, flatten, with_later_fields
 from varmixup_jax.version import __version__
@@ -52,16 +53,12 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
 
     Raises:
       Incompatible: names every field that differs, with both values.
+      ValueError: `config.json` there is damaged.
     """
     path = directory / "config.json"
     if not path.exists():
         return
-    try:
-        there = loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Incompatible(f"{path}: is not JSON ({error})") from None
-    if not isinstance(there, dict):
-        raise Incompatible(f"{path}: holds a {type(there).__name__}, must be a JSON object")
+    there = json_object(path)
     free = () if is_done(directory) else ("eval.",)
     wanted = flatten(json.loads(json.dumps(fields)))
     defaults = flatten(json.loads(json.dumps(base_config().to_dict())))
@@ -110,11 +107,8 @@ def other_data(there: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
 
 def elsewhere(directory: Path, source: str) -> bool:
     """Whether the run there names another `data.source`, which may hold the same data."""
-    try:
-        config = loads((directory / "config.json").read_text(encoding="utf-8"))
-        return bool(config["data"]["source"] != source)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+    data = _noted(directory, "data", "config.json")
+    return isinstance(data, dict) and data.get("source", source) != source
 
 
 def check_place(directory: Path) -> None:
@@ -218,10 +212,10 @@ def moved(directory: Path, device: str) -> str:
     return f"started on {before}, resumed on {device}: {text}"
 
 
-def _noted(directory: Path, field: str) -> Any:
+def _noted(directory: Path, field: str, file: str = "summary.json") -> Any:
     """A field of the summary there, None where there is no such thing."""
     try:
-        return loads((directory / "summary.json").read_text(encoding="utf-8"))[field]
+        return loads((directory / file).read_text(encoding="utf-8"))[field]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
