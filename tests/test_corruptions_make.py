@@ -1,12 +1,10 @@
 """The maker's directory: what it holds, and what its command refuses."""
 
 import json
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from PIL import Image
 from test_data_cifar_c import NAMES, N, arrays, made  # noqa: F401
 
@@ -50,21 +48,3 @@ def test_command_makes_a_directory_from_npz_and_from_a_folder(tmp_path, arrays, 
     order = np.argsort(labels, kind="stable")
     first, second = (np.load(path / "contrast.npy").reshape(5, N, -1) for path in (out, other))
     np.testing.assert_array_equal(first[:, order], second)
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        ({}, r"--images = .*: must be a .npz or .npy file, or a folder"),
-        ({"set.npz": {"pictures": np.zeros(3)}}, r"has fields pictures, must have images under"),
-        ({"set.npz": {"x": np.zeros((2, 8, 8, 3)), "y": np.zeros(2)}}, "dtype is float64"),
-    ],
-)
-def test_command_refuses_in_one_line(tmp_path, files, message, capsys):
-    for name, fields in files.items():
-        np.savez(tmp_path / name, **fields)
-    arguments = ["make", "--out", str(tmp_path / "o"), "--images", str(tmp_path / "set.npz")]
-    assert command.main(arguments) == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1
-    assert re.search(message, error), error

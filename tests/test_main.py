@@ -1,4 +1,4 @@
-"""The real command line on digits, in processes of its own: results, resumption, refusals."""
+"""The real command line on digits, in processes of its own: results, resumption."""
 
 import json
 import re
@@ -72,21 +72,6 @@ def test_several_methods_end_in_a_comparison(cache, tmp_path):
     assert "erm" in page
     assert "varmixup" in page
     assert "| varmixup |" in (tmp_path / "sweep" / "report.md").read_text()
-
-
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [("--confg.x=1", "confg"), ("--config.parallel.devices=7", "config.parallel.devices = 7")],
-)
-def test_refusals_are_one_line_and_write_nothing(word, message, cache, tmp_path):
-    """By the parser and by the checks; bad_input/ has all the others, in process."""
-    refused = launch(cache, tmp_path / "run", word, quick=())
-    assert refused.returncode == 2, refused.stderr
-    errors = [line for line in refused.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1
-    assert message in errors[0]
-    assert "Traceback" not in refused.stderr
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
