@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 from varmixup_jax import checks
 
-MODES = ("auto", "off", "slurm", "openmpi", "tpu", "kubernetes", "mpi4py")
-
 Environment = Mapping[str, str]
 
 
@@ -73,25 +71,20 @@ def find(
     }
     missing = [name for name, value in given.items() if value is None]
     if missing and len(missing) < len(given):
-        raise ValueError(f"{missing[0]} = None: must be given, as {_and(given, missing)} is")
+        there = next(name for name in given if name not in missing)
+        raise ValueError(f"{missing[0]} = None: must be given, as {there} is")
     if mode == "off":
         return None
     if missing and mode == "auto":
         given = _from_variables(env)
     if given and None not in given.values():
         return _explicit(**given)
-    if mode != "auto":
-        found = _FINDERS[mode](env)
-        if found is None:
-            raise ValueError(
-                f"mode = {mode!r}: this process was not started by {mode}; use auto or off"
-            )
-        return found
-    return next((found for one in _AUTOMATIC if (found := _FINDERS[one](env))), None)
-
-
-def _and(given: Mapping[str, object], missing: list[str]) -> str:
-    return next(name for name in given if name not in missing)
+    names = _FINDERS if mode == "auto" else (mode,)
+    found = next((found for name in names if (found := _FINDERS[name](env))), None)
+    if found is None and mode != "auto":
+        text = f"this process was not started by {mode}; use auto or off"
+        raise ValueError(f"mode = {mode!r}: {text}")
+    return found
 
 
 def _from_variables(env: Environment) -> dict[str, Any]:
@@ -185,23 +178,11 @@ def _kubernetes(env: Environment) -> Found | None:
     return Found("kubernetes")
 
 
-def _mpi4py(env: Environment) -> Found | None:
-    del env
-    known = importlib.util.find_spec("mpi4py") is not None
-    return Found("mpi4py", method="mpi4py") if known else None
-
-
 def _whole(env: Environment, name: str) -> int:
     if not env.get(name, "").isdecimal():
         raise ValueError(f"{name} = {env.get(name)!r}: must be a whole number")
     return int(env[name])
 
 
-_FINDERS = {
-    "slurm": _slurm,
-    "openmpi": _openmpi,
-    "tpu": _tpu,
-    "kubernetes": _kubernetes,
-    "mpi4py": _mpi4py,
-}
-_AUTOMATIC = ("slurm", "openmpi", "tpu", "kubernetes")
+_FINDERS = {"slurm": _slurm, "openmpi": _openmpi, "tpu": _tpu, "kubernetes": _kubernetes}
+MODES = ("auto", "off", *_FINDERS)
