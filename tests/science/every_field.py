@@ -230,7 +230,7 @@ def swept(config):
         place.mkdir(parents=True)
         (place / "summary.json").touch()
 
-    def close(places, workdir, baseline, console):
+    def close(places, workdir, baseline, say):
         jobs.append(("relative to", baseline))
         return []
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from varmixup_jax import checks, cluster, report
 from varmixup_jax.config import base_config
@@ -75,7 +74,7 @@ def evaluate_again(
     models = {run.path: load_model(run.path) for run in found}
     run_directory.check_place(Path(out))
 
-    console = Console(stderr=True, quiet=configs[found[0].path].quiet or not cluster.is_lead())
+    say = speaker(configs[found[0].path].quiet)
     key, setup = "", None  # runs of one sweep have one set-up
     for run in found:
         config, place = configs[run.path], places[run.path]
@@ -86,12 +85,12 @@ def evaluate_again(
         if setup is None or shared != key:
             with Heartbeat(speaker(config.quiet), "loading the data"):
                 key, setup = shared, prepare(config)
-        console.print(f"evaluating {run.path} into {place}", markup=False, soft_wrap=True)
+        say(f"evaluating {run.path} into {place}")
         _evaluated(run, models[run.path], setup._replace(config=config), place, fields)
     name = _baseline(found, baseline or configs[found[0].path].eval.baseline or "")
     kept = list(places.values())
     PREEMPTION.check()
-    summaries = cluster.on_lead(lambda: close(kept, Path(out), name, console))
+    summaries = cluster.on_lead(lambda: close(kept, Path(out), name, say))
     PREEMPTION.check()
     return summaries
 

@@ -8,8 +8,11 @@ from rich.console import Console
 
 from varmixup_jax import cluster
 
+Say = Callable[[str], None]
+"""Prints a line."""
 
-def speaker(quiet: bool) -> Callable[[str], None]:
+
+def speaker(quiet: bool) -> Say:
     """Prints a line on standard error: the lead process does, unless `quiet`."""
     console = Console(stderr=True, quiet=quiet or not cluster.is_lead())
 

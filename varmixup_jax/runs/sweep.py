@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from varmixup_jax import cluster, report
 from varmixup_jax.atomic_files import loads
@@ -24,7 +23,7 @@ from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.classifier import train_and_evaluate
 from varmixup_jax.runs.preemption import PREEMPTION
 from varmixup_jax.runs.setup import Setup, prepare
-from varmixup_jax.runs.speaker import speaker
+from varmixup_jax.runs.speaker import Say, speaker
 from varmixup_jax.runs.vae_store import obtain_all, store_root
 from varmixup_jax.saved_config import flatten
 from varmixup_jax.training.heartbeat import Heartbeat
@@ -72,10 +71,10 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
     moved = cluster.on_lead(
         lambda: any(run_directory.elsewhere(place, config.data.source) for place in found)
     )
-    console = Console(stderr=True, quiet=config.quiet or not cluster.is_lead())
+    say = speaker(config.quiet)
     diverged: list[str] = []
     if todo or moved:
-        with Heartbeat(speaker(config.quiet), "loading the data"):
+        with Heartbeat(say, "loading the data"):
             setup = prepare(config)
         cluster.on_lead(lambda: run_directory.check_data(setup.data.digests, *found))
         vaes: dict[str, VAE | NonFiniteError | None] = {"none": None}
@@ -83,7 +82,7 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
             PREEMPTION.check()
             kind = METHODS[method].vae
             if kind not in vaes:
-                vaes[kind] = _obtained(setup, kind, console)
+                vaes[kind] = _obtained(setup, kind, say)
             vae = vaes[kind]
             try:
                 if isinstance(vae, NonFiniteError):
@@ -92,7 +91,7 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
             except NonFiniteError as error:
                 whose = f"{method} s{seed}{': VAE' if error is vae else ''}"
                 diverged.append(f"{whose}: {error}")
-                console.print(diverged[-1], style="bold red", markup=False)
+                say(diverged[-1])
 
     PREEMPTION.check()
     baseline = _baseline(config, places)
@@ -100,7 +99,7 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
     summaries = []
     if begun:  # not a run whose VAE diverged
         summaries = cluster.on_lead(
-            lambda: close([Path(place) for place in begun], workdir, baseline, console)
+            lambda: close([Path(place) for place in begun], workdir, baseline, say)
         )
     PREEMPTION.check()
     if diverged:
@@ -108,14 +107,14 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
     return summaries
 
 
-def _obtained(setup: Setup, kind: str, console: Console) -> VAE | NonFiniteError:
+def _obtained(setup: Setup, kind: str, say: Say) -> VAE | NonFiniteError:
     """The VAEs of a kind, trained once; what they diverged with is kept for every run of theirs."""
     try:
         vae = obtain_all(setup, kind)
     except NonFiniteError as error:
         return error
     for info in (vae.info, *(other.info for other in vae.others)):
-        console.print(f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB")
+        say(f"VAE {info['key']}: reconstruction PSNR {info['psnr']:.1f} dB")
     return vae
 
 
@@ -127,10 +126,10 @@ class Diverged(RuntimeError):
 
 
 def close(
-    places: Sequence[Path], workdir: Path, baseline: str | None, console: Console
+    places: Sequence[Path], workdir: Path, baseline: str | None, say: Say
 ) -> list[dict[str, Any]]:
     """The page of several runs and the closing table; returns the summaries."""
-    with Heartbeat(lambda text: console.print(text, markup=False), "writing the page"):
+    with Heartbeat(say, "writing the page"):
         page = report.write(places, workdir, baseline)
     done = [read_run(place) for place in places if run_directory.is_done(place)]
     if done:
@@ -138,7 +137,7 @@ def close(
         from varmixup_jax.report.closing_table import print_table
 
         print_table(done)
-    console.print(f"page: {page}", markup=False, soft_wrap=True)
+    say(f"page: {page}")
     return [loads((p / "summary.json").read_text(encoding="utf-8")) for p in places]
 
 
