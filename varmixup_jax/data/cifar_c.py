@@ -81,12 +81,15 @@ def open_tfds(root: Path, prepared: Path, names: Sequence[str]) -> CorruptedSet:
             raise ValueError(f"{versions[-1]}: found no split test, expected cifar10_corrupted")
         records[name, severity] = open_records(builder, "test")
     lengths = {len(each.source) for each in records.values()}
-    if len(lengths) != 1:
-        raise ValueError(f"{prepared}: found {sorted(lengths)} images, expected one number for all")
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(
+            f"{prepared}: found {sorted(lengths)} images, expected one number > 0 for all"
+        )
     every = range(lengths.pop())
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
-        return records[name, severity].decoded(every[start:stop], channels=3)
+        images, found = records[name, severity].decoded(every[start:stop], channels=3)
+        return images, found.astype(np.int32)
 
     labels = [label for _, _, label in records[names[0], 1].read(every)]
     return CorruptedSet(str(root), tuple(names), np.array(labels, np.int32), read)

@@ -62,8 +62,8 @@ def read_tfds(request: str, data_dir: str | None, resize: int | None) -> Source:
         for split in splits:
             records = open_records(builder, split, image_key, label_key)
             rows = range(builder.info.splits[split].num_examples)
-            arrays[f"{split}_images"], labels = records.decoded(rows, channels, size)
-            arrays[f"{split}_labels"] = labels.astype(np.int64)
+            pair = records.decoded(rows, channels, size)
+            arrays[f"{split}_images"], arrays[f"{split}_labels"] = pair
         return arrays
 
     files = [path for path in folder.iterdir() if path.is_file()]
@@ -151,7 +151,7 @@ class Records(NamedTuple):
     def decoded(
         self, rows: range, channels: int, size: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 `[n, H, W, channels]` and int32 `[n]` of `rows`.
+        """uint8 `[n, H, W, channels]` and int64 `[n]` of `rows`.
 
         Raises:
           ValueError: as `read`, or an image is no whole one, or not of the size of the first.
@@ -164,7 +164,7 @@ class Records(NamedTuple):
                 yield f"{self.where}: record {row}: {self.image_key}", image
 
         images = decode_images(encoded(), len(rows), channels, size)
-        return images, np.array(labels, np.int32)
+        return images, np.array(labels, np.int64)
 
 
 def open_prepared(where: str, folder: Path) -> Any:
