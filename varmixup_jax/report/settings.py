@@ -66,10 +66,13 @@ def field_words(name: str, value: Any) -> str:
     if name == "vae.others":
         each = [number([word.replace("=", " ") for word in own.split()]) for own in value]
         return "and " + " and ".join(each) if each else "alone"
-    own = name.split(".")[-1] if name.startswith("methods.") else name
-    template = _METHOD.get(own, SHARED.get(own, VAE.get(own)))
+    if name.startswith("methods."):
+        name = name.split(".")[-1]
+        template = _METHOD.get(name)
+    else:
+        template = SHARED.get(name, VAE.get(name))
     if template is None:
-        return f"{own.replace('_', ' ').replace('.', ' ')} {number(value)}"
+        return f"{name.replace('_', ' ').replace('.', ' ')} {number(value)}"
     if isinstance(template, tuple):
         return template[value is True]
     return template.replace("(s)", "" if value == 1 else "s").format(number(value))
