@@ -39,6 +39,16 @@ def test_photographs_of_the_package(npz, tmp_path, package, where, expected):  #
     assert source(npz, tmp_path, where) == expected
 
 
+def test_a_package_that_is_not_installed_is_said_before_anything_is_trained(
+    npz,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.setitem(sys.modules, "imagecorruptions", None)
+    with pytest.raises(ValueError, match=r"config\.eval\.frost_dir = .*imagecorruptions.*install"):
+        source(npz, tmp_path, "imagecorruptions")
+
+
 def test_photographs_of_a_directory(npz, tmp_path, package):  # noqa: F811
     assert source(npz, tmp_path, str(package)) == "photographs"
 

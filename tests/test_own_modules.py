@@ -33,13 +33,16 @@ def module(tmp_path, monkeypatch):
     sys.modules.pop("my_methods", None)
 
 
-def test_train(monkeypatch):
+def test_train(monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(main, "enable", lambda: None)
     monkeypatch.setattr(main.PREEMPTION, "install", lambda: None)
     monkeypatch.setattr(main.runs, "run", lambda *arguments: seen.append(arguments))
     words = ["--config=digits:of_my_own", "--config.methods.of_my_own.weight=2"]
+    words += ["--config.methods.at.steps=5", "--config.epochs=1"]
     assert main.main([*words, "--import=my_methods"]) == 0
+    note = "note: config.methods.at.steps has no effect, its method is not run\n"
+    assert capsys.readouterr().err == note
     ((config, workdir),) = seen
     assert (config.method, config.methods["of_my_own"]["weight"]) == ("of_my_own", 2.0)
     assert workdir == "runs/digits-of_my_own"
