@@ -87,3 +87,17 @@ def summary(workdir):
 
 def results(workdir):
     return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
+
+
+def assert_same(workdir, straight):
+    """The same final parameters and rows, to the bit."""
+    assert summary(workdir)["params_sha256"] == summary(straight)["params_sha256"]
+    assert results(workdir) == results(straight)
+
+
+def newest(workdir):
+    """The newest checkpoint of a run."""
+    return max(
+        (path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()),
+        key=lambda path: int(path.name),
+    )

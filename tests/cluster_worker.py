@@ -198,13 +198,6 @@ def silent(directory, mine):
     _stricken(directory, mine, signal.SIGSTOP, victim=0)
 
 
-def resumed(directory, mine):
-    """The run that was killed, to its end."""
-    state, results, log = trained(linear, linear_logits, "jit", directory / "linear")
-    np.savez(directory / f"resumed-{mine}.npz", **leaves(state, results))
-    (directory / f"resumed-{mine}.json").write_text(json.dumps(log))
-
-
 def main():
     """Joins the others and runs a scenario."""
     scenario, directory, coordinator, processes, process, devices = sys.argv[1:]

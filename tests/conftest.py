@@ -5,12 +5,15 @@ that tests start, and none is compiled twice.
 """
 
 import os
+import signal
+import time
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import cli
 import jax
 import pytest
 
@@ -62,3 +65,25 @@ def key():
 def cache(tmp_path_factory):
     """VAEs, shared by all tests that run the command line on digits."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def straight(cache, tmp_path_factory):
+    """An undisturbed run by the command line, in a process of its own: its directory."""
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    done = cli.launch(cache, workdir)
+    assert done.returncode == 0, done.stderr
+    (workdir.parent / "stdout").write_text(done.stdout)
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def preempted(cache, straight, tmp_path_factory):
+    """A run that SIGTERM stopped in mid-training; (directory, exit code, seconds it took to stop)."""
+    workdir = tmp_path_factory.mktemp("preempted") / "run"
+    process = cli.start(cache, workdir)
+    assert cli.wait_for(lambda: cli.steps_taken(workdir) >= 12, process)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(timeout=60)
+    return workdir, code, time.monotonic() - began

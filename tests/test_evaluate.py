@@ -41,6 +41,17 @@ def content(place):
     return {p: p.read_bytes() for p in sorted(place.rglob("*")) if p.is_file()}
 
 
+def test_several_methods_end_in_a_comparison(sweep):
+    page = (sweep / "report.html").read_text()
+    table = (sweep / "report.md").read_text()
+    for name in ("erm", "varmixup"):
+        assert name in page
+        assert f"| {name} |" in table
+    reconstructed = "reconstruction_accuracy"
+    assert reconstructed in {row["metric"] for row in rows(sweep / "varmixup-s0")}
+    assert reconstructed not in {row["metric"] for row in rows(sweep / "erm-s0")}
+
+
 def test_the_same_fields_give_the_same_rows(sweep, tmp_path):
     before = content(sweep)
     summaries = evaluate_again([sweep], tmp_path / "again", {"quiet": True})

@@ -15,22 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli import launch, results, start, steps_taken, summary, wait_for
+from cli import assert_same, launch, newest, results, start, summary, wait_for
 
-KILLS = 20
-TOTAL_STEPS = 50
-
-
-@pytest.fixture(scope="module")
-def straight(cache, tmp_path_factory):
-    """An undisturbed run, and the CPU time it took with everything compiled."""
-    workdir = tmp_path_factory.mktemp("straight")
-    assert launch(cache, workdir / "cold").returncode == 0
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = launch(cache, workdir / "run")
-    assert done.returncode == 0, done.stderr
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return workdir / "run", after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+KILLS = 10
+pytestmark = pytest.mark.slow
 
 
 def cpu_seconds(pid):
@@ -39,67 +27,29 @@ def cpu_seconds(pid):
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.fixture(scope="module")
-def preempted(cache, straight, tmp_path_factory):
-    """A run that SIGTERM stopped in mid-training; (directory, exit code, seconds it took to stop)."""
-    workdir = tmp_path_factory.mktemp("preempted") / "run"
-    process = start(cache, workdir)
-    assert wait_for(lambda: steps_taken(workdir) >= 12, process)
-    began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    code = process.wait(timeout=60)
-    return workdir, code, time.monotonic() - began
-
-
-def assert_same(workdir, straight):
-    assert summary(workdir)["params_sha256"] == summary(straight[0])["params_sha256"]
-    assert results(workdir) == results(straight[0])
-
-
 def copied(interrupted, place):
     """A copy of an interrupted run, to spoil and to resume."""
     shutil.copytree(interrupted, place)
     return place
 
 
-def newest(workdir):
-    return max(
-        (path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()),
-        key=lambda path: int(path.name),
-    )
-
-
-def test_sigterm_saves_within_ten_seconds_and_the_run_resumes(cache, straight, preempted, tmp_path):
-    interrupted, code, seconds = preempted
-    assert code == 143
-    assert seconds < 10
-    text = (interrupted.parent / "run.output").read_text()
-    assert "resumes it" in text.splitlines()[-1]
-    assert "Traceback" not in text
-    assert 12 <= int(newest(interrupted).name) < TOTAL_STEPS
-    workdir = copied(interrupted, tmp_path / "run")
-    done = launch(cache, workdir)
-    assert done.returncode == 0, done.stderr
-    assert f"resuming at step {newest(interrupted).name}" in done.stderr
-    assert_same(workdir, straight)
-
-
-def test_the_same_command_twice_gives_the_same_bits(straight):
-    assert_same(straight[0].parent / "cold", straight)
-
-
-@pytest.mark.slow
 def test_kill_minus_nine_at_random_moments(cache, straight, tmp_path):
     """From start-up to the last row: whatever a process was doing, the end is the same."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("this system does not tell another process's CPU time")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = launch(cache, tmp_path / "again")  # with everything compiled
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "again", straight)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    takes = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     workdir = tmp_path / "run"
     moments = random.Random(0)
     kills = 0
     while kills < KILLS:
         process = start(cache, workdir)
         # A restart is shorter than the straight run; a process that ended was not killed.
-        moment = moments.uniform(0.25, 0.9) * straight[1]
+        moment = moments.uniform(0.25, 0.9) * takes
         while process.poll() is None and cpu_seconds(process.pid) < moment:
             time.sleep(0.005)
         if process.poll() is None:
@@ -134,7 +84,6 @@ def flip(directory):
     file.write_bytes(bytes(data))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("damage", [truncate, delete, flip])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     damage, cache, straight, preempted, tmp_path
@@ -151,7 +100,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert_same(workdir, straight)
 
 
-@pytest.mark.slow
 def test_the_second_of_two_runs_in_one_directory_refuses(cache, straight, preempted, tmp_path):
     workdir = copied(preempted[0], tmp_path / "run")
     first = start(cache, workdir)
@@ -167,7 +115,6 @@ def test_the_second_of_two_runs_in_one_directory_refuses(cache, straight, preemp
     assert_same(workdir, straight)
 
 
-@pytest.mark.slow
 def test_another_number_of_devices_resumes_with_a_note(cache, straight, preempted, tmp_path):
     workdir = copied(preempted[0], tmp_path / "run")
     done = launch(cache, workdir, devices=2)
@@ -176,12 +123,11 @@ def test_another_number_of_devices_resumes_with_a_note(cache, straight, preempte
     assert note, done.stderr
     assert "1 x cpu" in note[0]
     assert "2 x cpu" in note[0]
-    ours, theirs = results(workdir), results(straight[0])
+    ours, theirs = results(workdir), results(straight)
     accuracy = [next(r["value"] for r in x if r["metric"] == "accuracy") for x in (ours, theirs)]
     assert abs(accuracy[0] - accuracy[1]) < 0.05
 
 
-@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_with_step_and_leaf(cache, tmp_path):
     words = ("--config.optim.learning_rate=1e30", "--config.optim.schedule=constant")
     failed = launch(cache, tmp_path / "run", *words, recipe="digits.py:erm")
@@ -193,11 +139,10 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_leaf(cache, tmp_path):
     assert re.search(pattern, failed.stderr)
 
 
-@pytest.mark.slow
 def test_nan_among_the_latents_stops_at_the_first_step(cache, straight, tmp_path):
     """What a VAE stored by a broken machine would do."""
     store = tmp_path / "store"
-    vae = cache / "varmixup_jax" / "vae" / summary(straight[0])["vae"]["key"]
+    vae = cache / "varmixup_jax" / "vae" / summary(straight)["vae"]["key"]
     shutil.copytree(vae, store / vae.name)
     latents = np.load(store / vae.name / "latents.npy")
     latents[:] = np.nan
@@ -237,7 +182,6 @@ def fill(path):
             ballast.write(bytes(65536))
 
 
-@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_the_last_checkpoint_restores(
     cache, straight, preempted, small_disk
 ):

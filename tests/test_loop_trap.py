@@ -78,8 +78,18 @@ def compiled_run(method):
     return compiled(run.lower(state, fixed, order, np.int32(2), jax.random.key(0)))
 
 
-# Of those beyond the paper the one that holds all their parts: AugMix's chains and noise at a stage.
-@pytest.mark.parametrize("method", [*paper_methods(), "noisymix"])
+# Those that hold the others' parts: a decoder, a stage, attacks by both losses, AugMix's chains and
+# noise.
+QUICKER = ("varmixup", "manifold_mixup", "trades", "iat", "noisymix")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *QUICKER,
+        *(pytest.param(m, marks=pytest.mark.slow) for m in paper_methods() if m not in QUICKER),
+    ],
+)
 def test_training_loop(method):
     forms = convolutions_in_loops(compiled_run(method))
     assert forms

@@ -1,27 +1,23 @@
 """The real command line on digits, in processes of its own: results, resumption."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from unittest import mock
 
+import jax
 import pytest
-from cli import launch, results, summary
+from cli import ROOT, assert_same, command, launch, newest, results, summary
 from jax.errors import JaxRuntimeError
 
 from varmixup_jax import __version__, cli, main
 
 
-@pytest.fixture(scope="module")
-def straight(cache, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("straight") / "run"
-    done = launch(cache, workdir)
-    assert done.returncode == 0, done.stderr
-    return workdir, done
-
-
 def test_a_run_leaves_what_it_should(straight):
-    workdir, done = straight
+    workdir = straight
     found = summary(workdir)
     assert found["status"] == "done"
     assert found["steps"] == 50
@@ -41,49 +37,60 @@ def test_a_run_leaves_what_it_should(straight):
     for name in ("config.json", "metrics.jsonl", "artifacts.npz", "report.html", "report.md"):
         assert (workdir / name).stat().st_size > 0
     assert list((workdir / "pictures").glob("*.png"))
-    assert "accuracy" in done.stdout
+    assert "accuracy" in (workdir.parent / "stdout").read_text()
 
 
-def test_a_finished_run_is_not_repeated(straight, cache):
-    workdir, _ = straight
-    before = (workdir / "summary.json").read_bytes()
-    again = launch(cache, workdir)
-    assert again.returncode == 0, again.stderr
-    assert (workdir / "summary.json").read_bytes() == before
-
-
-def test_another_configuration_is_refused_with_the_fields_that_differ(straight, cache):
-    workdir, _ = straight
-    before = (workdir / "config.json").read_bytes()
-    refused = launch(cache, workdir, "--config.optim.learning_rate=0.2")
-    assert refused.returncode == 2
-    assert "config.optim.learning_rate = 0.2 (there: 0.1)" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert (workdir / "config.json").read_bytes() == before
-
-
-def test_several_methods_end_in_a_comparison(cache, tmp_path):
-    once = "--config.eval.every_epochs=10"  # at the end alone
-    done = launch(cache, tmp_path / "sweep", once, recipe="digits.py:erm,varmixup")
+def test_sigterm_saves_within_ten_seconds_and_the_run_resumes(cache, straight, preempted, tmp_path):
+    interrupted, code, seconds = preempted
+    assert code == 143
+    assert seconds < 10
+    text = (interrupted.parent / "run.output").read_text()
+    assert "resumes it" in text.splitlines()[-1]
+    assert "Traceback" not in text
+    assert 12 <= int(newest(interrupted).name) < summary(straight)["steps"]
+    workdir = shutil.copytree(interrupted, tmp_path / "run")
+    done = launch(cache, workdir)
     assert done.returncode == 0, done.stderr
-    places = sorted(p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir())
-    assert places == ["erm-s0", "varmixup-s0"]
-    page = (tmp_path / "sweep" / "report.html").read_text()
-    assert "erm" in page
-    assert "varmixup" in page
-    assert "| varmixup |" in (tmp_path / "sweep" / "report.md").read_text()
+    assert f"resuming at step {newest(interrupted).name}" in done.stderr
+    assert_same(workdir, straight)
+
+
+@pytest.fixture
+def quiet_main(monkeypatch):
+    """`main` without what it sets for the whole process."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(main, "enable", lambda: None)
+    monkeypatch.setattr(main.PREEMPTION, "install", lambda: None)
+
+
+def test_a_finished_run_is_not_repeated(straight, cache, quiet_main):
+    before = (straight / "summary.json").read_bytes()
+    words, environment = command(cache, straight)
+    with mock.patch.dict(os.environ, environment), jax.numpy_dtype_promotion("standard"):
+        assert main.main(words[3:]) == 0
+    assert (straight / "summary.json").read_bytes() == before
+
+
+def test_another_configuration_is_refused_with_the_fields_that_differ(
+    straight, cache, quiet_main, capsys
+):
+    before = (straight / "config.json").read_bytes()
+    words, environment = command(cache, straight, "--config.optim.learning_rate=0.2")
+    with mock.patch.dict(os.environ, environment):
+        assert main.main(words[3:]) == 2
+    refused = capsys.readouterr().err
+    assert "config.optim.learning_rate = 0.2 (there: 0.1)" in refused
+    assert "Traceback" not in refused
+    assert (straight / "config.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("UNKNOWN: Gloo failed"), JaxRuntimeError("INTERNAL: x")], ids=repr
 )
-def test_a_failure_of_the_runtime_is_no_refusal(error, tmp_path, monkeypatch, capsys):
+def test_a_failure_of_the_runtime_is_no_refusal(error, tmp_path, monkeypatch, capsys, quiet_main):
     def fail(*_):
         raise error
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(main, "enable", lambda: None)
-    monkeypatch.setattr(main.PREEMPTION, "install", lambda: None)
     monkeypatch.setattr(main.runs, "run", fail)
     assert main.main(["--config=digits", f"--workdir={tmp_path}"]) == 1
     printed = capsys.readouterr().err

@@ -10,6 +10,7 @@ from toy import set_fields
 from varmixup_jax import corruptions, errors, models, runs
 from varmixup_jax.config import base_config, freeze
 from varmixup_jax.runs import run_directory, vae_store
+from varmixup_jax.runs.reevaluate import evaluate_again
 from varmixup_jax.training.loop import NonFiniteError
 
 CLASSES, TRAIN, TEST, SIZE = 3, 48, 24, 12
@@ -73,11 +74,19 @@ def rows(place):
     return [json.loads(line) for line in (place / "results.jsonl").read_text().splitlines()]
 
 
-def test_published_files_are_evaluated_and_named_in_every_row(npz, published, tmp_path):
-    config = quick(npz, tmp_path, eval__corruptions=str(published))
-    (summary,) = runs.run(config, tmp_path / "run")
+@pytest.fixture(scope="module")
+def measured(npz, published, tmp_path_factory):
+    """A run that was evaluated on published files."""
+    place = tmp_path_factory.mktemp("measured")
+    with jax.numpy_dtype_promotion("standard"):
+        runs.run(quick(npz, place, eval__corruptions=str(published)), place / "run")
+    return place / "run"
+
+
+def test_published_files_are_evaluated_and_named_in_every_row(measured):
+    summary = json.loads((measured / "summary.json").read_text())
     assert summary["measured_in"] == "float32, highest"
-    found = rows(tmp_path / "run")
+    found = rows(measured)
     accuracy = {
         (r["corruption"], r["severity"]): r["value"] for r in found if r["metric"] == "accuracy"
     }
@@ -91,10 +100,9 @@ def test_published_files_are_evaluated_and_named_in_every_row(npz, published, tm
     assert {r["frost_source"] for r in corrupted if r["corruption"] == "frost"} == {"files"}
 
 
-def test_fewer_test_images_are_the_same_ones_of_both_sets(npz, published, tmp_path):
-    config = quick(npz, tmp_path, eval__corruptions=str(published), eval__examples=10)
-    runs.run(config, tmp_path / "run")
-    found = rows(tmp_path / "run")
+def test_fewer_test_images_are_the_same_ones_of_both_sets(measured, tmp_path):
+    evaluate_again([measured], tmp_path / "fewer", {"quiet": True, "eval.examples": 10})
+    found = rows(tmp_path / "fewer" / measured.name)
     assert {r["count"] for r in found if "class_" not in r["metric"]} == {10}
     values = {r["value"] for r in found if r["metric"] == "nll" and r["corruption"] != "fog"}
     assert max(values) - min(values) < 1e-6
@@ -137,7 +145,7 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
     config = quick(
         npz,
         tmp_path / "store",
-        method="erm,at,varmixup",
+        method="erm,at",
         epochs=1.0,  # few, for the baseline must err: mCE divides by its errors
         attack_epochs=0.5,
         methods__at__steps=1,
@@ -147,15 +155,12 @@ def test_a_sweep_has_mce_against_the_baseline_and_lengths_of_its_own(npz, tmp_pa
     )
     summaries = runs.run(config, tmp_path / "sweep")
     steps = {s["method"]: s["steps"] for s in summaries}
-    assert steps == {"erm": 4, "at": 2, "varmixup": 4}
+    assert steps == {"erm": 4, "at": 2}
     table = (tmp_path / "sweep" / "report.md").read_text()
     assert "mCE" in table
     sources = {r["corruption"]: r.get("frost_source") for r in rows(tmp_path / "sweep" / "at-s0")}
     assert sources.pop("frost") == "synthetic"
     assert set(sources.values()) == {None}
-    kept = {r["metric"] for r in rows(tmp_path / "sweep" / "varmixup-s0")}
-    assert "reconstruction_accuracy" in kept
-    assert "reconstruction_accuracy" not in {r["metric"] for r in rows(tmp_path / "sweep/erm-s0")}
 
 
 def test_a_vae_that_diverges_ends_by_code_3_and_is_trained_once(npz, tmp_path, capsys, monkeypatch):

@@ -22,10 +22,12 @@ SHARED_BY_VAES = ("store", "others", "drawn", "adversary")
 
 def base_config() -> ConfigDict:
     """All fields with their defaults; locked: a misspelt field is an error."""
-    c = ConfigDict(plain(Config()))
+    return ConfigDict(_defaults()).lock()
+
+
+def _defaults() -> dict[str, Any]:
     # A method registered elsewhere has its section here too.
-    c.methods = ConfigDict({name: dict(method.settings) for name, method in METHODS.items()})
-    return c.lock()
+    return {**plain(Config()), "methods": {name: m.settings for name, m in METHODS.items()}}
 
 
 def freeze(config: Any) -> Config:
@@ -59,7 +61,7 @@ def check_fields(config: Any) -> None:
     if not isinstance(config, ConfigDict):
         text = "must be a changed base_config(), as get_config of the recipe returns"
         raise ValueError(f"config = {checks.shown(config)}: {text}")
-    checks.like(base_config().to_dict(), "config", config.to_dict())
+    checks.like(_defaults(), "config", config.to_dict())
 
 
 def vaes(vae: VaeConfig) -> tuple[VaeConfig, ...]:

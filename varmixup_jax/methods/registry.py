@@ -12,6 +12,7 @@ is tested for the guarantees of `Vicinity` with the rest.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -44,7 +45,12 @@ class Method(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """Names and defaults of the settings `build` takes."""
-        return {p.name: p.default for p in inspect.signature(self.build).parameters.values()}
+        return dict(_settings(self.build))
+
+
+@functools.cache
+def _settings(build: Callable[..., tuple[Term, ...]]) -> dict[str, Any]:
+    return {p.name: p.default for p in inspect.signature(build).parameters.values()}
 
 
 METHODS: dict[str, Method] = {}
