@@ -130,10 +130,12 @@ def test_flop_counts(name, forward, step):
     assert flops.train_step(case) / 1e9 == pytest.approx(step, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_loop():
     check(loop.main(QUICK).rows, 1)
 
 
+@pytest.mark.slow
 def test_scaling_agrees_with_one_device():
     rows = scaling.main([*QUICK, "--counts", "1", "2", "--via", "jit", "--method", "erm"]).rows
     check(rows, 2)
@@ -203,12 +205,14 @@ def test_peers_mmd_is_ours(torch):
         assert found == pytest.approx(float(ours), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attack", "vae_step", "mmd_forms", "crop_flip"])
 def test_piece(torch, name):
     module = __import__(f"benchmarks.{name}", fromlist=["main"])
     check(module.main(QUICK).rows, 2)
 
 
+@pytest.mark.slow
 def test_train_step(torch, monkeypatch):
     from benchmarks import train_step
 
