@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from varmixup_jax.report.labels import DEFAULTS, changed_settings, labels, vae_remarks
+from varmixup_jax.report.labels import changed_settings, labels, vae_remarks
 from varmixup_jax.report.measures import board
+from varmixup_jax.report.names import DEFAULTS, METHODS
 from varmixup_jax.report.rows import Run, read_runs
 from varmixup_jax.report.settings import field_words
 from varmixup_jax.saved_config import flatten
@@ -28,7 +29,9 @@ def made(method, own=None, vae=None, *, dataset="cifar10", ended=30.0, **config)
 
 
 def test_the_defaults_are_those_of_the_registry():
-    methods = pytest.importorskip("varmixup_jax.methods").METHODS
+    registry = pytest.importorskip("varmixup_jax.methods")
+    assert registry.paper_methods() == METHODS
+    methods = registry.METHODS
     ours = {n: m for n, m in methods.items() if m.build.__module__.startswith("varmixup_jax.")}
     registered = {name: json.loads(json.dumps(m.settings)) for name, m in ours.items()}
     assert {name: json.loads(json.dumps(DEFAULTS[name])) for name in ours} == registered

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeGuard
 
+from varmixup_jax.report.names import DEFAULTS
 from varmixup_jax.report.rows import Run
 from varmixup_jax.report.settings import (
     SHARED,
@@ -25,9 +25,6 @@ from varmixup_jax.report.settings import (
 from varmixup_jax.saved_config import NOT_SETTINGS
 
 SEPARATOR = " · "
-# The registry of methods is JAX code, which a report never imports; a test holds the two together.
-_FILE = Path(__file__).with_name("method_defaults.json")
-DEFAULTS: Mapping[str, Mapping[str, Any]] = json.loads(_FILE.read_text(encoding="utf-8"))
 MOST_SHARED = 3  # fields named of those that are the same for every method; the rest are counted
 # Named at their defaults too: a step's cost, which nobody knows by heart.
 ALWAYS = frozenset({"views"})
