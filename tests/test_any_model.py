@@ -10,6 +10,7 @@ from varmixup_jax import logits_file, report
 from varmixup_jax.atomic_files import write_arrays
 from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.any_model import evaluate, evaluate_logits
+from varmixup_jax.report.rows import by_data, read_runs
 
 N, SIDE, K = 40, 8, 3
 RNG = np.random.default_rng(0)
@@ -142,6 +143,21 @@ def test_corruptions_by_name_and_a_saved_run_that_a_report_reads(of_jax, tmp_pat
         found.save(place)
 
 
+def test_other_images_of_the_same_name_are_another_table(of_jax, tmp_path):
+    """All sets are called "data" unless told otherwise: they shared a table, and its best was bold."""
+    of_jax.save(tmp_path / "all")
+    fewer = evaluate(in_numpy, IMAGES[:20], LABELS[:20], **QUIET, dataset="noise", name="fewer")
+    fewer.save(tmp_path / "fewer")
+    order = RNG.permutation(N)
+    pixels = IMAGES[order] / np.float32(255)
+    evaluate(in_numpy, pixels, LABELS[order], **QUIET, dataset="noise", name="same").save(
+        tmp_path / "same"
+    )
+    runs = {run.name: run.dataset for run in by_data(read_runs([tmp_path]))}
+    assert runs["noise-linear"] == runs["noise-same"] != runs["noise-fewer"]
+    assert all(name.startswith("noise ") for name in runs.values())
+
+
 def test_a_file_of_logits_gives_the_numbers_of_the_model(of_jax, tmp_path):
     arrays = {"labels": LABELS, "clean": SCORES.astype(np.float32), "fog/3": SCORES[::-1] / 2}
     write_arrays(tmp_path / "theirs.npz", arrays)
@@ -192,6 +208,8 @@ calls = iter(range(100))
         ),
         ({"validation": (IMAGES, LABELS)}, "validation: are the test images, must be others"),
         ({"ood": {"grey": IMAGES[..., :1]}}, r"grey: has images \[8, 8, 1\], must be \[8, 8, 3\]"),
+        ({"name": "a\nb"}, r"name = 'a\\nb': must be printable text"),
+        ({"dataset": ""}, "dataset = '': must be printable text"),
         ({"attack_eps": 8}, r"attack_eps = 8: must lie in \[0, 1\]"),
         ({"linearity_eps": (0.1, 8)}, r"linearity_eps\[1\] = 8: must lie in \[0, 1\]"),
         ({"corruptions": ["frog"]}, r"corruptions\[0\] = 'frog': must be one of"),

@@ -49,6 +49,13 @@ def increasing_fractions(**fields: Sequence[float]) -> None:
             raise ValueError(f"{name} = {values}: must be increasing fractions in (0, 1)")
 
 
+def printable(**fields: str) -> None:
+    """Raises ValueError unless every value is one line of text that is not blank."""
+    for name, value in fields.items():
+        if not isinstance(value, str) or not value.isprintable() or not value.strip():
+            raise ValueError(f"{name} = {shown(value)}: must be printable text")
+
+
 def one_of(allowed: Iterable[Any], **fields: Any) -> None:
     """Raises ValueError, with the nearest names, unless every value is one of `allowed`."""
     allowed = list(allowed)

@@ -125,6 +125,7 @@ def evaluate(
         "linearity_steps": linearity_steps, "linearity_restarts": linearity_restarts,
     }  # fmt: skip
     began = time.monotonic()
+    checks.printable(name=name, dataset=dataset, **{f"ood[{n!r}]": n for n in ood or {}})
     checks.whole(0, examples=examples, attack_examples=attack_examples)
     checks.whole(0, linearity_examples=linearity_examples)
     checks.whole(1, batch_size=batch_size)
@@ -184,8 +185,8 @@ def evaluate(
             say=remarks.append,
         )
     lines = _rows(found, name, dataset, source, frost)
-    seconds = time.monotonic() - began
-    return Results(name, dataset, lines, found, settings, tuple(remarks), seconds)
+    told = tuple(remarks), time.monotonic() - began, {"test": whole().digests["test"]}
+    return Results(name, dataset, lines, found, settings, *told)
 
 
 def evaluate_logits(
@@ -209,8 +210,7 @@ def evaluate_logits(
       ood: what it said of the images of other data sets, `[M, K]`, by their names.
 
     Raises:
-      ValueError: the file, or an array in it, has another form; labels outside [0, K); other sets,
-        but no clean images to tell them from.
+      ValueError: an array has another form; labels outside [0, K); `ood` without clean images.
     """
     if not isinstance(predictions, Mapping):
         predictions = logits_file.read(predictions)
@@ -232,6 +232,7 @@ def evaluate_logits(
         settings["validation_examples"] = fitted_on
     record = Record(num_bins=bins, keep_logits="all", temperature=temperature, fitted_on=fitted_on)
     check_predictions(predictions)
+    checks.printable(name=name, dataset=dataset, **{f"ood[{n!r}]": n for n in ood or {}})
     for condition, (logits, labels) in predictions.items():
         record.add(condition, scores(logits), label_rows(labels, *logits.shape))
     for other, logits in (ood or {}).items():

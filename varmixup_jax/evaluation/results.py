@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ class Results:
       settings: what was asked for.
       remarks: sentences to read with the numbers, such as what was left out.
       seconds: that it took.
+      data: what tells the test images from others of that name, see `Dataset.digests`; {} where they
+        are not known.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Results:
     settings: Mapping[str, Any]
     remarks: tuple[str, ...] = ()
     seconds: float = 0.0
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def table(self) -> Table:
         """A `rich` table: each measure on the clean images and its mean over corruptions."""
@@ -91,6 +94,7 @@ class Results:
             "seed": 0,
             "dataset": self.dataset,
             "status": "done",
+            "data": dict(self.data),
             "wall_seconds": self.seconds,
             "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
             "versions": {
