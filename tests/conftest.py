@@ -4,6 +4,7 @@ Most tests compile more than they compute, so programs are hardly optimised, her
 that tests start, and none is compiled twice.
 """
 
+import gc
 import os
 import signal
 import time
@@ -36,6 +37,9 @@ LONGEST = (
     "test_runs",
 )
 
+# What is compiled stays: looking for garbage among it, again and again, takes seven seconds of a hundred.
+gc.set_threshold(50_000, 20, 100)
+
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -53,6 +57,11 @@ def pytest_collection_modifyitems(items):
     """Long files first: one begun last would keep a worker busy while the others wait."""
     place = {name: rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def pytest_collection_finish():
+    """Modules and tests are there to the end."""
+    gc.freeze()
 
 
 @pytest.fixture
