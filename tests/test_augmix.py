@@ -17,6 +17,8 @@ COMPILED = {
     if name != "identity"
 }
 RUN = jax.jit(augmix_operations.apply)
+PLAN_OF = jax.jit(augmix.plan_of, static_argnums=(2, 3))
+DRAW_PLAN = jax.jit(augmix.draw_plan, static_argnums=(1, 2, 3))
 
 
 def image(shape, seed=0, low=0, high=256):
@@ -99,7 +101,7 @@ def test_geometry_agrees_with_pillow_to_a_grey_level(shape, sign, name, value, t
     else:
         out = theirs(pillow(array), sign * value)
     operation = jnp.int32(augmix.OPERATIONS.index(name))
-    plan = augmix.plan_of(operation, jnp.float32(sign * 5.5), *shape[:2])
+    plan = PLAN_OF(operation, jnp.float32(sign * 5.5), *shape[:2])
     got = ours("warp", array, plan.matrix)
     assert int(plan.branch) == augmix_operations.BRANCHES.index("warp")
     # Pillow truncates to grey levels; float32 may put a border pixel on the other side.
@@ -111,11 +113,11 @@ def test_geometry_agrees_with_pillow_to_a_grey_level(shape, sign, name, value, t
 def test_strengths_are_the_papers():
     names = jnp.array([augmix.OPERATIONS.index(n) for n in ("posterize", "solarize")])
     for strength, bits, threshold in [(0.1, 4, 254), (2.6, 3, 190), (10.0, 0, 0)]:
-        level = augmix.plan_of(names, jnp.full(2, strength), 32, 32).level
+        level = PLAN_OF(names, jnp.full(2, strength), 32, 32).level
         assert level.tolist() == [bits, threshold]
     move = jnp.int32(augmix.OPERATIONS.index("translate_x"))
-    assert float(augmix.plan_of(move, jnp.float32(-3.0), 32, 32).matrix[2]) == -3.0
-    assert float(augmix.plan_of(move, jnp.float32(0.9), 32, 32).matrix[2]) == 0.0
+    assert float(PLAN_OF(move, jnp.float32(-3.0), 32, 32).matrix[2]) == -3.0
+    assert float(PLAN_OF(move, jnp.float32(0.9), 32, 32).matrix[2]) == 0.0
 
 
 @pytest.mark.parametrize("name", augmix_operations.BRANCHES)
@@ -130,7 +132,7 @@ def test_apply_runs_the_operation_of_that_number(name):
 
 
 def test_plans_are_uniform_over_operations_lengths_and_strengths():
-    plan = augmix.draw_plan(jax.random.key(0), (4000, 3, 3), 3.0, (32, 32))
+    plan = DRAW_PLAN(jax.random.key(0), (4000, 3, 3), 3.0, (32, 32))
     branch = np.asarray(plan.branch).reshape(-1, 3)
     lengths = np.bincount((branch > 0).sum(axis=1), minlength=4) / len(branch)
     np.testing.assert_allclose(lengths, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.02)
@@ -207,7 +209,7 @@ def test_equal_images_get_operations_of_their_own():
 
 def test_all_at_once_gives_what_one_after_the_other_gives(monkeypatch):
     pixels = jax.random.uniform(jax.random.key(7), (7, 16, 16, 1))
-    plan = augmix.draw_plan(jax.random.key(2), (7, 2, 3), 8.0, (16, 16))
+    plan = DRAW_PLAN(jax.random.key(2), (7, 2, 3), 8.0, (16, 16))
     looped = augmix.run_chains(pixels, plan)
     monkeypatch.setattr(augmix.jax, "default_backend", lambda: "gpu")
     at_once = jax.jit(lambda *given: augmix.run_chains.__wrapped__(*given))(pixels, plan)
