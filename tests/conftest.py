@@ -24,17 +24,19 @@ if jax.__version_info__ < (0, 11) and OLDER not in os.environ.get("XLA_FLAGS", "
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {OLDER}".strip()
 
 LONGEST = (
-    "test_cluster",
-    "test_benchmarks",
-    "test_main",
-    "test_every_field",
-    "test_loop_trap",
-    "test_evaluate",
+    "test_soak",
     "test_faults",
+    "test_main",
+    "test_cluster",
+    "test_every_field",
+    "test_evaluate",
     "test_launch_sweep",
-    "test_corruptions_contract",
-    "test_training",
     "test_runs",
+    "test_training",
+    "test_examples",
+    "test_objectives",
+    "test_loop_trap",
+    "test_models_vae",
 )
 
 # What is compiled stays: looking for garbage among it again and again took a fourteenth of the time.

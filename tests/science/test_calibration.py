@@ -190,7 +190,7 @@ def test_merging_many_parts_keeps_the_digits():
 
 def test_a_prediction_that_is_not_a_number_is_not_lost():
     confidence = np.float32([0.3, np.nan, 0.9])
-    for binned in (reliability_bins, equal_mass_bins):
+    for binned in (equal_width, equal_mass):
         bins = binned(confidence, np.ones(3), num_bins=3)
         assert np.isnan(expected_calibration_error(bins))
         assert float(jnp.sum(bins.count)) == 3
@@ -199,9 +199,9 @@ def test_a_prediction_that_is_not_a_number_is_not_lost():
 def test_bins_are_closed_on_the_right():
     edges = np.linspace(0, 1, 6, dtype=np.float32)
     above = np.nextafter(edges[:-1], np.float32(1))
-    on_edges = reliability_bins(edges, np.ones(6), num_bins=5).count
+    on_edges = equal_width(edges, np.ones(6), num_bins=5).count
     np.testing.assert_array_equal(on_edges, [2, 1, 1, 1, 1])  # 0 and 0.2 close the first bin
-    np.testing.assert_array_equal(reliability_bins(above, np.ones(5), num_bins=5).count, 1)
+    np.testing.assert_array_equal(equal_width(above, np.ones(5), num_bins=5).count, 1)
 
 
 def test_perfectly_calibrated_and_overconfident_cases():
