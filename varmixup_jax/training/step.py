@@ -107,17 +107,18 @@ def make_run(step: Step) -> Run:
     compilation serves full chunks and the shorter ones before an evaluation. Metrics come back as
     float32 `[S]`; rows from `count` on are 0.
     """
+    traced_once = jax.jit(step, inline=True)  # for its metrics' shapes, and again in the loop
 
     def run(
         state: TrainState, fixed: PyTree, order: Array, count: Array | np.int32, key: Key
     ) -> tuple[TrainState, Metrics]:
-        shapes = jax.eval_shape(step, state, fixed, order[0], key)[1]
+        shapes = jax.eval_shape(traced_once, state, fixed, order[0], key)[1]
         zeros = jax.tree.map(lambda s: jnp.zeros((order.shape[0],), s.dtype), shapes)
 
         def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, seen = carry
             index = jax.lax.dynamic_index_in_dim(order, i, keepdims=False)
-            state, metrics = step(state, fixed, index, key)
+            state, metrics = traced_once(state, fixed, index, key)
             return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), seen, metrics)
 
         return jax.lax.fori_loop(0, count, body, (state, zeros))
