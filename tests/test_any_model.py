@@ -176,6 +176,15 @@ def test_a_file_of_logits_gives_the_numbers_of_the_model(of_jax, tmp_path):
         other = logits_file.Predictions(logits, LABELS)
         with pytest.raises(ValueError, match=message):
             evaluate_logits({("none", 0): clean, (name, 3): other})
+    for settings, message in (
+        ({"validation": clean}, "validation: are the logits of the test images, must be of others"),
+        ({"validation": logits_file.Predictions(SCORES[:, :2], LABELS)}, "have 2 and 3 classes"),
+        ({"ood": {"a": SCORES[:, :2]}}, "have 2 and 3 classes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            evaluate_logits({("none", 0): clean}, **settings)
+    with pytest.raises(ValueError, match="ood: is told from the clean images"):
+        evaluate_logits({("fog", 3): clean}, ood={"a": SCORES})
 
 
 calls = iter(range(100))
@@ -192,6 +201,7 @@ calls = iter(range(100))
         ({"layout": "NCHW"}, "must be NCHW; pass layout='NHWC'"),
         ({"images": IMAGES[0]}, r"images: has shape \(8, 8, 3\), must be \[N, H, W, C\]"),
         ({"logits_fn": lambda x: softmax(in_numpy(x))}, "outputs = logits: rows are >= 0 and sum"),
+        ({"logits_fn": lambda x: 100 * softmax(in_numpy(x))}, "rows are >= 0 and sum to 100, must"),
         ({"outputs": "probabilities"}, "outputs = probabilities: a row sums to"),
         ({"logits_fn": lambda x: in_numpy(x).argmax(axis=1)}, r"returns shape \[2\] for 2 images"),
         ({"logits_fn": lambda x: in_numpy(x) * next(calls)}, "must be in evaluation mode"),

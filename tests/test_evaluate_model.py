@@ -142,6 +142,7 @@ OURS = ["--model=my_models:logits", "--data=digits", "--out=x"]
             "--out = my_models.py/x: must be a directory that can",
         ),
         ([*OURS, "--ood=dark"], "--ood = 'dark': must be NAME=FILE, as svhn=svhn.npz"),
+        ([*OURS, "--ood=a=x", "--ood=a=y"], "--ood = a=...: was given before"),
         ([*OURS, "--ood=dark=large.npy"], "dark: has images [9, 9, 1], must be [8, 8, 1] as the"),
         ([*OURS, "--validation=cats"], "has the classes cat, ..., must be those of digits: 0, 1"),
     ],

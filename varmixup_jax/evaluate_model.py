@@ -54,6 +54,10 @@ def main(arguments: Sequence[str]) -> int:
             raise ValueError("--model, --logits: must be one of the two")
         if options.model and not options.data:
             raise ValueError("--data: is missing, must be the source of the test images")
+        names = [name for name, _ in map(_named, options.ood)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"--ood = {name}=...: was given before, must have another name")
         for flag in ("data", "data_dir", *_settings(evaluate)) if options.logits else ():
             if getattr(options, flag) is not None and flag not in _settings(evaluate_logits):
                 raise ValueError(f"--{flag}: says nothing of --logits, must be left out")
@@ -159,8 +163,9 @@ def _of_logits(options: Any) -> Results:
     others = {}
     for name, place in map(_named, options.ood):
         arrays = read_arrays(user_path(place))
-        if arrays.get("clean", np.empty(0)).ndim != 2:
-            raise ValueError(f"--ood = {name}={place}: must have an array 'clean', [N, K]")
+        clean = arrays.get("clean", np.empty(0))
+        if clean.ndim != 2 or clean.dtype.kind != "f":
+            raise ValueError(f"--ood = {name}={place}: must have floating logits 'clean', [N, K]")
         others[name] = arrays["clean"]
     return evaluate_logits(options.logits, **found, ood=others)
 

@@ -214,8 +214,7 @@ def evaluate_logits(
     """
     if not isinstance(predictions, Mapping):
         predictions = logits_file.read(predictions)
-    if ood and CLEAN not in predictions:
-        raise ValueError("ood: is told from the clean images, of which there are no logits")
+    check_predictions(predictions, validation, ood or {})
 
     def scores(logits: np.ndarray) -> np.ndarray:
         found = logits.astype(np.float32)
@@ -231,7 +230,6 @@ def evaluate_logits(
         temperature = fit_temperature(scores(validation.logits), label)
         settings["validation_examples"] = fitted_on
     record = Record(num_bins=bins, keep_logits="all", temperature=temperature, fitted_on=fitted_on)
-    check_predictions(predictions)
     checks.printable(name=name, dataset=dataset, **{f"ood[{n!r}]": n for n in ood or {}})
     for condition, (logits, labels) in predictions.items():
         record.add(condition, scores(logits), label_rows(labels, *logits.shape))

@@ -118,19 +118,34 @@ def check_outputs(found: np.ndarray, outputs: str) -> None:
     if outputs == "probabilities" and (found.min() < 0 or off.max() > 1e-3):
         text = f"a row sums to {sums[off.argmax()]:.4g}, rows must be >= 0 and sum to 1"
         raise ValueError(f"outputs = probabilities: {text} (outputs=logits for other scores)")
-    if outputs == "logits" and found.min() >= 0 and off.max() < 1e-3:
-        text = "rows are >= 0 and sum to 1, must be scores before softmax"
+    # Shares of 1 or 100, or the votes of a forest: of rows that differ, logits never have one sum.
+    same = np.ptp(sums) < 1e-3 * sums.max() and (found != found[0]).any()
+    if outputs == "logits" and found.min() >= 0 and (same or off.max() < 1e-3):
+        text = f"rows are >= 0 and sum to {sums[0]:.3g}, must be scores before softmax"
         raise ValueError(f"outputs = logits: {text} (outputs=probabilities for probabilities)")
 
 
-def check_predictions(predictions: Mapping[Condition, Predictions]) -> None:
-    """Raises ValueError for other numbers of classes, or corruptions that no report knows."""
+def check_predictions(
+    predictions: Mapping[Condition, Predictions],
+    validation: Predictions | None,
+    ood: Mapping[str, np.ndarray],
+) -> None:
+    """Raises ValueError for other numbers of classes, corruptions that no report knows, a validation
+    set that is the test set, and other sets without clean images to tell them from."""
     for corruption, _ in predictions:
         checks.one_of(("none", *corruptions.FUNCTIONS), corruption=corruption)
-    classes = sorted({logits.shape[1] for logits, _ in predictions.values()})
+    every = [logits for logits, _ in predictions.values()] + list(ood.values())
+    if validation is not None:
+        every.append(validation.logits)
+    classes = sorted({logits.shape[1] for logits in every})
     if len(classes) > 1:
         found = " and ".join(map(str, classes))
         raise ValueError(f"predictions: have {found} classes, must have as many everywhere")
+    clean = predictions.get(("none", 0))
+    if ood and clean is None:
+        raise ValueError("ood: is told from the clean images, of which there are no logits")
+    if validation and clean and np.array_equal(validation.logits, clean.logits):
+        raise ValueError("validation: are the logits of the test images, must be of others")
 
 
 def as_images(
