@@ -40,7 +40,7 @@ LONGEST = (
 )
 
 # What is compiled stays: looking for garbage among it again and again took a fourteenth of the time.
-gc.set_threshold(50_000, 20, 100)
+gc.set_threshold(50_000, 20, 10)
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -31,7 +31,9 @@ def users_jax():
         yield
 
 
-@pytest.mark.parametrize("name", ["evaluate_torch", "evaluate_sklearn"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("evaluate_torch", marks=pytest.mark.slow), "evaluate_sklearn"]
+)
 def test_models_of_other_frameworks_are_evaluated(name, tmp_path, monkeypatch):
     if name == "evaluate_torch":
         pytest.importorskip("torch")
@@ -44,6 +46,7 @@ def test_models_of_other_frameworks_are_evaluated(name, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "results.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_own_loop_learns_with_every_method(capsys, users_jax):
     try:
         accuracy = loaded("own_loop").main(epochs=8)
