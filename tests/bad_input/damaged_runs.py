@@ -68,7 +68,9 @@ for file, fields in WRONG.items():
     for name, values in fields.items():
         for value in values:
             quoted = f"{name} = {value!r}"
-            DAMAGES[f"{file}: {quoted}"] = (field(file, name, value), line, quoted)
+            finite = not isinstance(value, float) or math.isfinite(value)
+            said = quoted if finite else f"{json.dumps(value)} is not JSON"  # for no field has it
+            DAMAGES[f"{file}: {quoted}"] = (field(file, name, value), line, said)
     for name in ABSENT[file]:
         DAMAGES[f"{file}: no {name}"] = (field(file, name, NOTHING), line, f"'{name}'")
     for name in TOO_LONG[file]:
