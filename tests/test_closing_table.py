@@ -56,6 +56,7 @@ def test_only_a_complete_benchmark_is_averaged():
     for found in (rows, [*rows, EXTRA]):
         assert "0.9000" in text(found)
         assert mean in text(found)
+    assert one_run(as_run("erm", rows))[0] == ["measure", "clean", "corrupted (15 × 5)"]
     head, line, _ = one_run(as_run("erm", [row for row in rows if row["severity"] != 5]))
     assert head == ["measure", "clean", "mean of 60 of 75 conditions"]
     assert line == ["accuracy", "0.9000", mean]  # it happens to be the same, under another name
