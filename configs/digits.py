@@ -29,7 +29,7 @@ def get_config(argument=None):
 
     c.vae.latent_size = 8
     c.vae.width = 32
-    c.vae.epochs = 24.0
+    c.vae.epochs = 20.0
     c.vae.batch_size = 64
     c.vae.learning_rate = 2e-3
     c.vae.ema_decay = 0.99

@@ -129,11 +129,15 @@ def evaluate(
     forward = spared(partial(host_logits if on_host else batch_logits, logits_fn, variables))
     attack_key, linearity_key, corruption_key = jax.random.split(key, 3)
 
-    def stream(name: str, fn: Callable[..., Array], *arrays: Any, key: Key | None = None) -> Any:
+    def stream(
+        name: str,
+        fn: Callable[..., Array],
+        *arrays: Any,
+        key: Key | None = None,
+        size: int = batch_size,
+    ) -> Any:
         progress(name)
-        return remember(
-            name, lambda: map_batches(fn, arrays, batch_size=batch_size, put=put, key=key)
-        )
+        return remember(name, lambda: map_batches(fn, arrays, batch_size=size, put=put, key=key))
 
     temperature, fitted_on = None, 0
     if validation is not None:
@@ -151,6 +155,11 @@ def evaluate(
     for name, other in unseen.items():
         record.unseen(name, clean, stream(f"unseen {name}", forward, other))
 
+    def search(name: str, fn: Callable[..., Array], around: Sequence[Resident], key: Key) -> Any:
+        """Of a program of its own, for which fewer images than a batch need not be filled up."""
+        size = min(batch_size, len(around[0]))
+        return stream(name, spared(fn), *around, key=key, size=size)
+
     def chosen(wanted: int | None) -> tuple[Resident, Resident]:
         some = spread(len(images), wanted)
         return Resident(images[some]), Resident(label[some])
@@ -160,26 +169,31 @@ def evaluate(
     model = {"logits_fn": logits_fn, "variables": variables}
     attack = {**model, "eps": attack_eps, "restarts": attack_restarts}
     if pgd_steps:
-        fn = spared(partial(programs.pgd, **attack, steps=pgd_steps, step_size=pgd_step_size))
+        fn = partial(programs.pgd, **attack, steps=pgd_steps, step_size=pgd_step_size)
         key_pgd = jax.random.fold_in(attack_key, 0)
-        correct.append(stream(f"pgd{pgd_steps}", fn, *attacked, key=key_pgd))
+        correct.append(search(f"pgd{pgd_steps}", fn, attacked, key_pgd))
         record.mean(f"pgd{pgd_steps}_accuracy", correct[-1])
     if apgd_steps:
         losses = tuple(apgd_losses or (("ce", "dlr") if label.shape[1] > 2 else ("ce",)))
-        fn = spared(partial(programs.apgd, **attack, steps=apgd_steps, losses=losses))
+        fn = partial(programs.apgd, **attack, steps=apgd_steps, losses=losses)
         key_apgd = jax.random.fold_in(attack_key, 1)
-        correct.append(stream(f"apgd{apgd_steps}", fn, *attacked, key=key_apgd))
+        correct.append(search(f"apgd{apgd_steps}", fn, attacked, key_apgd))
         record.mean(f"apgd{apgd_steps}_accuracy", correct[-1])
     if len(correct) > 1:
         record.mean("adversarial_accuracy", np.logical_and.reduce(correct))
 
     around = chosen(linearity_images) if linearity_eps else ()
     for index, eps in enumerate(linearity_eps):
-        search = {"steps": linearity_steps, "restarts": linearity_restarts}
-        search_of = partial(programs.linearity, **model, **search, eps=eps)
-        fn = spared(partial(search_of, relative_step=linearity_relative_step))
+        fn = partial(
+            programs.linearity,
+            **model,
+            eps=eps,
+            steps=linearity_steps,
+            restarts=linearity_restarts,
+            relative_step=linearity_relative_step,
+        )
         key_eps = jax.random.fold_in(linearity_key, index)
-        error = stream(f"linearity {255 * eps:g}/255", fn, *around, key=key_eps)
+        error = search(f"linearity {255 * eps:g}/255", fn, around, key_eps)
         record.mean(linearity_name(eps), error)
 
     for view in corruptions:

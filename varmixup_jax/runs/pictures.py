@@ -39,7 +39,6 @@ def vae_pictures(vae: VAE, images: np.ndarray, seed: int) -> dict[str, np.ndarra
     params = vae.params
     shown = jnp.asarray(images[: max(RECONSTRUCTIONS, 2 * PAIRS)], jnp.float32) / 255.0
     encode = jax.jit(lambda params, image: vae.encode(params, image)[0])
-    decode = jax.jit(vae.decode)
     latents = encode(params, shown)
     pairs = min(PAIRS, len(shown) // 2)
     lam = jnp.linspace(0.0, 1.0, STEPS, dtype=jnp.float32)
@@ -51,23 +50,26 @@ def vae_pictures(vae: VAE, images: np.ndarray, seed: int) -> dict[str, np.ndarra
             jnp.repeat(a, STEPS, axis=0), jnp.repeat(b, STEPS, axis=0), jnp.tile(lam, pairs)
         )
 
-    def folded(image: Array) -> np.ndarray:
-        return _bytes(image).reshape(pairs, STEPS, *images.shape[1:])
+    def folded(image: np.ndarray) -> np.ndarray:
+        return image.reshape(pairs, STEPS, *images.shape[1:])
 
-    # NumPy's draws: a program for twenty numbers takes JAX seconds to compile on a CPU.
+    # NumPy's draws, and one call of the decoder: programs for a few pictures take seconds to compile.
     rng = np.random.default_rng(seed)
-    prior = jnp.asarray(rng.standard_normal((SAMPLES, *vae.latent_shape), np.float32))
-    fitted = {}
+    codes = {
+        "reconstructions": latents[:RECONSTRUCTIONS],
+        "latent_grid": grid(latents),
+        "prior_samples": rng.standard_normal((SAMPLES, *vae.latent_shape), np.float32),
+    }
     if vae.latents is not None and len(vae.latents) > 1:
-        samples = gaussian_samples(rng, vae.latents, SAMPLES)
-        fitted["gaussian_samples"] = _bytes(decode(params, jnp.asarray(samples)))
+        codes["gaussian_samples"] = gaussian_samples(rng, vae.latents, SAMPLES)
+    decoded = _bytes(jax.jit(vae.decode)(params, jnp.concatenate(list(codes.values()))))
+    ends = np.cumsum([len(code) for code in codes.values()])
+    parts = dict(zip(codes, np.split(decoded, ends[:-1]), strict=True))
     return {
         "originals": images[:RECONSTRUCTIONS],
-        "reconstructions": _bytes(decode(params, latents))[:RECONSTRUCTIONS],
-        "latent_grid": folded(decode(params, grid(latents))),
-        "pixel_grid": folded(grid(shown)),
-        "prior_samples": _bytes(decode(params, prior)),
-        **fitted,
+        **parts,
+        "latent_grid": folded(parts["latent_grid"]),
+        "pixel_grid": folded(_bytes(grid(shown))),
     }
 
 
