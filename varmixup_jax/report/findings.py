@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy import stats
-
 from varmixup_jax.report.measures import Board, Group, Stat
 from varmixup_jax.report.significance import Pair
 from varmixup_jax.report.tables import TITLES, Cell, Column, Grid, columns
@@ -154,6 +152,8 @@ def _seeds(top: Stat, low: Stat) -> str:
     if top.std == low.std == 0:
         p = float(top.mean == low.mean)
     else:
+        from scipy import stats  # takes a while to import
+
         p = float(
             stats.ttest_ind_from_stats(
                 top.mean, top.std, top.n, low.mean, low.std, low.n, equal_var=False

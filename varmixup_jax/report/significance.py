@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import bdtr
 
 from varmixup_jax import logits_file
 from varmixup_jax.report.measures import Board, Group
@@ -116,7 +116,7 @@ def mcnemar(only_ours: int, only_theirs: int) -> float:
     (0.109375, 1.0)
     """
     discordant = only_ours + only_theirs
-    return float(stats.binomtest(only_ours, discordant).pvalue) if discordant else 1.0
+    return min(1.0, 2.0 * float(bdtr(min(only_ours, only_theirs), discordant, 0.5)))
 
 
 def bootstrap(difference: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
