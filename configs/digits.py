@@ -39,5 +39,6 @@ def get_config(argument=None):
     c.eval.corruptions = "computed"
     c.eval.save_logits = "all"
     c.eval.linearity_examples = 120
+    c.eval.linearity_restarts = 1
     c.eval.attack_examples = 360
     return c

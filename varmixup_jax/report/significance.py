@@ -112,7 +112,7 @@ def mcnemar(only_ours: int, only_theirs: int) -> float:
 
     References: McNemar 1947; for classifiers Dietterich 1998, section 3.1 (here exact, binomial).
 
-    >>> mcnemar(8, 2), mcnemar(0, 0)
+    >>> round(mcnemar(8, 2), 6), mcnemar(0, 0)
     (0.109375, 1.0)
     """
     discordant = only_ours + only_theirs

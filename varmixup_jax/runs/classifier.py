@@ -31,7 +31,7 @@ from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.training.loop import NonFiniteError, make_plan
 from varmixup_jax.training.optim import make_optimizer, make_schedule
 from varmixup_jax.training.step import evaluated, init_state
-from varmixup_jax.types import PyTree, TrainState
+from varmixup_jax.types import Array, PyTree, TrainState
 from varmixup_jax.vicinal.objective import empirical_risk
 
 PROBE = 1000  # training images on which clean training accuracy is measured
@@ -204,8 +204,8 @@ def _watch(setup: Setup, schedule: optax.Schedule, steps: int) -> Watch:
     def quick(variables: PyTree, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         put = setup.mapping.shard_batch
         scores = predict(setup.validation_logits, variables, images, batch_size=size, put=put)
-        nll = cross_entropy(jnp.asarray(scores), jnp.asarray(label_rows(labels, *scores.shape)))
-        return float(np.mean(scores.argmax(axis=1) == labels)), float(jnp.mean(nll))
+        nll = _mean_nll(scores, label_rows(labels, *scores.shape))
+        return float(np.mean(scores.argmax(axis=1) == labels)), float(nll)
 
     def validate(state: TrainState) -> dict[str, float]:
         variables = evaluated(state)
@@ -217,5 +217,10 @@ def _watch(setup: Setup, schedule: optax.Schedule, steps: int) -> Watch:
         return seen
 
     # All rates at once: between chunks no device is asked for one.
-    rates = np.asarray(jax.vmap(schedule)(jnp.arange(steps)))
+    rates = np.asarray(jax.jit(jax.vmap(schedule))(jnp.arange(steps)))
     return Watch(lambda step: {"learning_rate": float(rates[step - 1])}, validate)
+
+
+@jax.jit
+def _mean_nll(logits: Array, label: Array) -> Array:
+    return jnp.mean(cross_entropy(logits, label))

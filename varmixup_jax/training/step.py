@@ -26,8 +26,13 @@ def init_state(
 ) -> TrainState:
     """The state before the first step. With `ema_decay > 0` the average starts at the parameters."""
     checks.in_range(0.0, 1.0, ema_decay=ema_decay)
-    ema = jax.tree.map(jnp.copy, (params, stats)) if ema_decay > 0 else ()
-    return TrainState(jnp.zeros((), jnp.int32), params, stats, tx.init(params), ema)
+
+    @jax.jit  # one program, where each leaf would be one to compile
+    def fresh(params: PyTree, stats: PyTree) -> tuple[PyTree, PyTree]:
+        ema = jax.tree.map(jnp.copy, (params, stats)) if ema_decay > 0 else ()
+        return tx.init(params), ema
+
+    return TrainState(jnp.zeros((), jnp.int32), params, stats, *fresh(params, stats))
 
 
 def evaluated(state: TrainState) -> tuple[PyTree, PyTree]:
