@@ -155,7 +155,7 @@ def evaluate(
     for name, other in unseen.items():
         record.unseen(name, clean, stream(f"unseen {name}", forward, other))
 
-    def search(name: str, fn: Callable[..., Array], around: Sequence[Resident], key: Key) -> Any:
+    def search(key: Key, name: str, fn: Callable[..., Array], around: Sequence[Resident]) -> Any:
         """Of a program of its own, for which fewer images than a batch need not be filled up."""
         size = min(batch_size, len(around[0]))
         return stream(name, spared(fn), *around, key=key, size=size)
@@ -171,13 +171,13 @@ def evaluate(
     if pgd_steps:
         fn = partial(programs.pgd, **attack, steps=pgd_steps, step_size=pgd_step_size)
         key_pgd = jax.random.fold_in(attack_key, 0)
-        correct.append(search(f"pgd{pgd_steps}", fn, attacked, key_pgd))
+        correct.append(search(key_pgd, f"pgd{pgd_steps}", fn, attacked))
         record.mean(f"pgd{pgd_steps}_accuracy", correct[-1])
     if apgd_steps:
         losses = tuple(apgd_losses or (("ce", "dlr") if label.shape[1] > 2 else ("ce",)))
         fn = partial(programs.apgd, **attack, steps=apgd_steps, losses=losses)
         key_apgd = jax.random.fold_in(attack_key, 1)
-        correct.append(search(f"apgd{apgd_steps}", fn, attacked, key_apgd))
+        correct.append(search(key_apgd, f"apgd{apgd_steps}", fn, attacked))
         record.mean(f"apgd{apgd_steps}_accuracy", correct[-1])
     if len(correct) > 1:
         record.mean("adversarial_accuracy", np.logical_and.reduce(correct))
@@ -193,7 +193,7 @@ def evaluate(
             relative_step=linearity_relative_step,
         )
         key_eps = jax.random.fold_in(linearity_key, index)
-        error = search(f"linearity {255 * eps:g}/255", fn, around, key_eps)
+        error = search(key_eps, f"linearity {255 * eps:g}/255", fn, around)
         record.mean(linearity_name(eps), error)
 
     for view in corruptions:
