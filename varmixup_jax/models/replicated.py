@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jax import lax
 
 from varmixup_jax.types import Array
 
@@ -22,4 +23,5 @@ def vary_like(value: Array, reference: Array) -> Array:
     >>> vary_like(jnp.arange(2.0), jnp.full((1, 1), jnp.nan))
     Array([0., 1.], dtype=float32)
     """
-    return jnp.where(False, reference.ravel()[0], value)
+    # Without the stop its gradient, zeros as large as `reference`, is built for the compiler to fold.
+    return jnp.where(False, lax.stop_gradient(reference.ravel()[0]), value)
