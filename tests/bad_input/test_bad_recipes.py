@@ -25,7 +25,7 @@ BODIES = {
     "dict": ("return {'method': 'erm'}", "config = {'method': 'erm'}"),
     "bare": (
         "import ml_collections as m; return m.ConfigDict({'method': 'erm'})",
-        "config.attack_bn",
+        "config.seeds",
     ),
 }
 CHANGES = {  # of `base_config()`
