@@ -114,10 +114,11 @@ def _submit(
     )
     tasks = [Task(job.words[3:], job.log.absolute()) for job in jobs]
     submitted: list[submitit.Job[None]] = []
+    submit: Callable[..., Any] = executor.submit  # versions differ on whether a `Task` is callable
     try:
         with executor.batch():
             for task in tasks:
-                submitted.append(executor.submit(task))  # type: ignore[arg-type]  # it is callable
+                submitted.append(submit(task))
     except submitit.core.utils.FailedJobError as error:
         text = " ".join(str(error).split())
         raise ValueError(f"--on = 'slurm': sbatch refused the jobs: {text}") from None
