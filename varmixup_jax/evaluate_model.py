@@ -166,7 +166,7 @@ def _of_logits(options: Any) -> Results:
         clean = arrays.get("clean", np.empty(0))
         if clean.ndim != 2 or clean.dtype.kind != "f":
             raise ValueError(f"--ood = {name}={place}: must have floating logits 'clean', [N, K]")
-        others[name] = arrays["clean"]
+        others[name] = clean
     return evaluate_logits(options.logits, **found, ood=others)
 
 

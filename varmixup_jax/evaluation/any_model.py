@@ -154,7 +154,7 @@ def evaluate(
     console = Console(stderr=True, quiet=quiet)
     for remark in remarks:
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    ahead = compiled_ahead(views if isinstance(views, list) else (), images, batch_size=batch_size)
+    ahead = compiled_ahead(views, images, batch_size=batch_size)
     with ahead, console.status(f"{name}: evaluating") as status:
         found = suite.evaluate(
             own.logits_fn,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import jax
@@ -16,7 +16,7 @@ from varmixup_jax.evaluation.views import View, transformed
 
 @contextmanager
 def compiled_ahead(
-    views: Sequence[View], images: np.ndarray, *, batch_size: int, put: Put = jnp.asarray
+    views: Iterable[View], images: np.ndarray, *, batch_size: int, put: Put = jnp.asarray
 ) -> Iterator[None]:
     """Calls each transform of `views` once on a thread, the last first, for as long as the block runs.
 
@@ -24,11 +24,13 @@ def compiled_ahead(
     On several devices nothing is done: programs launched by two threads may wait for each other there.
 
     Args:
-      views: computed ones; others are passed over.
+      views: of the evaluation. Those of files are read one at a time, by an iterator, which is left
+        alone; of a list the computed ones are compiled.
       images: `[N, H, W, C]`, as they are evaluated.
       batch_size, put: those of the evaluation.
     """
-    transforms = dict.fromkeys(view.transform for view in views if view.transform is not None)
+    known = views if isinstance(views, list) else []
+    transforms = dict.fromkeys(view.transform for view in known if view.transform is not None)
     if not transforms:
         yield
         return

@@ -90,8 +90,7 @@ def _measured(
     images, labels = data.test_images[chosen], data.test_labels[chosen]
     views = _views(setup, c.examples)
     put = setup.mapping.shard_batch
-    computed = views if isinstance(views, list) else []
-    with compiled_ahead(computed, images, batch_size=c.batch_size, put=put):
+    with compiled_ahead(views, images, batch_size=c.batch_size, put=put):
         # One key for all runs: every method and seed is measured on the same corrupted images.
         found = evaluate(
             setup.logits,
