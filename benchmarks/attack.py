@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> Report:
                 net.attack_batch,
                 repeats=args.repeats,
                 seconds=args.seconds,
-                goal=1.5 if name == "r8" else None,
+                goal=1.35 if name == "r8" else None,
             ),
         )
     return report

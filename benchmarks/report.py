@@ -18,6 +18,7 @@ from typing import Any
 import jax
 
 from benchmarks.timing import Row
+from varmixup_jax import xla_flags
 from varmixup_jax.atomic_files import replace_text
 
 PACKAGES = ("varmixup_jax", "jax", "jaxlib", "flax", "optax", "torch", "numpy")
@@ -155,6 +156,7 @@ def arguments(description: str, **defaults: Any) -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0.3, help="length of one measurement")
     parser.add_argument("--small", action="store_true", help="miniature sizes, to try the script")
     parser.set_defaults(**defaults)
+    xla_flags.choose()  # as the commands do
     return parser
 
 

@@ -20,6 +20,7 @@ class Net(NamedTuple):
       size: pixels a side.
       batch, attack_batch: examples a step, of methods without and with attacks.
       vae_widths: of the VAEs that VarMixup runs with; the first serves the other methods too.
+      steps: how many in one program, as training on a CPU runs them; with an attack 1.
       goal: of an ERM step against PyTorch eager.
       against_erm: method -> goal of its step against our own ERM step, with the first VAE.
     """
@@ -31,6 +32,7 @@ class Net(NamedTuple):
     batch: int
     attack_batch: int
     vae_widths: tuple[int, ...]
+    steps: int
     goal: float | None = None
     against_erm: tuple[tuple[str, float], ...] = ()
 
@@ -44,9 +46,10 @@ NETS = {
         128,
         128,
         (8, 32),
-        1.5,
+        8,
+        1.35,
         (("mixup", 1.05), ("varmixup", 1.25)),
     ),
-    "r18": Net("resnet18", 64, (2, 2, 2, 2), 32, 64, 16, (32,), 1.6),
-    "toy": Net("resnet8", 4, (1, 1, 1), 8, 16, 16, (4,)),
+    "r18": Net("resnet18", 64, (2, 2, 2, 2), 32, 64, 16, (32,), 2, 1.35),
+    "toy": Net("resnet8", 4, (1, 1, 1), 8, 16, 16, (4,), 2),
 }

@@ -1,11 +1,12 @@
-"""One training step of each method: ours against PyTorch, and against our own ERM step.
+"""A training step of each method: ours against PyTorch, and against our own ERM step.
 
     python -m benchmarks.train_step [--nets r8 r18] [--methods erm mixup ...] [--out FILE]
 
 r8 is ResNet-8 of width 16 with batches of 128, r18 the CIFAR ResNet-18 of width 64 with batches of
 64 (16 for methods that attack, which take nearly ten times as long). 32x32 images, float32, SGD with
-momentum; images and labels lie on the device and no side crops or flips. PyTorch runs eagerly in
-channels-last layout; for ERM also through `torch.compile`, where that works.
+momentum; images and labels lie on the device and no side crops or flips. Ours are steps in one program
+(8, 2 with r18, 1 with an attack) under the commands' XLA flags, as training on a CPU runs them. PyTorch
+runs eagerly in channels-last layout; for ERM also through `torch.compile`, where that works.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from benchmarks import cases
+from benchmarks.loop import looped, repeated
 from benchmarks.report import Report, arguments
 from benchmarks.settings import ATTACKS, NETS, Net
 from benchmarks.timing import Row, alternate, compared
@@ -23,25 +25,27 @@ def measure(
     name: str, method: str, net: Net, *, repeats: int, seconds: float, torch: bool = True
 ) -> Iterator[Row]:
     """The rows of one method on one net: against PyTorch eager and compiled, and against ERM."""
-    batch = net.attack_batch if method in ATTACKS else net.batch
+    batch, steps = (net.attack_batch, 1) if method in ATTACKS else (net.batch, net.steps)
     uses_vae = METHODS[method].vae != "none"
     widths = net.vae_widths if method == "varmixup" else net.vae_widths[:1]
     for vae_width in widths:
         case = cases.make_case(net, vae_width=vae_width)
         order = cases.batches(case, batch, 1)
-        variants: dict[str, Callable[[], None]] = {
-            "ours": cases.single_steps(cases.step_parts(case, method), order)
-        }
+        variants: dict[str, Callable[[], None]] = {"ours": looped(case, method, batch, steps)}
         if torch:
             from benchmarks.torch_peers import Peer
 
-            variants["torch eager"] = Peer(case).steps(method, order)
+            variants["torch eager"] = repeated(Peer(case).steps(method, order), steps)
             if method == "erm":
-                variants["torch.compile"] = Peer(case, compiled=True).steps(method, order)
+                compiled = Peer(case, compiled=True).steps(method, order)
+                variants["torch.compile"] = repeated(compiled, steps)
         if method != "erm":
-            variants["our ERM"] = cases.single_steps(cases.step_parts(case, "erm"), order)
+            variants["our ERM"] = looped(case, "erm", batch, steps)
         variants = _working(variants)
-        times = alternate(variants, repeats=repeats, seconds=seconds)
+        times = {
+            name: [taken / steps for taken in each]
+            for name, each in alternate(variants, repeats=repeats, seconds=seconds).items()
+        }
         what = f"{name} {method}, batch {batch}"
         if uses_vae:
             what += f", VAE width {vae_width}"

@@ -45,6 +45,7 @@ FLOORS = {
     "checks": 1,
     "image_files": 1,
     "version": 0,
+    "xla_flags": 1,
 }
 ROOMS = {
     "orbax": {"training/checkpoints.py", "cluster"},

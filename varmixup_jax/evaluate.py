@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from varmixup_jax import cluster, evaluate_model
+from varmixup_jax import cluster, evaluate_model, xla_flags
 from varmixup_jax.atomic_files import user_path
 from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.command_line import FIELD, Parser, change_fields, imported
@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(error, 2, arguments)
 
     def run() -> None:
+        xla_flags.choose()
         enable()
         cluster.initialize(mode=options.cluster)
         PREEMPTION.install()

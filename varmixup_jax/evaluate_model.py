@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from varmixup_jax import checks, logits_file
+from varmixup_jax import checks, logits_file, xla_flags
 from varmixup_jax.atomic_files import obstacle, read_arrays, user_path
 from varmixup_jax.command_line import Parser, imported
 from varmixup_jax.compilation_cache import enable
@@ -74,6 +74,7 @@ def main(arguments: Sequence[str]) -> int:
         from varmixup_jax import report  # pandas is slow to import
         from varmixup_jax.report.closing_table import print_table
 
+        xla_flags.choose()
         enable()
         results = _of_logits(options) if options.logits else _of_model(options)
         print_table([results.as_run()])  # first, for the disk may have filled up meanwhile

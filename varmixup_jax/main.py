@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
-from varmixup_jax import cluster, runs
+from varmixup_jax import cluster, runs, xla_flags
 from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.command_line import (
     Parser,
@@ -81,10 +80,7 @@ def parser() -> Parser:
 
 
 def _run(options: argparse.Namespace, config: Config) -> None:
-    if config.parallel.deterministic:
-        # Read when the first device is asked for.
-        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
-        os.environ["XLA_FLAGS"] = flags.strip()
+    xla_flags.choose(deterministic=config.parallel.deterministic)
     enable()
     where = (options.coordinator, options.num_processes, options.process_id)
     cluster.initialize(*where, mode=options.cluster)
