@@ -1,6 +1,7 @@
 """Run directories made by hand for the tests of the report: real digits, invented numbers."""
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,45 @@ def arrays():
         "vae_loss": np.exp(-np.arange(9.0)), "vae_mmd": 0.1 * np.exp(-np.arange(9.0)),
         "vae_psnr": 10 + np.arange(9.0),
     }  # fmt: skip
+
+
+def edit_rows(path, change):
+    """Passes every row of a run through `change` (None drops it)."""
+    lines = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+    kept = [line for line in map(change, lines) if line is not None]
+    (path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+class Page(HTMLParser):
+    """What a browser would take a page for; refuses tags that do not nest, and what is no content."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.attributes, self.shown, self.headings = [], set(), [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag in self.open[-1:]:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.shown.append(data)
+        if self.open[-1:] == ["h2"]:
+            self.headings.append(data)
+
+    def refuse(self, data):
+        raise AssertionError(f"a comment, a declaration or an instruction: {data!r}")
+
+    handle_comment = unknown_decl = handle_pi = refuse

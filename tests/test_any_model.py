@@ -10,7 +10,8 @@ from varmixup_jax import logits_file, report
 from varmixup_jax.atomic_files import write_arrays
 from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.any_model import evaluate, evaluate_logits
-from varmixup_jax.report.rows import by_data, read_runs
+from varmixup_jax.report.rows import read_runs
+from varmixup_jax.report.same_data import by_data
 
 N, SIDE, K = 40, 8, 3
 RNG = np.random.default_rng(0)

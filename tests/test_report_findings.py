@@ -1,10 +1,8 @@
 """Who wins where: paired tests against scipy and by hand, and sentences that claim no more."""
 
-import json
-
 import numpy as np
 import pytest
-from report_runs import make_run
+from report_runs import edit_rows, make_run
 from scipy import stats
 
 from varmixup_jax.report import significance
@@ -13,6 +11,10 @@ from varmixup_jax.report.measures import board
 from varmixup_jax.report.rows import read_runs
 
 CELLS = significance.CELLS
+
+
+def read(root):
+    return board(read_runs([root]), "cifar10")
 
 
 def logits(path, right, corrupted=None, labels=None):
@@ -45,7 +47,7 @@ def two(tmp_path):
 
 def test_mcnemar_and_the_bootstrap_are_those_of_the_textbook(two):
     root, right, views = two
-    (pair,) = significance.pairs(board(read_runs([root]), "cifar10"))
+    (pair,) = significance.pairs(read(root))
     assert (pair.images, pair.only_ours, pair.only_theirs) == (200, 30, 12)
     both = sum(stats.binom.pmf(k, 42, 0.5) for k in range(43) if k <= 12 or k >= 30)
     assert pair.p == pytest.approx(both)
@@ -73,7 +75,7 @@ def test_what_varies_from_image_to_image_alike_cancels():
 
 
 def test_sentences_say_what_the_images_allow(two):
-    found = board(read_runs([two[0]]), "cifar10")
+    found = read(two[0])
     pairs = significance.pairs(found)
     clean, corrupted, errors = sentences(found, pairs)
     assert clean == (
@@ -98,7 +100,7 @@ def test_a_difference_that_chance_would_give_is_called_so(tmp_path):
     views = np.random.default_rng(3).uniform(size=(2, len(CELLS), 200)) < 0.7
     logits(erm, right[0], views[0])
     logits(ours, right[1])
-    found = board(read_runs([tmp_path]), "cifar10")
+    found = read(tmp_path)
     clean, corrupted, _ = sentences(found, significance.pairs(found))
     assert "no more than chance would give (McNemar p = 1)" in clean
     assert "one seed each, too few to say" in corrupted  # clean logits alone say nothing of views
@@ -111,7 +113,7 @@ def test_seeds_decide_where_there_are_several(tmp_path):
     for seed, shift in enumerate((0.0, 0.002, 0.001)):
         make_run(tmp_path, "erm", seed, shift=shift, metrics=2, corruptions=())
         make_run(tmp_path, "mixup", seed, shift=shift + 0.05, metrics=2, corruptions=())
-    (clean, _) = sentences(board(read_runs([tmp_path]), "cifar10"), ())
+    (clean, _) = sentences(read(tmp_path), ())
     values = 0.9 + np.array([0.0, 0.002, 0.001])
     p = stats.ttest_ind(values + 0.05, values, equal_var=False).pvalue
     assert clean.endswith(
@@ -121,7 +123,7 @@ def test_seeds_decide_where_there_are_several(tmp_path):
 
 def test_one_run_is_told_without_a_contest(tmp_path):
     make_run(tmp_path, "erm", metrics=2)
-    found = sentences(board(read_runs([tmp_path]), "cifar10"), ())
+    found = sentences(read(tmp_path), ())
     assert found[0] == "erm classifies 90.0 % of the clean test images correctly."
     assert not any("best" in sentence or "seed" in sentence for sentence in found)
 
@@ -130,21 +132,13 @@ def test_other_images_are_not_paired(two):
     root, right, views = two
     (path,) = [run.path for run in read_runs([root]) if run.method == "varmixup"]
     logits(path, right[1], views[1], labels=(np.arange(200) + 1) % 3)
-    assert significance.pairs(board(read_runs([root]), "cifar10")) == []
-
-
-def test_damaged_logits_are_refused_by_name(two):
-    root, *_ = two
-    path = next(run.path for run in read_runs([root]) if run.method == "erm")
-    np.savez(path / "logits.npz", labels=np.zeros(3, np.int32), clean=np.zeros((2, 3), np.float16))
-    with pytest.raises(ValueError, match=r"logits\.npz: labels of clean are int32 \[3\]"):
-        significance.pairs(board(read_runs([root]), "cifar10"))
+    assert significance.pairs(read(root)) == []
 
 
 def test_a_level_pair_is_called_level(tmp_path):
     make_run(tmp_path, "erm", metrics=2, corruptions=())
     make_run(tmp_path, "mixup", metrics=2, corruptions=(), shift=0.0001)
-    assert sentences(board(read_runs([tmp_path]), "cifar10"), ())[0] == (
+    assert sentences(read(tmp_path), ())[0] == (
         "On clean images, mixup and erm are level at 90.0 %."
     )
 
@@ -152,15 +146,14 @@ def test_a_level_pair_is_called_level(tmp_path):
 def test_errors_are_told_with_what_their_seeds_allow(tmp_path):
     for seed, scale in enumerate((1.0, 1.1, 0.9)):
         for method, factor in (("erm", 1.0), ("varmixup", 0.2)):
-            path = make_run(tmp_path, method, seed, metrics=2, corruptions=())
-            lines = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
-            for line in lines:
-                if line["metric"] == "ece" or line["metric"].startswith("local"):
-                    line["value"] *= scale * (
-                        factor if line["metric"] == "ece" else 1 + seed * factor
-                    )
-            (path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    errors = sentences(board(read_runs([tmp_path]), "cifar10"), ())[-1]
+
+            def change(line, ece=scale * factor, linearity=scale * (1 + seed * factor)):
+                of_ece, of_linearity = line["metric"] == "ece", line["metric"].startswith("local")
+                times = ece if of_ece else linearity if of_linearity else 1.0
+                return line | {"value": line["value"] * times}
+
+            edit_rows(make_run(tmp_path, method, seed, metrics=2, corruptions=()), change)
+    errors = sentences(read(tmp_path), ())[-1]
     first, second = errors.split("; local")
     assert first.startswith(
         "Calibration error is least for varmixup (1.00 %; erm 5.00 %): more than"

@@ -40,18 +40,12 @@ def test_the_defaults_are_those_of_the_registry():
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
-        ("clean_weight", 0.5, "clean 0.5"),
-        ("views", 1, "1 view"),
         ("views", 3, "3 views"),
-        ("alpha", 0.0, "α 0"),
         ("lam", "example", "λ per example"),
-        ("then_mixup", True, "then Mixup"),
         ("input_noise", False, "no input noise"),
         ("eps", 4 / 255, "ε 4/255"),
         ("step_size", 0.007, "step size 0.007"),
         ("stages", [0, 2], "stages 0, 2"),
-        ("order", "mix_first", "mix first"),
-        ("my_strength", 0.25, "my strength 0.25"),
     ],
 )
 def test_settings_in_words(setting, value, said):
@@ -72,15 +66,7 @@ def test_a_default_is_not_named_and_everything_else_is():
         "augmix · 2 views",
     ]  # fmt: skip
     assert [bool(changed_settings(run)) for run in runs] == [False, True, False, True, True, False]
-
-
-def test_a_setting_is_named_even_where_every_row_has_it():
-    runs = [made("varmixup", {"clean_weight": 0.5, "alpha": a}, vae={}) for a in (1.0, 2.0)]
-    assert labels(runs) == ["varmixup · clean 0.5", "varmixup · α 2 · clean 0.5"]
-    assert labels(runs[:1]) == ["varmixup · clean 0.5"]
-
-
-def test_whole_numbers_are_the_same_in_either_notation():
+    assert labels([runs[3]]) == ["varmixup · clean 0.5"]  # even where every row has it
     assert changed_settings(made("varmixup", {"alpha": 1, "clean_weight": 0})) == []
 
 

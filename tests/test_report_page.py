@@ -1,59 +1,22 @@
 """The page: whole, self-contained, escaped, sparse where data are; the pictures of a single run."""
 
-import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
-from report_runs import arrays, make_run
+from report_runs import Page, make_run
 
 from varmixup_jax import report
-from varmixup_jax.report import charts, gallery, series, style
+from varmixup_jax.report import gallery, series, style
 from varmixup_jax.report.__main__ import main
 from varmixup_jax.report.measures import board
 from varmixup_jax.report.rows import read_run, read_runs
 
-VOID = {"meta", "img", "br", "link"}
 SECTIONS = [
     "Results", "Measures side by side", "Under corruption", "Calibration and linearity",
     "What the VAE does", "Training", "One image under every corruption", "Configurations", "Runs",
 ]  # fmt: skip
-
-
-class Page(HTMLParser):
-    """Collects headings, ids, addresses and tags; refuses tags that do not nest."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.addresses, self.headings, self.tags = [], [], [], [], set()
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        if tag not in VOID:
-            self.open.append(tag)
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("src", "href", "xlink:href"):
-                self.addresses.append(value)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "h2":
-            self.headings.append(data)
 
 
 @pytest.fixture(scope="module")
@@ -64,73 +27,50 @@ def full(tmp_path_factory):
     make_run(root, "varmixup", 0, shift=0.02, artifacts=True, config={"clean_weight": 0.5})
     make_run(root, "varmixup", 1, shift=0.03, artifacts=True, config={"clean_weight": 0.5})
     make_run(root, "varmixup", 2, status="failed", shift=9.0, config={"clean_weight": 0.5})
-    path = report.write([root], root / "out", baseline="erm-cifar10-0")
-    return root, path, path.read_text()
+    return report.write([root], root / "out", baseline="erm-cifar10-0").read_text()
 
 
-def test_the_page_has_every_section_in_order(full):
-    assert Page(full[2]).headings == SECTIONS
-
-
-def test_the_page_needs_nothing_else(full):
-    page = Page(full[2])
-    assert page.addresses
-    for address in page.addresses:
+def test_the_page_is_whole_and_needs_nothing_else(full):
+    page = Page(full)
+    assert page.headings == SECTIONS
+    addresses = [v for name, v in page.attributes if name in ("src", "href", "xlink:href")]
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert addresses
+    for address in addresses:
         assert address.startswith(("data:image/png;base64,", "#"))
     assert not {"script", "link", "iframe"} & page.tags
-    assert "@import" not in full[2]
-    assert not re.search(r"url\((?!#)", full[2])
-
-
-def test_ids_are_there_and_charts_do_not_share_them(full):
-    page = Page(full[2])
-    assert {a[1:] for a in page.addresses if a.startswith("#")} <= set(page.ids)
-    assert set(re.findall(r"url\(#([^)]*)\)", full[2])) <= set(page.ids)
-    sections = [name for name in page.ids if not re.match("g[0-9a-f]{8}-", name)]
+    assert "@import" not in full
+    assert not re.search(r"url\((?!#)", full)
+    assert {a[1:] for a in addresses if a.startswith("#")} <= set(ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", full)) <= set(ids)
+    sections = [name for name in ids if not re.match("g[0-9a-f]{8}-", name)]
     assert len(set(sections)) == len(sections) == len(SECTIONS)
 
 
 def test_the_page_tells_of_failed_runs_and_never_averages_them(full):
-    assert "4 runs of 2 methods (3 done, 1 failed: listed below, in no mean)" in full[2]
-    assert "varmixup-cifar10-2" in full[2]
-    assert "failed: loss is nan" in full[2]
-    assert "92.50 ± 0.71" in full[2]
-    assert "clean_weight" in full[2]
-    assert "0123456789ab-dirty" in full[2]
-    assert "resnet18, width 64, 10 epochs, batch 128, on 8 x TPU v4" in full[2]
+    assert "4 runs of 2 methods (3 done, 1 failed: listed below, in no mean)" in full
+    assert "varmixup-cifar10-2" in full
+    assert "failed: loss is nan" in full
+    assert "92.50 ± 0.71" in full
+    assert "clean_weight" in full
+    assert "0123456789ab-dirty" in full
+    assert "resnet18, width 64, 10 epochs, batch 128, on 8 x TPU v4" in full
 
 
 def test_the_page_follows_the_theme(full):
-    assert "prefers-color-scheme: dark" in full[2]
-    assert 'name="viewport"' in full[2]
-    charts = re.findall(r"<svg.*?</svg>", full[2], flags=re.S)
+    assert "prefers-color-scheme: dark" in full
+    assert 'name="viewport"' in full
+    charts = re.findall(r"<svg.*?</svg>", full, flags=re.S)
     assert len(charts) > 20
     for light in style.colours():
-        assert f"--{light[1:]}:{light};" in full[2]
+        assert f"--{light[1:]}:{light};" in full
         assert not any(light in chart for chart in charts)
 
 
 def test_the_same_runs_give_the_same_page(tmp_path):
-    make_run(tmp_path / "runs", corruptions=("fog",), metrics=5)
+    make_run(tmp_path / "runs", corruptions=(), metrics=2)
     pages = [report.write([tmp_path / "runs"], tmp_path / name) for name in ("a", "b")]
     assert pages[0].read_text() == pages[1].read_text()
-
-
-def test_strings_of_files_are_escaped(tmp_path):
-    attack = '<script>alert("$x$")</script>&amp;'
-    path = make_run(tmp_path, attack[:8], name=attack, corruptions=("fog",), artifacts=True,
-                    config={attack: attack}, metrics=5, notes={"corruption_source": attack})  # fmt: skip
-    summary = json.loads((path / "summary.json").read_text())
-    summary |= dict.fromkeys(("command", "git", "device", "checkpoint"), attack)
-    summary |= {"versions": {attack: attack}, "vae": {"key": attack, "psnr": 20.0}}
-    (path / "summary.json").write_text(json.dumps(summary))
-    data = arrays()
-    data["corruption_names"] = np.array([attack] * 19)
-    np.savez(path / "artifacts.npz", **data)
-    text = report.write([tmp_path], tmp_path / "out").read_text()
-    assert "<script" not in text.lower()
-    assert "&lt;script&gt;" in text
-    assert "script" not in Page(text).tags
 
 
 def test_a_sparse_run_has_a_sparse_page(tmp_path):
@@ -170,11 +110,7 @@ def test_pictures_of_one_run(tmp_path):
         with Image.open(picture) as image:
             assert min(image.size) > 100
             assert len(set(image.convert("L").tobytes())) > 2
-
-
-def test_pictures_of_an_unfinished_run(tmp_path):
-    path = make_run(tmp_path, status="running", metrics=2)
-    assert report.pictures(path) == []
+    assert report.pictures(make_run(tmp_path, status="running", metrics=2)) == []
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -192,50 +128,15 @@ def test_sheets_enlarge_pixels_and_nothing_else(side, factor, channels):
     assert np.all(canvas[factor * side : step, :, 3] == 0)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("originals", np.zeros((4, 8, 8, 1), np.float32), r"originals is float32 \[4, 8, 8, 1\]"),
-        ("prior_samples", np.zeros((4, 8, 8), np.uint8), r"must be uint8 \[n, H, W, C\]"),
-        ("prior_samples", np.zeros((4, 8, 8, 2), np.uint8), r"with 1 or 3 channels"),
-        (
-            "pixel_grid",
-            np.zeros((1, 2, 8, 8, 1), np.uint8),
-            r"pixel_grid is .* must be uint8 \[\d, \d, 8, 8, 1\]",
-        ),
-        (
-            "corruption_names",
-            np.array(["fog"]),
-            r"corruption_names is <U3 \[1\], must be text \[19\]",
-        ),
-    ],
-)
-def test_pictures_that_are_none_are_refused(tmp_path, name, value, message):
-    path = make_run(tmp_path, corruptions=())
-    np.savez(path / "artifacts.npz", **(arrays() | {name: value}))
-    with pytest.raises(ValueError, match=message):
-        report.write([path], tmp_path / "out")
-
-
 def test_reliability_pools_as_if_the_seeds_were_one():
     rng = np.random.default_rng(0)
-    parts, bins = [], []
-    for n in (400, 1000):
-        confidence = rng.uniform(size=n)
-        right = rng.uniform(size=n) < confidence**2
-        parts.append((confidence, right))
-        bins.append(binned(confidence, right))
+    draws = [rng.uniform(size=(2, n)) for n in (400, 1000)]
+    parts = [(confidence, other < confidence**2) for confidence, other in draws]
+    bins = [binned(*part) for part in parts]
     pooled = series.reliability(bins, "reliability")
     together = binned(*(np.concatenate(p) for p in zip(*parts, strict=True)))
-    np.testing.assert_allclose(pooled.count, together["reliability_count"])
-    np.testing.assert_allclose(pooled.accuracy, together["reliability_accuracy"])
-    confidence, right = (np.concatenate(p) for p in zip(*parts, strict=True))
-    place = np.minimum((confidence * 15).astype(int), 14)
-    ece = sum(
-        abs(confidence[place == m].sum() - right[place == m].sum()) for m in range(15)
-    ) / len(confidence)  # fmt: skip
-    gaps = pooled.count * np.abs(pooled.accuracy - pooled.confidence)
-    np.testing.assert_allclose(gaps.sum() / pooled.count.sum(), ece)
+    for name in ("count", "confidence", "accuracy"):
+        np.testing.assert_allclose(getattr(pooled, name), together[f"reliability_{name}"])
     plain = np.mean([b["reliability_accuracy"] for b in bins], axis=0)
     assert np.abs(plain - pooled.accuracy).max() > 1e-3  # not a mean over seeds
 
@@ -255,30 +156,19 @@ def test_training_curves_average_seeds_and_stay_short(tmp_path):
         make_run(tmp_path, seed=seed, shift=0.1 * seed, corruptions=(), metrics=900)
     (group,) = board(read_runs([tmp_path]), "cifar10").groups
     curve = series.training_curve("accuracy", group)
-    assert len(curve.x) <= series.MOST_POINTS
-    rise = 1 - np.exp(-np.array(curve.x) / 200)
-    np.testing.assert_allclose(curve.mean, 0.85 * rise, atol=2e-3)
-    half = (np.array(curve.high) - np.array(curve.low)) / 2
-    np.testing.assert_allclose(half, 0.1 / np.sqrt(2) * rise, atol=2e-3)
+    assert len(curve) <= series.MOST_POINTS
+    rise = 1 - np.exp(-curve.index / 200)
+    np.testing.assert_allclose(curve["mean"], 0.85 * rise, atol=2e-3)
+    np.testing.assert_allclose(curve["std"], 0.1 / np.sqrt(2) * rise, atol=2e-3)
     assert series.training_curve("absent", group) is None
 
 
 def test_curves_over_severity_and_radius(tmp_path):
     (group,) = board([read_run(make_run(tmp_path))], "cifar10").groups
     gap = series.gap_curve(group)
-    assert gap.x == (0, 1, 2, 3, 4, 5)
+    assert gap.index.tolist() == [0, 1, 2, 3, 4, 5]
     drops = [0.01 * s * np.mean([1 + i % 4 for i in range(15)]) for s in range(6)]
-    np.testing.assert_allclose(gap.mean, 0.03 + np.array(drops))
+    np.testing.assert_allclose(gap["mean"], 0.03 + np.array(drops))
     linearity = series.linearity_curve(group)
-    assert linearity.x == (2, 4, 6, 8)
-    np.testing.assert_allclose(linearity.mean, [0.04, 0.16, 0.36, 0.64])
-
-
-def test_charts_take_any_name_and_lone_points(tmp_path):
-    look = style.styles([("$a$ <b>", "x")])["$a$ <b>"]
-    lone = series.curve([1.0], pd.DataFrame({"mean": [0.5], "std": [np.nan]}))
-    chart = charts.line_chart("$a$ <b>", [("$a$ <b>", look, lone)], "x", "y")
-    drawn = style.svg(chart.figure, chart.alt)
-    assert "$a$ &lt;b&gt;" in drawn
-    Page(drawn)
-    assert series.curve([1.0], pd.DataFrame({"mean": [np.nan], "std": [np.nan]})) is None
+    assert linearity.index.tolist() == [2, 4, 6, 8]
+    np.testing.assert_allclose(linearity["mean"], [0.04, 0.16, 0.36, 0.64])

@@ -20,7 +20,7 @@ import numpy as np
 from varmixup_jax import checks, corruptions
 from varmixup_jax.corruptions.manifest import MANIFEST, clean_sha256, read_manifest
 from varmixup_jax.data.cifar_c import open_arrays, open_tfds
-from varmixup_jax.data.corrupted_set import Batch, CorruptedSet
+from varmixup_jax.data.corrupted_set import Batch, CorruptedSet, mismatch
 from varmixup_jax.data.dataset import Dataset
 from varmixup_jax.data.published import CORRUPTED
 from varmixup_jax.data.tiny_imagenet_c import open_folders
@@ -55,11 +55,11 @@ def open_corrupted(
     """
     root = Path(os.path.expanduser(path))
     if not root.exists():
-        raise ValueError(f"{root}: found nothing, expected the directory of the {kind} corruptions")
+        raise mismatch(root, "nothing", f"the directory of the {kind} corruptions")
     manifest = read_manifest(root)
+    if md5 and manifest:
+        raise ValueError(f"{root}: found {MANIFEST}, which published files with md5 sums lack")
     if md5:
-        if manifest:
-            raise ValueError(f"{root}: found {MANIFEST}, which published files with md5 sums lack")
         checks.one_of(CORRUPTED, **{"md5 sums of": kind})
     if names is None:
         made = corruptions.NAMES if manifest is None else manifest["names"]
@@ -90,50 +90,47 @@ def of_test_set(found: CorruptedSet, data: Dataset) -> CorruptedSet:
     Raises:
       ValueError: naming the files, what they hold and what the test split holds.
     """
+
+    def need(good: bool, has: str, must: str) -> None:
+        if not good:
+            raise ValueError(f"{found.where}: {has}, must be {must}")
+
     images, _ = found.read(found.names[0], 1, 0, 1)
-    if images.shape[1:] != data.image_shape:
-        raise ValueError(
-            f"{found.where}: has images {list(images.shape[1:])}, must be "
-            f"{list(data.image_shape)} as those of {data.name}"
-        )
-    if len(found.labels) != len(data.test_labels):
-        raise ValueError(
-            f"{found.where}: has {len(found.labels)} images for each corruption and severity, must "
-            f"be {len(data.test_labels)}, the test images of {data.name}"
-        )
-    ours, theirs = data.label_names, found.class_names
-    by_name = len(set(ours)) == len(ours) and set(theirs) <= set(ours)
-    label = [ours.index(name) for name in theirs] if theirs and by_name else range(len(ours))
-    unmatched = ""
-    if theirs and not by_name:
-        unmatched = (
-            f" (classes there: {', '.join(theirs[:3])}, ...; here: {', '.join(ours[:3])}, ...)"
-        )
+    there, here = list(images.shape[1:]), list(data.image_shape)
+    need(there == here, f"has images {there}", f"{here} as those of {data.name}")
+    need(
+        len(found.labels) == len(data.test_labels),
+        f"has {len(found.labels)} images for each corruption and severity",
+        f"{len(data.test_labels)}, the test images of {data.name}",
+    )
+    ours, theirs, unmatched = data.label_names, found.class_names, ""
+    number = np.arange(len(ours), dtype=np.int32)  # of each of their classes, among ours
+    if theirs and len(set(ours)) == len(ours) and set(theirs) <= set(ours):
+        number = np.array([ours.index(name) for name in theirs], np.int32)
+    elif theirs:
+        names = (", ".join(each[:3]) for each in (theirs, ours))
+        unmatched = " (classes there: {}, ...; here: {}, ...)".format(*names)
     largest = int(found.labels.max())
-    if largest >= len(label):
-        raise ValueError(
-            f"{found.where}: has labels up to {largest}, must be below {len(label)} as those of "
-            f"{data.name}"
-        )
-    number = np.asarray(label, np.int32)
+    below = f"below {len(number)} as those of {data.name}"
+    need(largest < len(number), f"has labels up to {largest}", below)
     counts, wanted = (
         np.bincount(labels, minlength=len(ours))
         for labels in (number[found.labels], data.test_labels)
     )
-    if (counts != wanted).any():
-        first = int(np.flatnonzero(counts != wanted)[0])
-        raise ValueError(
-            f"{found.where}: has {counts[first]} images of class {first} ({ours[first]}), must be "
-            f"{wanted[first]} as in the test set of {data.name}{unmatched}"
-        )
+    first = int(np.argmax(counts != wanted))
+    need(
+        counts[first] == wanted[first],
+        f"has {counts[first]} images of class {first} ({ours[first]})",
+        f"{wanted[first]} as in the test set of {data.name}{unmatched}",
+    )
     if found.clean_sha256:
         back = {int(mine): there for there, mine in enumerate(number)}
-        labels = [back.get(int(mine), -1) for mine in data.test_labels]
-        if clean_sha256(data.test_images, np.array(labels)) != found.clean_sha256:
-            raise ValueError(
-                f"{found.where}: was made of other clean images, must be of the test images and "
-                f"labels of {data.name}{unmatched}"
-            )
+        labels = np.array([back.get(int(mine), -1) for mine in data.test_labels])
+        need(
+            clean_sha256(data.test_images, labels) == found.clean_sha256,
+            "was made of other clean images",
+            f"of the test images and labels of {data.name}{unmatched}",
+        )
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
         pixels, labels = found.read(name, severity, start, stop)

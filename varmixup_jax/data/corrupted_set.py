@@ -12,6 +12,11 @@ from varmixup_jax import checks, corruptions
 Batch = tuple[np.ndarray, np.ndarray]
 
 
+def mismatch(where: object, found: object, expected: str) -> ValueError:
+    """The error of a file that is not as it must be, to be raised."""
+    return ValueError(f"{where}: found {found}, expected {expected}")
+
+
 class CorruptedSet(NamedTuple):
     """Corrupted images, checked and ready to stream.
 

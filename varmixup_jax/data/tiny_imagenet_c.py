@@ -11,11 +11,9 @@ import numpy as np
 
 from varmixup_jax import corruptions
 from varmixup_jax.checks import reason
-from varmixup_jax.data.corrupted_set import Batch, CorruptedSet
+from varmixup_jax.data.corrupted_set import Batch, CorruptedSet, mismatch
 from varmixup_jax.data.published import CORRUPTED, check_hash
 from varmixup_jax.image_files import decode_images
-
-SEVERITY_FOLDERS = tuple(map(str, corruptions.SEVERITIES))
 
 
 class Member(NamedTuple):
@@ -34,33 +32,24 @@ def open_folders(root: Path, names: Sequence[str], md5: bool) -> CorruptedSet:
         found = _tar_members(root)
     else:
         found = _folder_members(root, names)
-    files: dict[tuple[str, int], list[tuple[str, str, Member]]] = {}
-    for (name, folder, wnid, file), member in found.items():
-        if folder in SEVERITY_FOLDERS:
-            files.setdefault((name, int(folder)), []).append((wnid, file, member))
-    wnids = sorted({wnid for entries in files.values() for wnid, _, _ in entries})
-    classes: list[str] = []
-    for name in names:
-        for severity in corruptions.SEVERITIES:
-            entries = files.get((name, severity), [])
-            entries.sort(key=lambda entry: entry[:2])
-            there = [wnid for wnid, _, _ in entries]
-            where = root / name / str(severity)
-            if len(set(there)) != len(wnids) or not entries:
-                raise ValueError(
-                    f"{where}: found images of {len(set(there))} classes, "
-                    f"expected {len(wnids) or 'some'} as in the rest of the set"
-                )
-            classes = classes or there
-            if there != classes:
-                raise ValueError(
-                    f"{where}: found {len(there)} images, expected {len(classes)}, as many of each "
-                    f"class as {names[0]} has at severity 1"
-                )
+    files: dict[tuple[str, str], list[tuple[str, str, Member]]] = {}
+    for (name, folder, wnid, file), member in sorted(found.items()):
+        files.setdefault((name, folder), []).append((wnid, file, member))
+    keys = [(name, str(severity)) for name in names for severity in corruptions.SEVERITIES]
+    wnids = sorted({wnid for key in keys for wnid, *_ in files.get(key, [])})
+    classes = [wnid for wnid, *_ in files.get(keys[0], [])]
+    for key in keys:
+        there = [wnid for wnid, *_ in files.get(key, [])]
+        if not there or len(set(there)) != len(wnids):
+            expected = f"{len(wnids) or 'some'} as in the rest of the set"
+            raise mismatch(root.joinpath(*key), f"images of {len(set(there))} classes", expected)
+        if there != classes:
+            expected = f"{len(classes)}, as many of each class as {names[0]} has at severity 1"
+            raise mismatch(root.joinpath(*key), f"{len(there)} images", expected)
     label = {wnid: index for index, wnid in enumerate(wnids)}
 
     def read(name: str, severity: int, start: int, stop: int) -> Batch:
-        entries = files[name, severity][start:stop]
+        entries = files[name, str(severity)][start:stop]
         encoded = ((f"{root}: {wnid}/{file}", _encoded(member)) for wnid, file, member in entries)
         labels = np.array([label[wnid] for wnid, *_ in entries], np.int32)
         return decode_images(encoded, len(entries), channels=3), labels
@@ -88,8 +77,7 @@ def _tar_members(archive: Path) -> dict[tuple[str, ...], Member]:
                 if entry.isfile() and _is_image(entry.name)
             }
     except Exception as error:  # tarfile documents no set of errors for damaged files
-        text = f"found {reason(error)}, expected an uncompressed tar"
-        raise ValueError(f"{archive}: {text}") from error
+        raise mismatch(archive, reason(error), "an uncompressed tar") from error
 
 
 def _is_image(member: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from varmixup_jax.report.measures import Board, Group, Stat
 from varmixup_jax.report.significance import Pair
-from varmixup_jax.report.tables import TITLES, Cell, Column, Grid, columns
+from varmixup_jax.report.tables import Cell, Column, Grid, columns
 
 LEVEL = 0.05  # a smaller p-value is called a difference
 
@@ -42,12 +42,9 @@ def table(board: Board, pairs: Sequence[Pair]) -> Grid | None:
     )  # fmt: skip
     rows = []
     for pair in pairs:
-        cells = [pair.ours.short, _signed(pair.clean), str(pair.only_ours), str(pair.only_theirs)]
-        cells += [_p(pair.p).removeprefix("= ")]
-        cells += ["–", "–"]
-        if pair.corrupted is not None:
-            mean, *ends = map(_signed, pair.corrupted)
-            cells[-2:] = [mean, " to ".join(ends)]
+        mean, *ends = map(_signed, pair.corrupted) if pair.corrupted else "––"
+        counts = [str(pair.only_ours), str(pair.only_theirs), _p(pair.p).removeprefix("= ")]
+        cells = [pair.ours.short, _signed(pair.clean), *counts, mean, " to ".join(ends)]
         rows.append(tuple(map(Cell, cells)))
     seeds = ", ".join(map(str, sorted({pair.seed for pair in pairs})))
     remark = (
@@ -56,7 +53,7 @@ def table(board: Board, pairs: Sequence[Pair]) -> Grid | None:
         "severities. They speak of these images, not of what another seed would give, and are not "
         "corrected for the number of rows."
     )
-    return Grid(TITLES.get(board.dataset, board.dataset), headings, tuple(rows), (remark,))
+    return Grid(board.title, headings, tuple(rows), (remark,))
 
 
 def _accuracy(
@@ -72,7 +69,7 @@ def _accuracy(
     if len(ranked) == 1:
         spread = "" if top.std is None else f" ± {100 * top.std:.1f} over {top.n} seeds"
         return f"{best.short} classifies {value}{spread} of the {kind} test images correctly."
-    other, low = _other(board, ranked)
+    other, low = ranked[1]
     ahead = 100 * (top.mean - low.mean)
     if round(ahead, 1) == 0:
         return f"{where}, {best.short} and {other.short} are level at {value}."
@@ -93,7 +90,7 @@ def _errors(board: Board, measures: Sequence[Column]) -> str:
         if len(ranked) == 1:
             told.append((f"{name} of {best.short} is {text}", ""))
             continue
-        other, value = _other(board, ranked)
+        other, value = ranked[1]
         theirs = f"{column.text(value._replace(std=None), value.n)} {column.unit}"
         if text == theirs:
             told.append((f"{name} of {best.short} and {other.short} is {text} alike", ""))
@@ -106,42 +103,31 @@ def _errors(board: Board, measures: Sequence[Column]) -> str:
 
 
 def _ranked(board: Board, column: Column) -> list[tuple[Group, Stat]]:
-    """The groups that have the measure, best mean first."""
+    """The best mean, what it is compared with, then the rest of the groups that have the measure."""
     found = [(group, group.stat(*column.number)) for group in board.groups]
-    known = [
-        (group, stat) for group, stat in found if stat is not None and math.isfinite(stat.mean)
-    ]
-    return sorted(known, key=lambda pair: pair[1].mean * (-1 if column.better == "high" else 1))
-
-
-def _other(board: Board, ranked: Sequence[tuple[Group, Stat]]) -> tuple[Group, Stat]:
-    for group, stat in ranked[1:]:
-        if group is board.reference:
-            return group, stat
-    return ranked[1]
+    known = [(group, stat) for group, stat in found if stat and math.isfinite(stat.mean)]
+    known.sort(key=lambda pair: pair[1].mean * (-1 if column.better == "high" else 1))
+    return known[:1] + sorted(known[1:], key=lambda pair: pair[0] is not board.reference)
 
 
 def _allowed(
     column: Column, best: Group, other: Group, top: Stat, low: Stat, pairs: Sequence[Pair]
 ) -> str:
     """What seeds or, failing these, the paired test on the same images say of a difference."""
-    pair = next(
-        (p for p in pairs if {p.ours.label, p.theirs.label} == {best.label, other.label}), None
-    )
-    if (top.n > 1 and low.n > 1) or pair is None:
+    both = {best.label, other.label}
+    pair = next((p for p in pairs if {p.ours.label, p.theirs.label} == both), None)
+    if pair is None or (top.n > 1 and low.n > 1):
         return _seeds(top, low)
     if column.key == "clean":
-        verdict = "more than chance" if pair.p < LEVEL else "no more than chance would give"
-        return (
-            f"on the same {pair.images:,} images {verdict} (McNemar p {_p(pair.p)}), one seed each"
-        )
-    if pair.corrupted is None:
+        surely, how = pair.p < LEVEL, f"McNemar p {_p(pair.p)}"
+    elif pair.corrupted is None:
         return _seeds(top, low)
-    _, *ends = pair.corrupted
-    low_end, high_end = sorted(ends) if pair.ours is best else sorted(-end for end in ends)
-    verdict = "more than chance" if low_end > 0 else "no more than chance would give"
-    interval = f"95 % interval {_signed(low_end)} to {_signed(high_end)} points"
-    return f"on the same {pair.images:,} images {verdict} ({interval}), one seed each"
+    else:
+        _, *ends = pair.corrupted
+        least, most = sorted(ends) if pair.ours is best else sorted(-end for end in ends)
+        surely, how = least > 0, f"95 % interval {_signed(least)} to {_signed(most)} points"
+    verdict = "more than chance" if surely else "no more than chance would give"
+    return f"on the same {pair.images:,} images {verdict} ({how}), one seed each"
 
 
 def _seeds(top: Stat, low: Stat) -> str:

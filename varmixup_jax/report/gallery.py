@@ -129,20 +129,19 @@ def encode(canvas: np.ndarray) -> bytes:
 
 def reconstruction_sheet(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
     """Rows in turn: up to eight originals, and below each its reconstruction."""
-    count = min(len(originals), MOST_IMAGES)
-    columns = min(count, COLUMNS)
-    count -= count % columns
-    blocks = []
-    for start in range(0, count, columns):
-        blocks += [originals[start : start + columns], reconstructions[start : start + columns]]
-    return sheet(np.stack(blocks))
+    both = np.stack([_in_rows(each, MOST_IMAGES) for each in (originals, reconstructions)], axis=1)
+    return sheet(both.reshape(-1, *both.shape[2:]))
 
 
 def sample_sheet(samples: np.ndarray) -> np.ndarray:
     """Up to 32 single images in rows of eight; an incomplete last row is left out."""
-    columns = min(len(samples), COLUMNS)
-    rows = min(len(samples), 2 * MOST_IMAGES) // columns
-    return sheet(samples[: rows * columns].reshape(rows, columns, *samples.shape[1:]))
+    return sheet(_in_rows(samples, 2 * MOST_IMAGES))
+
+
+def _in_rows(images: np.ndarray, most: int) -> np.ndarray:
+    columns = min(len(images), COLUMNS)
+    rows = min(len(images), most) // columns
+    return images[: rows * columns].reshape(rows, columns, *images.shape[1:])
 
 
 def corruption_strips(arrays: Mapping[str, np.ndarray]) -> list[Picture]:

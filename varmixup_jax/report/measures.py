@@ -17,7 +17,7 @@ import pandas as pd
 
 from varmixup_jax.metric_names import linearity_name, linearity_radius
 from varmixup_jax.report.labels import SEPARATOR, changed_settings, labels, short_names
-from varmixup_jax.report.names import BENCHMARK, CORRUPTION_FAMILIES, KINDS, SEVERITIES
+from varmixup_jax.report.names import BENCHMARK, CORRUPTION_FAMILIES, KINDS, SEVERITIES, TITLES
 from varmixup_jax.report.rows import Row, Run
 from varmixup_jax.report.settings import identity
 
@@ -69,6 +69,11 @@ class Board(NamedTuple):
     groups: tuple[Group, ...]
     repeats: tuple[Run, ...]
     baseline: Run | None
+
+    @property
+    def title(self) -> str:
+        """What the data set is called."""
+        return TITLES.get(self.dataset, self.dataset)
 
     @property
     def reference(self) -> Group | None:
@@ -176,22 +181,14 @@ def group(
         relative = mce(own, base) if base else None
         if relative is not None:
             own["mce", "corrupted"] = relative
-    keys = [key for own in found for key in own]
-    values = pd.Series([value for own in found for value in own.values()], dtype=float)
-    index = pd.MultiIndex.from_tuples(keys, names=["metric", "condition"]) if keys else None
-    stats = over_runs(values.set_axis(index).groupby(level=[0, 1])) if keys else pd.DataFrame()
-    return Group(
-        runs[0].method,
-        label,
-        short,
-        runs,
-        found,
-        {
-            key: Stat(mean, None if math.isnan(std) else std, int(n))
-            for key, mean, std, n in stats.itertuples(name=None)
-        },
-        bool(changed_settings(runs[0])),
-    )
+    each = [item for own in found for item in own.items()]
+    frame = pd.DataFrame(each, columns=["key", "value"]).astype({"value": float})
+    stats = {
+        key: Stat(mean, None if math.isnan(std) else std, int(n))
+        for key, mean, std, n in over_runs(frame.groupby("key").value).itertuples(name=None)
+    }
+    changed = bool(changed_settings(runs[0]))
+    return Group(runs[0].method, label, short, runs, found, stats, changed)
 
 
 def mce(ours: Numbers, theirs: Numbers) -> float | None:

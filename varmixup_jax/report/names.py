@@ -24,6 +24,12 @@ BENCHMARK = tuple(n for f, names in CORRUPTION_FAMILIES.items() if f != "extra" 
 KINDS = tuple(kind for kind in CORRUPTION_FAMILIES if kind != "extra")
 CORRUPTIONS = (*BENCHMARK, *CORRUPTION_FAMILIES["extra"])
 SEVERITIES = (1, 2, 3, 4, 5)
+TITLES = {  # of data sets, in the order of their tables
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "tiny_imagenet": "Tiny-ImageNet",
+    "digits": "Digits",
+}
 
 
 def method_rank(method: str) -> tuple[int, str]:

@@ -17,11 +17,11 @@ from PIL import Image
 
 from varmixup_jax.checks import one_line
 from varmixup_jax.report import gallery
-from varmixup_jax.report.charts import Dot, dots, wrapped
+from varmixup_jax.report.charts import Dot, dots, draw_means, wrapped
 from varmixup_jax.report.measures import Board
 from varmixup_jax.report.rows import Run
-from varmixup_jax.report.style import GRID, INK, MUTED, PAPER, drawing, png, styles
-from varmixup_jax.report.tables import TITLES, columns
+from varmixup_jax.report.style import GRID, INK, MUTED, drawing, png, styles
+from varmixup_jax.report.tables import columns
 
 DPI = 100  # pixels of the picture are figure inches / 100: the grids are copied, never resampled
 CHART, ROW, MARGIN, CAPTION = 820, 64, 24, 44  # pixels
@@ -58,7 +58,7 @@ def picture(board: Board, grids: Sequence[tuple[str, np.ndarray]]) -> bytes:
         figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
         box = np.array([LEFT, BELOW, CHART - LEFT - MARGIN, height - BELOW - 52])
         axes = figure.add_axes(tuple(box / (width, height, width, height)))
-        axes.set_title(f"Accuracy on {TITLES.get(board.dataset, board.dataset)} (%)", pad=14)
+        axes.set_title(f"Accuracy on {board.title} (%)", pad=14)
         _chart(axes, rows, clean)
         top = height - CAPTION
         for caption, image in grids:
@@ -99,26 +99,17 @@ def first_rows(sheet: np.ndarray, count: int) -> np.ndarray:
 
 
 def _chart(axes: Axes, rows: Sequence[Dot], clean: dict[str, float]) -> None:
+    draw_means(axes, rows, [wrapped(row.name, WRAP) for row in rows], size=12)
     for y, row in enumerate(rows):
         mean, other = row.stat.mean, clean.get(row.name, row.stat.mean)
         if row.name in clean:
             axes.plot(other, y, "|", color=INK, markersize=15, markeredgewidth=2.2)
         axes.hlines(y, min(mean, other), max(mean, other), color=GRID, linewidth=5, zorder=1)
-        if row.paper is not None:
-            axes.plot(row.paper[0], y, "D", color=MUTED, markersize=8, markerfacecolor=PAPER)
-        axes.errorbar(
-            mean, y, xerr=row.stat.std, color=row.style.light, marker=row.style.marker,
-            markersize=12, elinewidth=2, zorder=3,
-        )  # fmt: skip
         axes.annotate(
             f"{mean:.1f}", (mean, y), (0, 11), textcoords="offset points", ha="center", color=INK
         )
-    axes.set_yticks(range(len(rows)), [wrapped(row.name, WRAP) for row in rows], linespacing=0.95)
-    axes.set_ylim(len(rows) - 0.5, -0.65)
     axes.margins(x=0.07)
-    axes.grid(visible=False, axis="y")
     axes.tick_params(length=0)
-    axes.spines["left"].set_visible(False)
     paper = "    hollow: the paper" if any(row.paper is not None for row in rows) else ""
     note = f"mark: corrupted images    stroke: clean{paper}"
     axes.set_xlabel(note, labelpad=12, color=MUTED, fontsize=13)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import jinja2
@@ -15,15 +13,14 @@ from varmixup_jax.report import gallery
 from varmixup_jax.report.findings import sentences
 from varmixup_jax.report.measures import Board
 from varmixup_jax.report.rows import Run
-from varmixup_jax.report.sections import Scene, sections
+from varmixup_jax.report.sections import sections
 from varmixup_jax.report.settings import differing_fields, field_text
 from varmixup_jax.report.significance import pairs
 from varmixup_jax.report.style import colours, key, styles, svg
-from varmixup_jax.report.tables import PAPER_PREFIX, TITLES, Cell, Grid, set_up
+from varmixup_jax.report.tables import PAPER_PREFIX, Cell, Grid, set_up
 
 VALUES_IN_A_CELL = 6  # of a field that takes many values among the runs of one method
-DIGITS = 12  # of a commit and of a checksum
-STATUSES = {"failed": "failed", "running": "unfinished"}
+DIGITS = 12  # of a commit
 
 
 def render(
@@ -40,15 +37,19 @@ def render(
     """
     parts = []
     for board in boards:
-        title = TITLES.get(board.dataset, board.dataset) if len(boards) > 1 else ""
         look = styles((group.label, group.method) for group in board.groups)
         compared = pairs(board)
-        found = [
-            {"title": name, "id": slug(f"{title} {name}"), "blocks": blocks}
-            for name, blocks in sections(Scene(board, look, artifacts, compared))
-        ]
-        told = sentences(board, compared)
-        parts.append({"title": found and title, "sections": found, "findings": told})
+        parts.append(
+            {
+                "dataset": board.title,
+                "title": board.title if len(boards) > 1 else "",
+                "set_up": set_up(board) if board.groups else "",
+                "bands": board.seeds > 1,
+                "look": [(group.short, look[group.label]) for group in board.groups],
+                "findings": sentences(board, compared),
+                "sections": sections(board, look, artifacts, compared),
+            }
+        )
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("varmixup_jax.report", "."),
         autoescape=True,
@@ -57,36 +58,13 @@ def render(
     environment.filters |= {"svg": svg, "key": key, "data_uri": data_uri, "json": _json}
     environment.filters |= {"clock": clock, "or_dash": or_dash, "commit": commit}
     return environment.get_template("page.html").render(
-        names=", ".join(TITLES.get(board.dataset, board.dataset) for board in boards),
-        lead=lead(runs, boards),
+        names=", ".join(board.title for board in boards),
         parts=parts,
         runs=runs,
         differing=differing(runs),
         colours=colours(),
         paper_prefix=PAPER_PREFIX,
-        sha_digits=DIGITS,
     )
-
-
-def lead(runs: Sequence[Run], boards: Sequence[Board]) -> str:
-    """One paragraph: runs, seeds, what did not end well, the set-up of each data set, wall time."""
-    states = Counter(run.status for run in runs)
-    other = [f"{states[status]} {word}" for status, word in STATUSES.items() if states[status]]
-    seeds = sorted({run.seed for run in runs})
-    parts = [f"{_plural(len(runs), 'run')} of {_plural(len({r.method for r in runs}), 'method')}"]
-    if other:
-        parts.append(f" ({states['done']} done, {', '.join(other)}: listed below, in no mean)")
-    parts.append(f", seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}. ")
-    parts += [
-        f"{TITLES.get(board.dataset, board.dataset)}: {set_up(board)}. "
-        for board in boards
-        if board.groups
-    ]
-    walls = [run.summary.get("wall_seconds") for run in runs]
-    total = sum(wall for wall in walls if isinstance(wall, (int, float)))
-    if total:
-        parts.append(f"Wall time of all runs together: {clock(total)}.")
-    return "".join(parts).strip()
 
 
 def differing(runs: Sequence[Run]) -> Grid | None:
@@ -101,15 +79,6 @@ def differing(runs: Sequence[Run]) -> Grid | None:
 
     rows = tuple((Cell(name), *(values(method, name) for method in methods)) for name in fields)
     return Grid("", ("Field", *methods), rows) if rows else None
-
-
-def slug(text: str) -> str:
-    """An id: lower-case letters, digits and hyphens.
-
-    >>> slug("Under corruption, <CIFAR-10>")
-    'under-corruption-cifar-10'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
 
 
 def data_uri(canvas: np.ndarray) -> str:
@@ -139,10 +108,6 @@ def commit(git: object) -> str:
 def or_dash(value: object) -> str:
     """A value that may be missing."""
     return "–" if value is None or value == "" else str(value)
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _json(value: object) -> str:

@@ -78,17 +78,6 @@ def field(line: Mapping[str, Any], name: str, kind: type, where: Path | str) -> 
     return value
 
 
-def check_optional(line: Mapping[str, Any], kinds: Mapping[str, type], where: Path | str) -> None:
-    """Checks those of the fields `kinds` that are there and neither null nor empty, as `field`.
-
-    Raises:
-      ValueError: as `field`.
-    """
-    for name, kind in kinds.items():
-        if line.get(name) not in (None, ""):
-            field(line, name, kind, where)
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

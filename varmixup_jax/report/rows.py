@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
 from varmixup_jax.atomic_files import read_arrays
+from varmixup_jax.checks import one_of
 from varmixup_jax.report.names import CORRUPTIONS, SEVERITIES, method_rank
-from varmixup_jax.report.reading import check_optional, field, json_lines, json_object
+from varmixup_jax.report.reading import field, json_lines, json_object
 from varmixup_jax.saved_config import flatten, with_later_fields
 
+FACTS = {"run": str, "method": str, "seed": int, "dataset": str}  # of every summary
 STATUSES = ("done", "failed", "running")
 OPTIONAL = {
     "wall_seconds": float,
@@ -55,6 +57,9 @@ class Row(NamedTuple):
     value: float
     count: int  # type: ignore[assignment]
     notes: tuple[tuple[str, str], ...] = ()
+
+
+ROW = get_type_hints(Row)
 
 
 @dataclass(frozen=True)
@@ -127,62 +132,6 @@ def read_runs(places: Iterable[Path | str]) -> list[Run]:
     return sorted(map(read_run, found), key=lambda r: (*method_rank(r.method), r.seed, str(r.path)))
 
 
-def by_data(runs: Sequence[Run]) -> list[Run]:
-    """The runs, with what a table goes by telling the data rather than the place of its files.
-
-    Runs on the same data get the same `data.source`. Where runs on different data have the same
-    `data.source`, `data.sha256` becomes a setting; where test sets of one name differ, that of the
-    name gets a piece of their sha256. Runs of older versions, which tell none, stay as they are.
-
-    Args:
-      runs: of any data sets.
-    """
-    sources: dict[str, str] = {}  # by what is in the files
-    contents: dict[tuple[str, str], set[str]] = {}  # by source and the settings of the split
-    tests: dict[str, set[str]] = {}  # by the data set's name
-    for run in runs:
-        content, test = _content(run)
-        if content:
-            source = str(run.config.get("data.source", ""))
-            sources[content] = min(sources.get(content, source), source)
-            tests.setdefault(run.dataset, set()).add(test)
-    for run in runs:
-        content, _ = _content(run)
-        if content:
-            contents.setdefault((sources[content], _split(run)), set()).add(content)
-
-    def told(run: Run) -> Run:
-        content, test = _content(run)
-        if not content:
-            return run
-        config = {**run.config, "data.source": sources[content]}
-        if len(contents[sources[content], _split(run)]) > 1:
-            config["data.sha256"] = content[:8]
-        if len(tests[run.dataset]) < 2:
-            return replace(run, config=config)
-        name = f"{run.dataset} {test[:8]}"
-        rows = [
-            row._replace(dataset=name) if row.dataset == run.dataset else row for row in run.rows
-        ]
-        return replace(run, config=config, dataset=name, rows=rows)
-
-    return [told(run) for run in runs]
-
-
-def _content(run: Run) -> tuple[str, str]:
-    """The sha256 of a run's data, training first, and of its test set; empty where not told."""
-    told = run.summary.get("data") or {}
-    whole = "".join(str(told.get(split, "")) for split in ("train", "val", "test"))
-    return whole, str(told.get("test", ""))
-
-
-def _split(run: Run) -> str:
-    names = [
-        n for n in run.config if n.startswith("data.") and n not in ("data.source", "data.dir")
-    ]
-    return str([(name, run.config[name]) for name in sorted(names)])
-
-
 def read_run(path: Path | str) -> Run:
     """Reads and checks one run directory.
 
@@ -192,32 +141,18 @@ def read_run(path: Path | str) -> Run:
     path = Path(path)
     summary, config = (json_object(path / f"{name}.json") for name in ("summary", "config"))
     where = path / "summary.json"
-    for name, kind in (("run", str), ("method", str), ("dataset", str), ("seed", int)):
-        field(summary, name, kind, where)
-    if summary.get("status") not in STATUSES:
-        status = summary.get("status")
-        raise ValueError(f"{where}: status = {status!r}: must be one of {', '.join(STATUSES)}")
-    check_optional(summary, OPTIONAL, where)
+    run, method, seed, dataset = (field(summary, name, FACTS[name], where) for name in FACTS)
+    one_of(STATUSES, **{f"{where}: status": summary.get("status")})
+    for name, kind in OPTIONAL.items():
+        if summary.get(name) not in (None, ""):
+            field(summary, name, kind, where)
     done = summary["status"] == "done"
-    return Run(
-        path=path,
-        name=summary["run"],
-        method=summary["method"],
-        seed=summary["seed"],
-        dataset=summary["dataset"],
-        status=summary["status"],
-        summary=summary,
-        config=with_later_fields(flatten(config)),
-        metrics=[
-            line
-            for where, line in json_lines(path / "metrics.jsonl", required=False, whole=done)
-            if field(line, "step", int, where) >= 0
-        ],
-        rows=[
-            _row(line, where)
-            for where, line in json_lines(path / "results.jsonl", required=done, whole=done)
-        ],
-    )
+    lines = json_lines(path / "metrics.jsonl", required=False, whole=done)
+    metrics = [line for at, line in lines if field(line, "step", int, at) >= 0]
+    lines = json_lines(path / "results.jsonl", required=done, whole=done)
+    rows = [_row(line, at) for at, line in lines]
+    settings, status = with_later_fields(flatten(config)), summary["status"]
+    return Run(path, run, method, seed, dataset, status, summary, settings, metrics, rows)
 
 
 def _run_directories(place: Path) -> list[Path]:
@@ -228,22 +163,12 @@ def _run_directories(place: Path) -> list[Path]:
 
 
 def _row(line: Mapping[str, Any], where: str) -> Row:
-    fields: dict[str, Any] = {}
-    for name in ("run", "method", "dataset", "split", "corruption", "metric"):
-        fields[name] = field(line, name, str, where)
-    for name in ("seed", "step", "severity", "count"):
-        fields[name] = field(line, name, int, where)
     # A measure that is not finite was written as null.
-    missing = line.get("value", "absent") is None
-    fields["value"] = math.nan if missing else float(field(line, "value", float, where))
+    value = math.nan if line.get("value", "absent") is None else field(line, "value", float, where)
+    kinds = {name: kind for name, kind in ROW.items() if name not in ("value", "notes")}
+    fields = {name: field(line, name, kind, where) for name, kind in kinds.items()}
     corruption, severity = fields["corruption"], fields["severity"]
-    allowed = (0,) if corruption == "none" else SEVERITIES
-    if severity not in allowed:
-        raise ValueError(
-            f"{where}: severity = {severity} of corruption {corruption!r}: must be one of "
-            f"{', '.join(map(str, allowed))}"
-        )
-    if corruption not in ("none", *CORRUPTIONS):
-        raise ValueError(f"{where}: corruption = {corruption!r}: not one of the {len(CORRUPTIONS)}")
-    notes = tuple((k, str(v)) for k, v in sorted(line.items()) if k not in Row._fields)
-    return Row(**fields, notes=notes)
+    one_of((0,) if corruption == "none" else SEVERITIES, **{f"{where}: severity": severity})
+    one_of(("none", *CORRUPTIONS), **{f"{where}: corruption": corruption})
+    notes = tuple((k, str(v)) for k, v in sorted(line.items()) if k not in ROW)
+    return Row(**fields, value=float(value), notes=notes)

@@ -1,4 +1,7 @@
-"""The numbers behind the charts: training curves over seeds, pooled reliability bins."""
+"""The numbers behind the charts: training curves over seeds, pooled reliability bins.
+
+A curve is a frame with the columns `mean` and `std` (0 of one seed), by its place on the x axis.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,6 @@ from varmixup_jax.report.names import SEVERITIES
 MOST_POINTS = 120  # of one curve: more than a chart of this size can show
 
 
-class Curve(NamedTuple):
-    """Points of a line with the spread over seeds: `low` and `high` are mean ∓ std."""
-
-    x: tuple[float, ...]
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-
-
 class Reliability(NamedTuple):
     """Per confidence bin the number of examples, their mean confidence and their accuracy."""
 
@@ -32,7 +26,7 @@ class Reliability(NamedTuple):
     accuracy: np.ndarray
 
 
-def training_curve(name: str, group: Group) -> Curve | None:
+def training_curve(name: str, group: Group) -> pd.DataFrame | None:
     """The mean over seeds of one key of `metrics.jsonl` against the step.
 
     Each run is first averaged within each of at most `MOST_POINTS` equal stretches of the steps,
@@ -51,27 +45,14 @@ def training_curve(name: str, group: Group) -> Curve | None:
         return None
     first, last = points.step.min(), points.step.max()
     stretch = ((points.step - first) / max((last - first + 1) / MOST_POINTS, 1.0)).astype(int)
-    means = points.groupby([stretch, "run"]).value.mean()
-    return curve(points.groupby(stretch).step.mean(), over_runs(means.groupby(level=0)))
+    means = over_runs(points.groupby([stretch, "run"]).value.mean().groupby(level=0))
+    return curve(means.set_index(points.groupby(stretch).step.mean()))
 
 
-def curve(x: Iterable[float], stats: pd.DataFrame) -> Curve | None:
-    """A curve through the points that have a finite mean; None where none has.
-
-    Args:
-      x: one place for each row of `stats`.
-      stats: as `over_runs` makes it.
-    """
-    points = stats.assign(x=list(x), std=stats["std"].fillna(0.0)).dropna(subset="mean")
-    if points.empty:
-        return None
-    lines = (
-        points.x,
-        points["mean"],
-        points["mean"] - points["std"],
-        points["mean"] + points["std"],
-    )
-    return Curve(*(tuple(line.astype(float)) for line in lines))
+def curve(stats: pd.DataFrame) -> pd.DataFrame | None:
+    """The points of `stats`, as `over_runs` makes it, with a finite mean; None where none has."""
+    points = stats.dropna(subset="mean").fillna({"std": 0.0})
+    return None if points.empty else points
 
 
 def reliability(artifacts: Iterable[Mapping[str, np.ndarray]], kind: str) -> Reliability | None:
@@ -96,27 +77,24 @@ def reliability(artifacts: Iterable[Mapping[str, np.ndarray]], kind: str) -> Rel
     return Reliability(count, confidence / safe, accuracy / safe)
 
 
-def gap_curve(group: Group) -> Curve | None:
+def gap_curve(group: Group) -> pd.DataFrame | None:
     """The signed calibration gap over severity: 0 is clean, then means over the 15 corruptions.
 
     None without corruptions: the clean gap alone is no curve.
     """
     conditions = ["clean", *(f"severity {s}" for s in SEVERITIES)]
-    stats: dict[float, Stat | None] = {
-        place: group.stat("calibration_gap", c) for place, c in enumerate(conditions)
-    }
-    return _through(stats) if any(list(stats.values())[1:]) else None
+    found = _through({x: group.stat("calibration_gap", c) for x, c in enumerate(conditions)})
+    return found if found is not None and found.index.max() > 0 else None
 
 
-def linearity_curve(group: Group) -> Curve | None:
+def linearity_curve(group: Group) -> pd.DataFrame | None:
     """The local linearity error over ε, in units of 1/255."""
     return _through({eps: group.stat(name) for eps, name in radii(group.stats).items()})
 
 
-def _through(stats: Mapping[float, Stat | None]) -> Curve | None:
+def _through(stats: Mapping[float, Stat | None]) -> pd.DataFrame | None:
     found = {x: stat for x, stat in stats.items() if stat is not None}
-    frame = pd.DataFrame(found.values(), columns=list(Stat._fields)).astype(float)
-    return curve(found, frame)
+    return curve(pd.DataFrame(found.values(), found.keys(), Stat._fields).astype(float))
 
 
 def _is_number(value: object) -> bool:

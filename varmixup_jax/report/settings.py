@@ -8,35 +8,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from varmixup_jax.saved_config import NOT_SETTINGS
 
 # `{}` is the value, `(s)` a plural; of a pair the first is said of False. Methods' own fields are
-# found by the last part of their names, the others by the whole.
-_METHOD: Mapping[str, str | tuple[str, str]] = {
-    "alpha": "α {}", "lam": "λ per {}", "clean_weight": "clean {}", "order": "{}",
-    "stages": "stages {}", "loss": "{}", "eps": "ε {}", "step_size": "step size {}",
-    "steps": "{} step(s)", "beta": "β {}", "start_sigma": "start noise {}",
-    "partners": "{} partner(s)", "then_mixup": ("no then Mixup", "then Mixup"),
-    "strength": "strength {}", "amount": "{}", "groups": "{} channel group(s)",
-    "styles": "{} style(s)", "consistency": "consistency {}", "views": "{} view(s)",
-    "severity": "severity {}", "joint": ("views apart", "views with the clean batch"),
-    "sigma_add": "additive noise {}", "sigma_mult": "multiplicative noise {}",
-    "input_noise": ("no input noise", "input noise"),
-}  # fmt: skip
-SHARED: Mapping[str, str] = {  # in the order in which a row names them
-    "model.name": "{}", "model.width": "width {}", "model.dtype": "{}", "epochs": "{} epoch(s)",
-    "batch_size": "batch {}", "data.limit": "training images {}", "optim.name": "{}",
-    "optim.schedule": "{}", "optim.learning_rate": "learning rate {}",
-    "optim.weight_decay": "weight decay {}", "ema_decay": "EMA {}",
-    "attack_bn": "attack BatchNorm {}",
-}  # fmt: skip
-VAE: Mapping[str, str] = {
-    "vae.width": "{} wide", "vae.blocks": "{} block(s)", "vae.gamma": "γ {}", "vae.kernel": "{}",
-    "vae.epochs": "{} epoch(s)", "vae.perceptual": "perceptual {}",
-    "vae.others": "and {}", "vae.drawn": "per {}",
-}  # fmt: skip
+# found by the last part of their names, the others by the whole; a row names the shared ones in this
+# order.
+_WORDS = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
+SHARED: Mapping[str, str] = _WORDS["shared"]
+VAE: Mapping[str, str] = _WORDS["vae"]
 
 
 def number(value: Any) -> str:
@@ -68,12 +50,12 @@ def field_words(name: str, value: Any) -> str:
         return "and " + " and ".join(each) if each else "alone"
     if name.startswith("methods."):
         name = name.split(".")[-1]
-        template = _METHOD.get(name)
+        template = _WORDS["methods"].get(name)
     else:
         template = SHARED.get(name, VAE.get(name))
     if template is None:
         return f"{name.replace('_', ' ').replace('.', ' ')} {number(value)}"
-    if isinstance(template, tuple):
+    if isinstance(template, list):
         return template[value is True]
     return template.replace("(s)", "" if value == 1 else "s").format(number(value))
 

@@ -6,7 +6,6 @@ They speak of the images, not of the seed: another seed is another classifier.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -57,16 +56,10 @@ class Pair(NamedTuple):
 def pairs(board: Board) -> list[Pair]:
     """Every other group against the baseline's, at the first seed of which both have logits."""
     theirs = board.reference
-    found = []
-    for ours in board.groups:
-        if theirs is None or ours is theirs:
-            continue
-        for seed, first, second in _same_seed(ours, theirs):
-            pair = compared(first, second)
-            if pair is not None:
-                found.append(Pair(ours, theirs, seed, *pair))
-                break
-    return found
+    others = [group for group in board.groups if group is not theirs]
+    tried = [(compared(ours, theirs, run) for run in ours.runs) for ours in others if theirs]
+    found = [next(filter(None, pairs_of_a_group), None) for pairs_of_a_group in tried]
+    return [pair for pair in found if pair is not None]
 
 
 def outcomes(run: Run) -> Outcomes | None:
@@ -87,24 +80,20 @@ def outcomes(run: Run) -> Outcomes | None:
     return Outcomes(labels, right["none", 0], corrupted)
 
 
-def compared(
-    ours: Outcomes, theirs: Outcomes
-) -> tuple[int, int, int, float, float, tuple[float, float, float] | None] | None:
-    """The numbers of a `Pair` from `images` on; None where the images are not the same."""
-    if not np.array_equal(ours.labels, theirs.labels):
+def compared(group: Group, reference: Group, run: Run) -> Pair | None:
+    """A run of the group against that of its seed; None without one, or logits of the same images."""
+    other = next((each for each in reference.runs if each.seed == run.seed), None)
+    ours, theirs = outcomes(run), outcomes(other) if other else None
+    if ours is None or theirs is None or not np.array_equal(ours.labels, theirs.labels):
         return None
     only_ours = int(np.sum(ours.clean & ~theirs.clean))
     only_theirs = int(np.sum(theirs.clean & ~ours.clean))
-    corrupted = None
-    if (
-        ours.corrupted is not None
-        and theirs.corrupted is not None
-        and ours.corrupted.shape == theirs.corrupted.shape
-    ):
-        corrupted = bootstrap(ours.corrupted - theirs.corrupted)
     clean = float(np.mean(ours.clean) - np.mean(theirs.clean))
-    p = mcnemar(only_ours, only_theirs)
-    return len(ours.labels), only_ours, only_theirs, clean, p, corrupted
+    first, second, corrupted = ours.corrupted, theirs.corrupted, None
+    if first is not None and second is not None and len(first) == len(second):
+        corrupted = bootstrap(first - second)
+    p, images = mcnemar(only_ours, only_theirs), len(ours.labels)
+    return Pair(group, reference, run.seed, images, only_ours, only_theirs, clean, p, corrupted)
 
 
 def mcnemar(only_ours: int, only_theirs: int) -> float:
@@ -128,12 +117,3 @@ def bootstrap(difference: np.ndarray, seed: int = 0) -> tuple[float, float, floa
     means = [difference[rng.integers(n, size=n)].mean() for _ in range(RESAMPLES)]
     low, high = np.quantile(means, (0.025, 0.975))
     return float(difference.mean()), float(low), float(high)
-
-
-def _same_seed(ours: Group, theirs: Group) -> Iterator[tuple[int, Outcomes, Outcomes]]:
-    seeds: Mapping[int, Run] = {run.seed: run for run in theirs.runs}
-    for run in ours.runs:
-        if run.seed in seeds:
-            first, second = outcomes(run), outcomes(seeds[run.seed])
-            if first is not None and second is not None:
-                yield run.seed, first, second

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +23,6 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-from varmixup_jax.report.names import METHODS
 
 
 class Style(NamedTuple):
@@ -47,26 +46,18 @@ INK, MUTED, GRID, PAPER = (
 THEME: Mapping[str, str] = {INK: "#e7ebf0", MUTED: "#a4adba", GRID: "#333b47", PAPER: "#171c23"}
 
 LINE = 0.19  # inches that a further line of a title takes
-# Found by a search for the greatest least distance (CIE Lab, at least 30 in either theme) between
-# any two, over normal sight, protanopia, deuteranopia and tritanopia.
-_STYLES = (
-    Style("#1b1500", "#fffffe", "o", "-"),  # erm
-    Style("#69cac1", "#9eaab2", "s", "-"),  # mixup
-    Style("#005277", "#006f9b", "D", (0, (4, 1.5))),  # mixup_r
-    Style("#aec600", "#a2fc48", "^", (0, (6, 2))),  # manifold_mixup
-    Style("#e7ac76", "#ffc993", "v", "-"),  # at
-    Style("#80635a", "#896350", "<", (0, (4, 1.5))),  # trades
-    Style("#af3807", "#d95a1a", ">", (0, (6, 2))),  # iat
-    Style("#7b1bf5", "#8e43f3", "P", "-"),  # varmixup
-    Style("#f24ae7", "#ff75ff", "X", (0, (4, 1.5))),  # adv_varmixup
-)
-_FURTHER = (
-    Style("#9a3b3b", "#e07f7f", "h", (0, (1, 1))),
-    Style("#6f8fa8", "#9fc0da", "p", (0, (1, 1))),
-    Style("#5f9e5a", "#8fcf89", "*", (0, (1, 1))),
-    Style("#a77bca", "#caa3ea", "d", (0, (1, 1))),
-    Style("#b9a38a", "#dccab3", "8", (0, (1, 1))),
-)
+
+
+def _style(light: str, dark: str, marker: str, dash: Any) -> Style:
+    return Style(light, dark, marker, dash if isinstance(dash, str) else tuple(dash))
+
+
+# Of the paper's methods, and of further rows. The colours were found by a search for the greatest least
+# distance (CIE Lab, at least 30 in either theme) between any two of the methods, over normal sight,
+# protanopia, deuteranopia and tritanopia.
+_FOUND = json.loads(Path(__file__).with_name("styles.json").read_text(encoding="utf-8"))
+_STYLES = {method: _style(*parts) for method, parts in _FOUND["methods"].items()}
+_FURTHER = [_style(*parts) for parts in _FOUND["further"]]
 
 
 def styles(labels_and_methods: Iterable[tuple[str, str]]) -> dict[str, Style]:
@@ -80,22 +71,24 @@ def styles(labels_and_methods: Iterable[tuple[str, str]]) -> dict[str, Style]:
     """
     pairs = list(labels_and_methods)
     there = {method for _, method in pairs}
-    unused = [style for name, style in zip(METHODS, _STYLES, strict=True) if name not in there]
+    unused = [style for method, style in _STYLES.items() if method not in there]
     further = itertools.cycle([*_FURTHER, *unused])
-    given: dict[str, Style] = {}
-    used: set[str] = set()
+    fixed, given = dict(_STYLES), {}
     for label, method in pairs:
-        if method in METHODS and method not in used:
-            given[label] = _STYLES[METHODS.index(method)]
-            used.add(method)
-        else:
-            given[label] = next(further)
+        given[label] = fixed.pop(method) if method in fixed else next(further)
     return given
 
 
-def drawing(**changes: Any) -> AbstractContextManager[None]:
-    """Matplotlib's defaults with the look of the page on top: no matplotlibrc of a user's has a say."""
-    return matplotlib.style.context(["default", {**SETTINGS, **changes}])
+@contextmanager
+def drawing(**changes: Any) -> Iterator[None]:
+    """Matplotlib's defaults with the look of the page on top: no matplotlibrc of a user's has a say.
+
+    No warning of characters that the font lacks either: a browser has them, a picture shows boxes.
+    """
+    look = matplotlib.style.context(["default", {**SETTINGS, **changes}])
+    with look, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
+        yield
 
 
 @contextmanager
@@ -121,7 +114,7 @@ def svg(figure: Figure, title: str) -> Markup:
       title: what a screen reader says; "" for mere decoration.
     """
     target = io.StringIO()
-    with drawing(), _any_script():
+    with drawing():
         figure.savefig(target, format="svg", metadata={"Date": None}, transparent=True)
     text = target.getvalue()
     text = text[text.index("<svg") :]
@@ -139,14 +132,14 @@ def svg(figure: Figure, title: str) -> Markup:
 def png(figure: Figure, dpi: int) -> bytes:
     """The figure as a PNG file."""
     target = io.BytesIO()
-    with drawing(), _any_script():
+    with drawing():
         figure.savefig(target, format="png", dpi=dpi, metadata={"Software": None})
     return target.getvalue()
 
 
 def colours() -> dict[str, str]:
     """Every light colour with its dark twin."""
-    return {**THEME, **{style.light: style.dark for style in (*_STYLES, *_FURTHER)}}
+    return {**THEME, **{style.light: style.dark for style in (*_STYLES.values(), *_FURTHER)}}
 
 
 def key(style: Style) -> Markup:
@@ -159,14 +152,6 @@ def key(style: Style) -> Markup:
         axes.plot([0.02, 0.98], [0, 0], color=style.light, linestyle=style.dash)
         axes.plot([0.5], [0], color=style.light, marker=style.marker, markersize=6.5)
     return svg(figure, "")
-
-
-@contextmanager
-def _any_script() -> Iterator[None]:
-    """No warning of characters that the font lacks: a browser has them, a picture shows boxes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
-        yield
 
 
 def _opening(title: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -29,12 +30,6 @@ LAYOUTS: Mapping[str, tuple[str, ...] | None] = {  # the columns' keys
 }
 BESIDE_THE_PAPER = ("full", "short")  # layouts that have columns for the paper's numbers
 PAPER_PREFIX = "Paper: "  # begins the headings of columns that are not ours
-TITLES = {
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "tiny_imagenet": "Tiny-ImageNet",
-    "digits": "Digits",
-}
 
 
 class Column(NamedTuple):
@@ -146,7 +141,7 @@ def results(board: Board, layout: str = "full") -> Grid:
             heading = f"{PAPER_PREFIX}{column.title.lower()} ({column.unit})"
             texts = ("{:.2f} ± {:.2f}".format(*row[column.key]) if row else "–" for row in papers)
             table[heading] = list(map(Cell, texts))
-    title = f"{TITLES.get(board.dataset, board.dataset)}, {board.split} set"
+    title = f"{board.title}, {board.split} set"
     paper = any(heading.startswith(PAPER_PREFIX) for heading in table)
     rows = tuple(zip(*table.values(), strict=True))
     return Grid(title, tuple(table), rows, tuple(remarks(board, paper)))
@@ -200,15 +195,12 @@ def remarks(board: Board, paper: bool) -> list[str]:
             what, mean = some
             lines.append(f"{run.name}: {100 * mean:.2f} % corrupted acc., {what}.")
     lines += vae_remarks(runs)
-    notes: dict[str, set[str]] = {}
     here = (board.dataset, board.split)
     rows = [row for run in runs for row in run.rows if (row.dataset, row.split) == here]
-    for name, value in (note for row in rows for note in row.notes):
-        notes.setdefault(name, set()).add(value)
-    lines += [
-        f"{k.replace('_', ' ').capitalize()}: {', '.join(sorted(v))}."
-        for k, v in sorted(notes.items())
-    ]
+    notes = sorted({note for row in rows for note in row.notes})
+    for name, values in itertools.groupby(notes, key=lambda note: note[0]):
+        told = ", ".join(value for _, value in values)
+        lines.append(f"{name.replace('_', ' ').capitalize()}: {told}.")
     for run in board.repeats:
         lines.append(f"{run.name} repeats a seed of the same configuration and is left out.")
     if paper:

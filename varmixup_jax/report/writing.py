@@ -12,9 +12,11 @@ from varmixup_jax.atomic_files import replace_bytes, replace_text
 from varmixup_jax.report import gallery, overview
 from varmixup_jax.report.markdown import BLOCK, markdown, replace_between_markers
 from varmixup_jax.report.measures import Board, board
+from varmixup_jax.report.names import TITLES
 from varmixup_jax.report.page import render
-from varmixup_jax.report.rows import Run, by_data, read_run, read_runs
-from varmixup_jax.report.tables import LAYOUTS, TITLES, paper_and_beyond, results
+from varmixup_jax.report.rows import Run, read_run, read_runs
+from varmixup_jax.report.same_data import by_data
+from varmixup_jax.report.tables import LAYOUTS, paper_and_beyond, results
 
 
 def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
@@ -32,8 +34,7 @@ def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
       ValueError: a directory holds no run, a file is missing or does not parse (file and line are
         named), or there is no finished run called `baseline`.
     """
-    found = by_data(read_runs(runs))
-    boards = _boards(found, baseline)
+    found, boards = _boards(runs, baseline)
     artifacts = {str(run.path): _artifacts(run) for run in found if run.done}
     text = render(found, boards, artifacts)
     out = Path(out)
@@ -88,7 +89,7 @@ def update_readme(
       ValueError: as `write`, the layout is unknown, or the page does not hold each marker once.
     """
     checks.one_of(LAYOUTS, layout=layout)
-    boards = [board for board in _boards(by_data(read_runs(runs)), baseline) if board.groups]
+    boards = [board for board in _boards(runs, baseline)[1] if board.groups]
     if layout == "short":
         grids = [grid for board in boards for grid in paper_and_beyond(board, layout)]
     else:
@@ -106,9 +107,8 @@ def summary_picture(runs: Sequence[Path], out: Path) -> None:
     Raises:
       ValueError: as `write`, a picture cannot be read, or no run has all 75 corrupted conditions.
     """
-    found = by_data(read_runs(runs))
-    first = _boards(found, None)[0]
-    replace_bytes(Path(out), overview.picture(first, overview.mixing_grids(found)))
+    found, boards = _boards(runs, None)
+    replace_bytes(Path(out), overview.picture(boards[0], overview.mixing_grids(found)))
 
 
 def _artifacts(run: Run) -> dict[str, np.ndarray]:
@@ -117,9 +117,11 @@ def _artifacts(run: Run) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _boards(runs: Sequence[Run], baseline: str | None) -> list[Board]:
+def _boards(places: Sequence[Path], baseline: str | None) -> tuple[list[Run], list[Board]]:
+    """All the runs, and a board for each data set in the order of the tables."""
+    runs = by_data(read_runs(places))
     if baseline is not None:
         checks.one_of([run.name for run in runs if run.done], baseline=baseline)
     names = dict.fromkeys(name for run in runs for name in run.datasets)
     order = sorted(names, key=lambda name: list(TITLES).index(name) if name in TITLES else 99)
-    return [board(runs, name, baseline) for name in order]
+    return runs, [board(runs, name, baseline) for name in order]
