@@ -35,13 +35,15 @@ def test_decodes_once_for_a_key_and_again_for_another(tmp_path):
         cache.through_cache("set", tmp_path, "other", second)["y"], [0, 1]
     )
     assert second.calls == 1
-    assert len(list(cache.cache_directory().iterdir())) == 1  # replaced, and nothing left over
+    assert (
+        len(list((tmp_path / "cache/varmixup_jax/decoded").iterdir())) == 1
+    )  # replaced, and nothing left over
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
 def test_a_damaged_entry_is_decoded_anew(tmp_path, damage):
     cache.through_cache("set", tmp_path, "key", Decoder(200))
-    (entry,) = cache.cache_directory().iterdir()
+    (entry,) = (tmp_path / "cache/varmixup_jax/decoded").iterdir()
     whole = bytearray(entry.read_bytes())
     if damage == "flip":
         at = whole.index(bytes([200] * 6))

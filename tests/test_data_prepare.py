@@ -12,7 +12,7 @@ from original_archives import MAKERS, make_cifar10, make_cifar100, pictures
 from tfds_writer import write_prepared
 
 from varmixup_jax.data import load, prepare
-from varmixup_jax.data.originals import ORIGINALS
+from varmixup_jax.data.archives import ORIGINALS
 from varmixup_jax.data.published import published
 
 
@@ -78,39 +78,6 @@ def test_cifar100_has_its_fine_labels_and_their_names(tmp_path):
     prepare.prepare("cifar100", data_dir=str(root), **settings)
     data = read(root, "tfds:cifar100")
     assert data.label_names == tuple(f"fine {k}" for k in range(100))
-
-
-def test_originals_are_checked_unless_told_otherwise(tmp_path, capsys):
-    archive = make_cifar10(tmp_path)
-    assert prepare.main(["cifar10", "--data-dir", str(tmp_path), "--archive", str(archive)]) == 2
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    error = capsys.readouterr().err
-    assert error.startswith(
-        f"{archive}: found sha256 {found}, expected c4a38c50a1bc5f3a1c5537f2155ab9d6"
-    )
-    assert error.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [
-        ("digits", "digits: needs no preparation"),
-        ("npz:a.npz", "npz:a.npz: needs no preparation"),
-        ("tiny_imagenet", "tiny_imagenet: is read as distributed; unpack http"),
-        (
-            "caltech101",
-            "caltech101: TFDS needs TensorFlow to prepare it, once: pip install tensorflow",
-        ),
-        ("cifar10:2.0.0", "cifar10:2.0.0: TFDS needs TensorFlow"),
-        ("../cifar10", "must be tfds:<name>"),
-    ],
-)
-def test_other_names_are_answered_in_one_line(tmp_path, capsys, monkeypatch, request_, message):
-    monkeypatch.setattr(prepare.importlib.util, "find_spec", lambda name: None)
-    assert prepare.main([request_, "--data-dir", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
 
 
 @pytest.fixture

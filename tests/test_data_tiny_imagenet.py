@@ -74,11 +74,6 @@ def test_the_parent_folder_will_do_and_the_cache_gives_the_same(root):
     assert len(list((root.parent / "cache/varmixup_jax/decoded").iterdir())) == 1
 
 
-def test_resize(root):
-    assert read(root, resize=32).image_shape == (32, 32, 3)
-    assert read(root).image_shape == (64, 64, 3)
-
-
 def test_a_changed_image_is_seen_through_the_cache(root):
     before = read(root).fingerprint
     (root / "train/n01/images/n01_2.JPEG").write_bytes(jpeg(999))

@@ -92,13 +92,6 @@ def test_files_of_other_images_are_refused(kind, tmp_path):
         opened(tmp_path / "c", data)
 
 
-def test_the_order_of_the_images_does_not_matter(tmp_path):
-    assert make(tmp_path / "c", saved(tmp_path / "set.npz")) == 0
-    order = RNG.permutation(22)
-    found = opened(tmp_path / "c", dataset(IMAGES[order], LABELS[order]))
-    np.testing.assert_array_equal(found.labels, LABELS)
-
-
 def test_system_folders_are_no_classes_and_other_files_are_counted(tmp_path, capsys):
     """`.ipynb_checkpoints` was class 0, and every label one too large."""
     root = folder(tmp_path / "set")
@@ -116,11 +109,8 @@ def test_system_folders_are_no_classes_and_other_files_are_counted(tmp_path, cap
 def test_grey_sets_are_made_and_read(from_folder, tmp_path):
     """What was made of a grey set was refused by the evaluation of that set."""
     grey = IMAGES[..., :1]
-    if from_folder:
-        images = folder(tmp_path / "set", grey[..., 0])
-    else:
-        images = saved(tmp_path / "set.npz", grey[..., 0])
-    assert make(tmp_path / "c", images) == 0
+    images = folder if from_folder else saved
+    assert make(tmp_path / "c", images(tmp_path / "set.npz", grey[..., 0])) == 0
     found = opened(tmp_path / "c", dataset(grey))
     assert next(found.batches("contrast", 1, 22))[0].shape == (22, 8, 8, 1)
 
@@ -137,7 +127,10 @@ def test_the_table_goes_by_the_size(side, table, tmp_path):
 def test_what_was_made_is_read_whatever_the_set_is_called(name, tmp_path):
     """For a set called tiny_imagenet, folders of JPEG files were looked for."""
     assert make(tmp_path / "c", saved(tmp_path / "set.npz")) == 0
-    assert opened(tmp_path / "c", dataset(name=name)).names == ("contrast",)
+    order = RNG.permutation(22)  # that of the images does not matter
+    found = opened(tmp_path / "c", dataset(IMAGES[order], LABELS[order], name=name))
+    assert found.names == ("contrast",)
+    np.testing.assert_array_equal(found.labels, LABELS)
 
 
 def test_a_directory_with_other_files_is_refused(tmp_path, capsys):

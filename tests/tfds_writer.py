@@ -1,4 +1,4 @@
-"""Arrays to a prepared TFDS directory, as an older version of `prepare` wrote it, without TensorFlow."""
+"""Arrays to a prepared TFDS directory, by TFDS itself and without TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 
-def write_prepared(name, version, splits, names, data_dir):
-    """Writes `<data_dir>/<name>/<version>` of `{split: (images, labels)}` and the class names."""
-    shape = next(iter(splits.values()))[0].shape[1:]
-    features = {
-        "image": tfds.features.Image(shape=shape),
-        "label": tfds.features.ClassLabel(names=list(names)),
-    }
+def pairs(images, labels):
+    """Images with labels, in an order of their own: TFDS shuffles when it writes."""
+    return sorted(
+        (image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)
+    )
+
+
+def write_prepared(name, version, splits, names, data_dir, *, mixed=False, **features):
+    """Writes `<data_dir>/<name>/<version>` of `{split: (images, labels)}` and the class names.
+
+    `mixed` announces images of any size; further features get the label.
+    """
+    shape = next(iter(splits.values()))[0][0].shape
+    features["image"] = tfds.features.Image(shape=(None, None, shape[2]) if mixed else shape)
+    features["label"] = tfds.features.ClassLabel(names=list(names))
 
     def examples(images, labels):
         for row, (image, label) in enumerate(zip(images, labels, strict=True)):
             picture = Image.fromarray(image[..., 0] if shape[-1] == 1 else image)
-            yield row, {"image": picture, "label": int(label)}
+            yield row, {**dict.fromkeys(features, int(label)), "image": picture}
 
     class Prepared(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """The arrays, as TFDS asks for them."""
@@ -28,9 +36,7 @@ def write_prepared(name, version, splits, names, data_dir):
 
         def _info(self):
             return tfds.core.DatasetInfo(
-                builder=self,
-                features=tfds.features.FeaturesDict(features),
-                supervised_keys=("image", "label"),
+                builder=self, features=tfds.features.FeaturesDict(features)
             )
 
         def _split_generators(self, dl_manager):

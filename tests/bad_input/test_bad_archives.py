@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from refusing import accepted_or_refused, refused, rejected
 
 from varmixup_jax.data import prepare
-from varmixup_jax.data.originals import ORIGINALS
+from varmixup_jax.data.archives import ORIGINALS
 from varmixup_jax.data.prepare import main
 
 FOLDER = "cifar-10-batches-bin"
@@ -35,23 +35,14 @@ def with_test(content, extra=()):
 
 
 WHOLE = tar(MEMBERS)
-SPECIAL = {
-    "symbolic_link": tarfile.SYMTYPE, "hard_link": tarfile.LNKTYPE, "fifo": tarfile.FIFOTYPE,
-    "character_device": tarfile.CHRTYPE, "block_device": tarfile.BLKTYPE, "directory": tarfile.DIRTYPE,
-}  # fmt: skip
+SPECIAL = {"symbolic_link": tarfile.SYMTYPE, "hard_link": tarfile.LNKTYPE, "fifo": tarfile.FIFOTYPE}
 ARCHIVES = {k: with_test(None, [special(TEST, kind)]) for k, kind in SPECIAL.items()} | {
-    "empty": b"", "text": b"no archive", "empty_gzip": gzip.compress(b""),
-    "gzip_of_text": gzip.compress(b"text" * 1000), "plain_tar": tar(MEMBERS, "w"),
-    "half": WHOLE[: len(WHOLE) // 2], "without_its_end": WHOLE[:-100],
-    "pickle": bomb_bytes("exploded"), "gzip_of_a_pickle": gzip.compress(bomb_bytes("exploded")),
-    "no_members": tar({}), "no_names": tar(MEMBERS | {META: None}),
-    "other_folder": tar({name.replace(FOLDER, "x"): c for name, c in MEMBERS.items()}),
+    "empty": b"", "empty_gzip": gzip.compress(b""), "gzip_of_text": gzip.compress(b"text" * 1000),
+    "plain_tar": tar(MEMBERS, "w"), "half": WHOLE[: len(WHOLE) // 2], "without_its_end": WHOLE[:-100],
+    "gzip_of_a_pickle": gzip.compress(bomb_bytes("exploded")), "no_members": tar({}),
     "absolute_names": tar({f"/{name}": content for name, content in MEMBERS.items()}),
-    "names_with_dots": tar({f"../{name}": content for name, content in MEMBERS.items()}),
-    "no_test": with_test(None), "test_empty": with_test(b""), "test_short": with_test(RECORDS[:-1]),
-    "test_long": with_test(RECORDS + b"a"), "label_beyond": with_test(bytes([10]) + bytes(3072)),
-    "label_255": with_test(bytes([255]) + bytes(3072)), "names_empty": tar(MEMBERS | {META: b""}),
-    "names_too_few": tar(MEMBERS | {META: b"a\nb\n"}),
+    "test_empty": with_test(b""), "test_short": with_test(RECORDS[:-1]),
+    "label_beyond": with_test(bytes([10]) + bytes(3072)), "names_empty": tar(MEMBERS | {META: b""}),
     "names_bytes": tar(MEMBERS | {META: b"\xff\xfe\n" * 10}),
 }  # fmt: skip
 DAMAGES = {kind: (write(TAR, content), TAR) for kind, content in ARCHIVES.items()} | {
@@ -85,7 +76,7 @@ def test_members_beside_those_that_are_wanted_are_not_written(kind, tmp_path, mo
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(content=spoiled(WHOLE))
 def test_damaged_bytes_are_read_or_refused(content, tmp_path):
     write(TAR, content)(tmp_path)
@@ -102,13 +93,9 @@ def matrices(images, labels):
 IMAGES = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 10), np.uint8)
 DIGITS = np.arange(1, 11, dtype=np.uint8)[:, None]
 MATRICES = {
-    "empty": b"", "text": b"no matrices" * 100, "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(600),
-    "no_images": matrices(None, DIGITS), "no_labels": matrices(IMAGES, None),
+    "empty": b"", "hdf5": b"\x89HDF\r\n\x1a\n" + bytes(600), "no_images": matrices(None, DIGITS),
     "float_images": matrices(IMAGES / 255, DIGITS), "one_image_less": matrices(IMAGES[..., 1:], DIGITS),
-    "rows_first": matrices(IMAGES.transpose(3, 0, 1, 2), DIGITS),
-    "digit_zero": matrices(IMAGES, DIGITS - 1), "digit_eleven": matrices(IMAGES, DIGITS + 1),
-    "digit_nan": matrices(IMAGES, np.full((10, 1), np.nan)),
-    "text_labels": matrices(IMAGES, np.array(["a"] * 10)),
+    "digit_eleven": matrices(IMAGES, DIGITS + 1), "nan": matrices(IMAGES, np.full((10, 1), np.nan)),
     "objects": matrices(np.array([[1, "a"]], object), DIGITS),
 }  # fmt: skip
 TRAIN_MAT, TEST_MAT = "train_32x32.mat", "test_32x32.mat"

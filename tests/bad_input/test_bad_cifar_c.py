@@ -40,24 +40,19 @@ def read(path, kind="cifar10", names=NAMES, **options):
 
 FOG, SUMS = "fog.npy", "labels.npy"
 ARRAYS = {  # in the place of the images of one corruption
-    "float": (IMAGES / 255, "float64", "uint8"), "int64": (IMAGES.astype(int), "int64"),
-    "one_row_less": (IMAGES[:-1], "29", "30"), "one_severity": (IMAGES[:COUNT], "[6, 4, 4, 3]"),
-    "no_rows": (IMAGES[:0],), "two_channels": (IMAGES[..., :2], "[30, 4, 4, 2]"),
-    "not_square": (IMAGES[:, :3], "[30, 3, 4, 3]"),
-    "no_pixels": (IMAGES[:, :0, :0], "[30, 0, 0, 3]"), "flat": (IMAGES.reshape(30, -1), "[30, 48]"),
-    "a_scalar": (np.uint8(3), "[]"),
+    "float": (IMAGES / 255, "float64", "uint8"), "one_row_less": (IMAGES[:-1], "29", "30"),
+    "two_channels": (IMAGES[..., :2], "[30, 4, 4, 2]"), "not_square": (IMAGES[:, :3], "[30, 3, 4, 3]"),
+    "no_pixels": (IMAGES[:, :0, :0], "[30, 0, 0, 3]"), "a_scalar": (np.uint8(3), "[]"),
 }  # fmt: skip
 LABELLED = {  # in the place of the labels
     "rows": (LABELS[:-1], "(29,)"), "none": (LABELS[:0], "(0,)"), "scalar": (np.int64(1), "()"),
-    "one_hot": (np.eye(3, dtype=int)[LABELS], "(30, 3)"),
-    "float": (LABELS.astype(float), "float64"), "text": (LABELS.astype(str), "<U"),
-    "negative": (LABELS - 1, "-1"), "other_order": (np.sort(LABELS), "differ between severities"),
+    "float": (LABELS.astype(float), "float64"), "negative": (LABELS - 1, "-1"),
+    "other_order": (np.sort(LABELS), "differ between severities"),
 }  # fmt: skip
 DAMAGES = {
     "no_file": (remove(FOG), FOG, "no such file"),
     "no_labels": (remove(SUMS), SUMS, "no such file"), "a_folder": (folder(FOG), FOG),
-    "empty": (write(FOG, b""), FOG, "damaged"), "text": (write(FOG, b"no array"), FOG, "damaged"),
-    "truncated": (cut(FOG, 1000), FOG, "damaged"), "header_only": (cut(FOG, 60), FOG, "damaged"),
+    "empty": (write(FOG, b""), FOG, "damaged"), "truncated": (cut(FOG, 1000), FOG, "damaged"),
     "an_npz": (write(FOG, b"PK\x03\x04" + bytes(300)), FOG, "damaged"),
     "label_truncated": (cut(SUMS, 150), SUMS, "damaged"),
 }  # fmt: skip
@@ -72,13 +67,7 @@ def test_the_undamaged_directory_is_read(root):
     assert read(root).labels.tolist() == LABELS[:COUNT].tolist()
 
 
-@pytest.mark.parametrize("kind", ["cifar10", "cifar100"])
-def test_wrong_md5(kind, root):
-    with refused(SUMS, "found md5", untouched=[root]):
-        read(root, kind, md5=True)
-
-
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(content=spoiled(npy_bytes(IMAGES), reach=200))
 def test_damaged_bytes_are_read_or_refused(content, root):
     write(FOG, content)(root)
@@ -102,9 +91,8 @@ def test_arguments(arguments, names, root):
 
 
 BATCHES = [
-    ({"name": "snow"}, "name = 'snow'"), ({"severity": 0}, "severity = 0"),
-    ({"severity": 6}, "severity = 6"), ({"severity": "1"}, "severity = '1'"),
-    ({"batch_size": 0}, "batch_size = 0"), ({"batch_size": 1.5}, "batch_size = 1.5"),
+    ({"name": "snow"}, "name = 'snow'"), ({"severity": 6}, "severity = 6"),
+    ({"batch_size": 0}, "batch_size = 0"),
 ]  # fmt: skip
 
 
@@ -122,7 +110,7 @@ PREPARED = {"nothing": (empty_folder("cifar10_corrupted"), "fog_1", "tfds build"
         files({f"{p}/{f}": info for p in PLACES for f in ("dataset_info.json", "features.json")}),
         *("fog_1", "cannot be read"),
     )
-    for info in ("", "{}", "[]", "5", "{", "null", '{"name": "x"}')
+    for info in ("", "{}", "5", '{"name": "x"}')
 }
 
 

@@ -1,7 +1,6 @@
 """`npz:<path>`: damaged, lying and hostile archives."""
 
 import io
-import os
 import zipfile
 
 import numpy as np
@@ -48,45 +47,32 @@ def nines(*shape):
 
 
 FLOATS = RNG.random((20, 4, 4, 1))
-KINDS = {"int64": "int64", "int8": "int8", "bool": "bool", "complex": "complex", "<U1": "<U1"}
-KINDS |= {"datetime64[s]": "datetime64"}
-SHAPES = [
-    (20,), (20, 16), (20, 4, 4, 1, 1), (20, 4, 4, 2), (20, 4, 4, 4), (20, 3, 32, 32), (20, 0, 4, 1),
-]  # fmt: skip
+KINDS = {"int64": "int64", "bool": "bool", "complex": "complex", "<U1": "<U1"}
+SHAPES = [(20,), (20, 4, 4, 1, 1), (20, 4, 4, 2), (20, 3, 32, 32), (20, 0, 4, 1)]
 LABELS = {  # what is in the place of the training labels, and what the refusal must name
-    "no_y_train": (None, "missing"), "float": (ROW.astype(float), "float64"),
-    "nan": (np.full(20, np.nan), "float64"), "bool": (ROW > 1, "bool"),
-    "text": (ROW.astype(str), "<U"), "one_hot": (np.eye(4, dtype=int)[ROW], "(20, 4)"),
-    "column": (ROW[:, None], "(20, 1)"), "scalar": (np.int64(3), Y), "too_few": (ROW[:19], "(19,)"),
-    "too_many": (np.append(ROW, 0), "(21,)"), "none": (ROW[:0], "(0,)"),
-    "negative": (ROW - 1, "label -1 at row 0"), "from_one": (ROW + 1, "class 0"),
-    "a_gap": (ROW * 2, "class 1"), "huge": (np.where(ROW == 3, 10**12, ROW), "1000000000000"),
+    "float": (ROW.astype(float), "float64"), "text": (ROW.astype(str), "<U"),
+    "one_hot": (np.eye(4, dtype=int)[ROW], "(20, 4)"), "scalar": (np.int64(3), Y),
+    "too_few": (ROW[:19], "(19,)"), "none": (ROW[:0], "(0,)"),
+    "negative": (ROW - 1, "label -1 at row 0"), "a_gap": (ROW * 2, "class 1"),
+    "huge": (np.where(ROW == 3, 10**12, ROW), "1000000000000"),
     "largest_uint64": (np.full(20, 2**64 - 1, np.uint64), "18446744073709551615"),
 }  # fmt: skip
 OTHERS = {
     "floats_in_0_1": ({X: FLOATS}, X, "float64", "uint8"),
-    "floats_in_0_255": ({X: (FLOATS * 255).round()}, X, "float64", "uint8"),
     "nan": ({X: np.full_like(FLOATS, np.nan)}, X, "float64", "nan"),
-    "inf": ({X: np.full_like(FLOATS, np.inf, np.float32)}, X, "float32", "inf"),
-    "structured": ({X: np.zeros((20, 4, 4, 1), [("a", np.uint8)])}, X, "'a'"),
     "not_in_0_255": ({X: nines(20, 4, 4, 1) // 9}, X, "largest pixel is 1"),
-    "scalar": ({X: np.uint8(7)}, X, "shape ()"),
     "no_images": ({X: nines(0, 4, 4, 1), Y: ROW[:0]}, X, "0 images"),
     "no_test": ({"x_test": nines(0, 4, 4, 1), "y_test": ROW[:0]}, "x_test", "0 im"),
     "other_size": ({"x_test": nines(8, 5, 4, 1)}, "x_test", "(5, 4, 1)"),
-    "other_channels": ({"x_test": nines(8, 4, 4, 3)}, "x_test", "(4, 4, 3)"),
     "test_label_beyond": ({"y_test": np.arange(8)}, "y_test", "label 4"),
-    "test_label_negative": ({"y_test": np.arange(8) - 1}, "y_test", "label -1"),
     "test_class_missing": ({"y_test": ROW[:8] * 0}, "y_test", "class 1"),
     "one_class": ({Y: ROW * 0, "y_test": ROW[:8] * 0}, NAMES, "1 class"),
     "names_numbers": ({NAMES: np.arange(4)}, NAMES, "int64"),
-    "names_bytes": ({NAMES: np.array([b"a"] * 4)}, NAMES, "|S1"),
     "names_grid": ({NAMES: np.full((2, 2), "a")}, NAMES, "(2, 2)"),
-    "names_none": ({NAMES: np.array([], str)}, NAMES, "0 class"),
     "names_too_few": ({NAMES: np.array(["a", "b"])}, Y, "label 2"),
     "names_too_many": ({NAMES: np.array(list("abcde"))}, Y, "class 4 (e)"),
 }
-FIELDS = {f"no_{name}": ({name: None}, name, "missing") for name in (X, "x_test", "y_test")}
+FIELDS = {f"no_{name}": ({name: None}, name, "missing") for name in WHOLE}
 FIELDS |= {f"images_{k}": ({X: np.ones((20, 4, 4, 1)).astype(k)}, X, v) for k, v in KINDS.items()}
 FIELDS |= {f"images_{shape}": ({X: nines(*shape)}, X, str(shape)) for shape in SHAPES}
 FIELDS |= {f"labels_{k}": ({Y: value}, Y, name) for k, (value, name) in LABELS.items()} | OTHERS
@@ -101,9 +87,9 @@ DAMAGES = {kind: (fields(**changes), *names) for kind, (changes, *names) in FIEL
 test_fields = damaged(DAMAGES, lambda root: read(root / "set.npz"), "set.npz")
 
 
-def npy(header, version=b"\x01\x00"):
+def npy(header):
     text = header.encode("latin1") + b"\n"
-    return b"\x93NUMPY" + version + len(text).to_bytes(2, "little") + text
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
 def shaped(shape, kind="|u1"):
@@ -120,20 +106,15 @@ def zipped(member):
 
 
 MEMBERS = {
-    "empty": b"", "text": b"no array", "short": npy(shaped("(20, 4, 4, 1)")) + b"abc",
-    "claims_petabytes": npy(shaped("(10**6, 10**9, 3)")),
-    "claims_more": npy(shaped(f"({10**15},)")), "beyond_int64": npy(shaped(f"({10**30},)")),
-    "negative": npy(shaped("(-1, 4, 4, 1)")), "no_header": npy(""),
-    "open_bracket": npy("{'descr': ((((("), "code": npy("__import__('os').mkdir('exploded')"),
+    "empty": b"", "short": npy(shaped("(20, 4, 4, 1)")) + b"abc",
+    "claims_petabytes": npy(shaped("(10**6, 10**9, 3)")), "beyond_int64": npy(shaped(f"({10**30},)")),
+    "negative": npy(shaped("(-1, 4, 4, 1)")), "code": npy("__import__('os').mkdir('exploded')"),
     "deep": npy("(" * 5000), "unknown_type": npy(shaped("(1,)", "|q9")),
-    "other_version": npy(shaped("(1,)"), b"\x09\x00"),
 }  # fmt: skip
 CONTENTS = {f"member_{kind}": zipped(member) for kind, member in MEMBERS.items()} | {
-    "empty": b"", "one_byte": b"P", "text": b"x_train, y_train\n1, 2\n", "zeros": bytes(1000),
-    "half": BYTES[: len(BYTES) // 2], "without_its_end": BYTES[:-30],
+    "empty": b"", "text": b"x_train, y_train\n1, 2\n", "half": BYTES[: len(BYTES) // 2],
     "without_its_beginning": BYTES[30:], "empty_zip": b"PK\x05\x06" + bytes(18),
-    "one_array": npy(shaped("(1,)")) + b"a", "gzip": b"\x1f\x8b\x08\x00" + bytes(20),
-    "pickle": bomb_bytes("exploded"),
+    "one_array": npy(shaped("(1,)")) + b"a", "pickle": bomb_bytes("exploded"),
 }  # fmt: skip
 
 
@@ -148,14 +129,14 @@ CASES |= {"names_outside": (to_outside, X), "a_loop": (linked("set.npz", "set.np
 test_contents = damaged(CASES, lambda root: read(root / "set.npz"), "set.npz")
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(content=spoiled(BYTES))
 def test_damaged_bytes_are_read_or_refused(content, tmp_path):
     write("set.npz", content)(tmp_path)
     accepted_or_refused(lambda: read(tmp_path / "set.npz"), tmp_path / "set.npz")
 
 
-@pytest.mark.parametrize("place", ["", "set.npz", "none.npz", "~nobody-here/set.npz", "/"])
+@pytest.mark.parametrize("place", ["set.npz", "none.npz", "~nobody-here/set.npz"])
 def test_places_that_are_no_file(place, root):
     folder("set.npz")(root)
     path = str(place if place[:1] in ("~", "/") else root / place)
@@ -163,16 +144,9 @@ def test_places_that_are_no_file(place, root):
         read(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
-def test_a_file_that_may_not_be_read(root):
-    (root / "set.npz").chmod(0)
-    with refused("set.npz", "not a readable npz file"):
-        read(root / "set.npz")
-
-
 OPTIONS = {
-    "val_fraction": [1.0, 0.95, -0.1, float("nan"), None, "half"], "split_seed": [-1, 0.5, None],
-    "limit": [0, 3, True, 4.0], "resize": [0, -8, 8.0],
+    "val_fraction": [1.0, 0.95, float("nan"), None, "half"], "split_seed": [-1, 0.5],
+    "limit": [0, 3, True, 4.0], "resize": [0, 8.0],
 }  # fmt: skip
 
 
@@ -182,21 +156,12 @@ def test_options(name, value, root):
         read(root / "set.npz", **{name: value})
 
 
-SOURCES = ["", ":", "npz", "npz:", "tfds:", "digit", "Digits", "cifar10", "mnist", "tiny-imagenet"]
-SOURCES += ["a\nb", "x" * 5000, "tfds:a/b/c", "tfds:a:1", "tfds: "]
-
-
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", ["", ":", "npz:", "a\nb", "x" * 5000, "tfds:a/b/c", "tfds: "])
 def test_sources(source, tmp_path):
     with refused("source = ", untouched=[tmp_path]):
         load(source, data_dir=str(tmp_path), val_fraction=0.0, split_seed=0)
 
 
-WORDS = {
-    "npz:none.npz": "none.npz",
-    "digit": "digit",
-    "tfds:none --data-dir .": "none",
-    "npz:.": ".",
-}
+WORDS = {"npz:none.npz": "none.npz", "digit": "digit", "tfds:none --data-dir .": "none"}
 test_the_command = rejected(main, {words: (fields(), name) for words, name in WORDS.items()})
 test_the_words_of_the_command = misspoken(main, "", "digits --val-fraction x", "digits --limt=3")

@@ -60,44 +60,25 @@ DAMAGES = {
     "no_info": (remove(INFO), *PREPARE),
     "no_features": (remove(FEATURES), *PREPARE),
     "info_empty": (write(INFO, ""), "dataset_info.json", "truncated"),
-    "info_half": (cut(INFO, 0.5), "dataset_info.json", "truncated"),
     "info_nothing": (write(INFO, "{}"), "dataset_info.json", "fileFormat"),
-    "info_formats_number": (info(alternativeFileFormats=7), "dataset_info.json"),
     "info_other_format": (info(fileFormat="tfrecord"), "tfrecord"),
-    "info_format_number": (info(fileFormat=5), "array_record"),
-    "info_unknown_field": (info(zzz=1), "tfds:toy"),
-    "info_splits_text": (info(splits="none"), "tfds:toy"),
     "info_no_splits": (info(splits=[]), *SPLITS),
-    "no_train_split": (split("train", name="extra"), *SPLITS),
     "no_test_split": (split("test", name="extra"), *SPLITS),
     "train_empty": (split("train", shardLengths=["0"]), "train", "0 images"),
-    "test_empty": (split("test", shardLengths=["0"]), "test", "0 images"),
     "train_longer": (split("train", shardLengths=["9"]), TRAIN.split("/")[-1]),
-    "train_negative": (split("train", shardLengths=["-3"]), "t"),
     "two_shards_said": (split("train", shardLengths=["4", "4"]), "toy-train"),
     "features_empty": (write(FEATURES, ""), "tfds:toy", "metadata"),
-    "features_list": (write(FEATURES, "[]"), "tfds:toy"),
     "features_nothing": (write(FEATURES, "{}"), "tfds:toy"),
-    "features_half": (cut(FEATURES, 0.6), "tfds:toy", "metadata"),
     "features_of_nowhere": (write(FEATURES, '{"pythonClassName": "os.system", "text": {}}'), "tfds:toy"),
     "no_image": (without("image"), "image"),
-    "no_label": (without("label"), "label"),
     "no_train_file": (remove(TRAIN), "toy-train"),
-    "no_test_file": (remove(TEST), "toy-test"),
     "train_file_empty": (write(TRAIN, b""), "toy-train"),
-    "train_file_text": (write(TRAIN, "no records"), "toy-train"),
-    "train_file_half": (cut(TRAIN, 0.5), "toy-train"),
     "train_file_cut": (cut(TRAIN, 0.95), "toy-train"),
-    "train_file_zeros": (write(TRAIN, bytes(200_000)), "toy-train"),
     "train_file_damaged": (flip(TRAIN, 40), "toy-train"),
-    "test_file_damaged": (flip(TEST, 30), "toy-test"),
     "train_file_is_the_test_file": (lambda r: shutil.copy(r / TEST, r / TRAIN), "toy-train"),
     "more_names_than_labels": (write(LABELS, "ant\nbee\ncow\n"), "cow"),
-    "fewer_names": (write(LABELS, "ant\n"), "tfds:toy"),
 }  # fmt: skip
-NO_INFO = {
-    "list": "[1]", "number": "5", "null": "null", "deep": "[" * 50_000, "bytes": b"\xff\xfe{}",
-}  # fmt: skip
+NO_INFO = {"list": "[1]", "deep": "[" * 50_000, "bytes": b"\xff\xfe{}"}
 DAMAGES |= {f"info_{kind}": (write(INFO, c), "dataset_info.json") for kind, c in NO_INFO.items()}
 test_a_damaged_set = damaged(DAMAGES, read)
 UNPREPARED = {  # TFDS writes into `<version>.incomplete...` and renames at the end
@@ -113,8 +94,8 @@ def test_the_undamaged_set_is_read(root):
 
 NAMES = {"cifar10": "varmixup_jax.data.prepare cifar10"}
 NAMES |= dict.fromkeys(["none", "toy:2.0.0", "toy/other"], "not prepared")
-ODD = ["", "..", "../toy", "/etc", "toy/../..", "toy:latest", "toy:1.0", "toy 1", "töy", "toy\n"]
-NAMES |= dict.fromkeys([*ODD, "<script>"], "source")
+ODD = ["", "../toy", "/etc", "toy:latest", "toy:1.0", "töy", "toy\n"]
+NAMES |= dict.fromkeys(ODD, "source")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,44 +45,26 @@ def image(content):
 
 DAMAGES = {
     "no_train": (remove("train"), "tiny-imagenet-200", "data_dir"),
-    "no_val": (remove("val"), "tiny-imagenet-200", "data_dir"),
     "no_annotations": (remove(LINES), LINES, "missing"),
-    "annotations_a_folder": (folder(LINES), LINES, "missing"),
     "annotations_empty": (lines(""), LINES, "2 images without a line"),
     "annotations_half": (lines(SECOND), LINES, "val_0.JPEG"),
     "annotations_bytes": (lines(b"\xff\xfe\x00\t\n"), "val_annotations.txt", "UTF-8"),
-    "annotations_spaces": (lines("val_0.JPEG n01\n"), LINES, "line 1"),
     "annotations_twice": (lines("val_0.JPEG\tn01\n" * 2), LINES, "line 2"),
     "annotations_unknown_wnid": (lines(f"val_0.JPEG\tn77\n{SECOND}"), LINES, "'n77' on line 1"),
-    "annotations_unknown_image": (lines(f"val_7.JPEG\tn01\n{SECOND}"), LINES, "'val_7.JPEG' on line 1"),
     "annotations_path": (lines(f"../../{IMAGE}\tn01\n{SECOND}"), LINES, "line 1"),
-    "annotations_absolute": (lines(f"/etc/passwd\tn01\n{SECOND}"), LINES, "'/etc/passwd' on line 1"),
     "wnid_missing": (remove("train/n02"), "train/n02", "missing"),
     "wnid_added": (write("train/n03/images/a.JPEG", FILES[IMAGE]), "train/n03", "not in wnids.txt"),
     "wnids_bytes": (write("wnids.txt", b"\xff\xff"), "wnids.txt", "UTF-8"),
-    "wnids_empty": (write("wnids.txt", ""), "train/n01", "not in wnids.txt"),
-    "words_bytes": (write("words.txt", b"n01\t\xff\xfe\n"), "words.txt", "UTF-8"),
     "no_class_at_all": (both(folder("train"), remove("wnids.txt")), "n01"),
     "class_without_images": (remove(IMAGE, IMAGE.replace("_0", "_1")), "train", "no image of class 0"),
-    "class_without_folder": (remove("train/n01/images"), "train", "no image of class 0"),
     "no_training_images": (remove("train/n01/images", "train/n02/images"), "train", "0 images"),
     "no_validation_images": (both(remove("val/images"), lines("")), "val", "0 images"),
-    "one_class": (
-        both(remove("train/n02", "wnids.txt"), lines("val_0.JPEG\tn01\nval_1.JPEG\tn01\n")), "1 class",
-    ),
-    "image_empty": (image(b""), "n01_0.JPEG", "JPEG"),
     "image_text": (image("not an image"), "n01_0.JPEG", "JPEG"),
     "image_truncated": (cut(IMAGE, 0.5), "n01_0.JPEG", "JPEG"),
-    "image_header_only": (cut(IMAGE, 20), "n01_0.JPEG", "JPEG"),
-    "image_gif": (image(jpeg(0, kind="GIF")), "n01_0.JPEG", "JPEG"),
     "image_small": (image(jpeg(0, side=32)), "n01_0.JPEG", "(32, 32, 3)", "(64, 64, 3)"),
-    "image_large": (image(jpeg(0, side=65)), "n01_0.JPEG", "(65, 65, 3)"),
     "image_a_folder": (folder(IMAGE), "n01_0.JPEG"),
-    "image_gone": (linked(IMAGE, "nowhere.JPEG"), "n01_0.JPEG"),
     "image_loop": (linked(IMAGE, "n01_0.JPEG"), "n01_0.JPEG"),
-    "val_image_truncated": (cut(VAL, 500), "val_0.JPEG", "JPEG"),
     "val_image_CMYK": (write(VAL, jpeg(0, mode="CMYK")), "val_0.JPEG", "CMYK"),
-    "val_image_small": (write(VAL, jpeg(0, side=8)), "val_0.JPEG", "(8, 8, 3)"),
     "val_image_added": (write("val/images/val_2.JPEG", FILES[VAL]), LINES, "val_2.JPEG"),
 }  # fmt: skip
 test_a_damaged_folder = damaged(DAMAGES, read)
@@ -96,7 +78,7 @@ def test_the_undamaged_folder_is_read(root):
     assert read(root).label_names == WNIDS
 
 
-@pytest.mark.parametrize("place", ["", "none", "file", "~nobody-here", "x" * 300])
+@pytest.mark.parametrize("place", ["none", "file", "~nobody-here"])
 def test_places_that_are_no_folder(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""The original archives of three data sets to arrays: NumPy only, no TensorFlow, no pickle.
+"""The data sets that are made from their original archives: NumPy only, no TensorFlow, no pickle.
 
 Archives are read by member name and in memory; nothing is ever extracted to disk.
 """
@@ -6,8 +6,10 @@ Archives are read by member name and in memory; nothing is ever extracted to dis
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +23,8 @@ def read_cifar(
     files: Sequence[Path],
     *,
     folder: str,
-    members: Mapping[str, Sequence[str]],
+    train: Sequence[str],
+    test: Sequence[str],
     names: str,
     label_bytes: int,
 ) -> Arrays:
@@ -32,7 +35,8 @@ def read_cifar(
     Args:
       files: the one `.tar.gz`.
       folder: of the members within it.
-      members: the `.bin` members of each split, in order.
+      train: the `.bin` members of the training split, in order.
+      test: those of the test split.
       names: the member that lists the class names.
       label_bytes: of a record; the last one is the label.
 
@@ -43,23 +47,20 @@ def read_cifar(
       ValueError: naming the archive and the member that is missing, truncated or out of range.
     """
     (archive,) = files
-    wanted = [names, *(name for bins in members.values() for name in bins)]
-    raw = _tar_members(archive, [f"{folder}/{name}" for name in wanted])
+    raw = _tar_members(archive, [f"{folder}/{name}" for name in (names, *train, *test)])
     try:
         lines = raw[f"{folder}/{names}"].decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{archive}: {folder}/{names}: not UTF-8, must be text") from error
     arrays = {"label_names": np.array([line.strip() for line in lines if line.strip()], str)}
     size = label_bytes + int(np.prod(_CIFAR_SHAPE))
-    for split, bins in members.items():
+    for split, bins in (("train", train), ("test", test)):
         records = []
         for member in bins:
             data = raw[f"{folder}/{member}"]
             if not data or len(data) % size:
-                raise ValueError(
-                    f"{archive}: {folder}/{member}: {len(data)} bytes, "
-                    f"must be whole records of {size}"
-                )
+                text = f"{len(data)} bytes, must be whole records of {size}"
+                raise ValueError(f"{archive}: {folder}/{member}: {text}")
             records.append(np.frombuffer(data, np.uint8).reshape(-1, size))
         table = np.concatenate(records)
         labels = table[:, label_bytes - 1].astype(np.int64)
@@ -94,9 +95,8 @@ def read_svhn(files: Sequence[Path]) -> Arrays:
             raise ValueError(f"{file}: not a whole MATLAB file with X and y") from error
         expected = (32, 32, 3, len(digits))
         if images.dtype != np.uint8 or images.shape != expected:
-            raise ValueError(
-                f"{file}: field X: {images.dtype} of shape {images.shape}, must be uint8 {expected}"
-            )
+            found = f"{images.dtype} of shape {images.shape}"
+            raise ValueError(f"{file}: field X: {found}, must be uint8 {expected}")
         _check_range(file, "field y", digits, 1, 10)
         arrays[f"x_{split}"] = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
         arrays[f"y_{split}"] = digits % 10
@@ -125,3 +125,47 @@ def _check_range(file: Path, field: str, values: np.ndarray, low: int, high: int
     outside = values[(values < low) | (values > high)]
     if len(outside):
         raise ValueError(f"{file}: {field}: {outside[0]}, must be in {low}..{high}")
+
+
+class Original(NamedTuple):
+    """A data set that `varmixup_jax.data.prepare` makes without TensorFlow.
+
+    Attributes:
+      version: of the TFDS set that holds the same images.
+      files: the original files, of `published.txt`, in the order `read` takes them.
+      read: files to arrays.
+    """
+
+    version: str
+    files: tuple[str, ...]
+    read: Callable[[Sequence[Path]], Arrays]
+
+
+ORIGINALS: dict[str, Original] = {
+    "cifar10": Original(  # Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images
+        "3.0.2",
+        ("cifar-10-binary.tar.gz",),
+        partial(
+            read_cifar,
+            folder="cifar-10-batches-bin",
+            train=[f"data_batch_{number}.bin" for number in range(1, 6)],
+            test=["test_batch.bin"],
+            names="batches.meta.txt",
+            label_bytes=1,
+        ),
+    ),
+    "cifar100": Original(  # the same; of its two labels the fine one
+        "3.0.2",
+        ("cifar-100-binary.tar.gz",),
+        partial(
+            read_cifar,
+            folder="cifar-100-binary",
+            train=["train.bin"],
+            test=["test.bin"],
+            names="fine_label_names.txt",
+            label_bytes=2,
+        ),
+    ),
+    # Netzer et al. 2011, Reading Digits in Natural Images; without the 531,131 `extra` images.
+    "svhn_cropped": Original("3.1.0", ("train_32x32.mat", "test_32x32.mat"), read_svhn),
+}

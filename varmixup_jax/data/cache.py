@@ -1,5 +1,7 @@
 """Decoded images kept in the user's cache directory, so that only the first load decodes them.
 
+An entry is a file in `$XDG_CACHE_HOME/varmixup_jax/decoded`, by default under `~/.cache`.
+
 Decoding CIFAR-10's 60,000 PNGs takes about 15 s of CPU time, reading the decoded arrays under 1 s. A
 cache entry is one uncompressed `.npz` (its zip checksums catch damage); it is written under another
 name and renamed, so that no reader sees half of one. Everything about the cache may fail: then the
@@ -19,15 +21,6 @@ from varmixup_jax.atomic_files import read_arrays, replacing
 from varmixup_jax.compilation_cache import user_cache
 
 _KEY = "cache_key"
-
-
-def cache_directory() -> Path | None:
-    """`$XDG_CACHE_HOME/varmixup_jax/decoded`, by default under `~/.cache`. It may not exist.
-
-    None where it could not be written.
-    """
-    cache = user_cache()
-    return cache and cache / "decoded"
 
 
 def stamp(files: Iterable[Path], *extra: object) -> str:
@@ -66,26 +59,16 @@ def through_cache(
     Returns:
       What `decode` returned, now or then.
     """
-    cache = cache_directory()
+    cache = user_cache()
     if cache is None:
         return dict(decode())
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    entry = cache / f"{name}-{place}.npz"
-    arrays = _read(entry, key)
-    if arrays is None:
-        arrays = dict(decode())
-        _write(entry, key, arrays)
-    return arrays
-
-
-def _read(entry: Path, key: str) -> dict[str, np.ndarray] | None:
-    try:
+    entry = cache / "decoded" / f"{name}-{place}.npz"
+    with contextlib.suppress(ValueError):
         arrays = read_arrays(entry)
-    except ValueError:
-        return None
-    return arrays if str(arrays.pop(_KEY, "")) == key else None
-
-
-def _write(entry: Path, key: str, arrays: Mapping[str, np.ndarray]) -> None:
+        if str(arrays.pop(_KEY, "")) == key:
+            return arrays
+    arrays = dict(decode())
     with contextlib.suppress(OSError), replacing(entry) as file:
         np.savez(file, **{_KEY: np.array(key)}, **arrays)  # type: ignore[arg-type]
+    return arrays

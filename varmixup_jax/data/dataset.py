@@ -125,15 +125,12 @@ class Dataset(_Fields):
 
     @functools.cached_property
     def _channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        channels = self.train_images.shape[-1]
-        total, squares = [0] * channels, [0] * channels
+        channels, values = self.train_images.shape[-1], np.arange(256)
+        counts = np.zeros((channels, 256), np.int64)  # of each pixel value
         for start in range(0, len(self.train_images), _CHUNK):
             chunk = self.train_images[start : start + _CHUNK].reshape(-1, channels)
-            for channel in range(channels):
-                counts = np.bincount(chunk[:, channel], minlength=256)
-                values = np.arange(256)
-                total[channel] += int(counts @ values)
-                squares[channel] += int(counts @ values**2)
+            counts += [np.bincount(plane, minlength=256) for plane in chunk.T]
+        total, squares = (counts @ values).tolist(), (counts @ values**2).tolist()
         pixels = self.train_images.size // channels
         mean = tuple(t / pixels / 255 for t in total)
         # n * sum(x^2) - sum(x)^2 in integers: no cancellation.

@@ -13,7 +13,7 @@ import numpy as np
 
 from varmixup_jax.atomic_files import replacing
 from varmixup_jax.checks import reason
-from varmixup_jax.data.originals import ORIGINALS, Original
+from varmixup_jax.data.archives import ORIGINALS, Original
 from varmixup_jax.data.prepared import data_root, find_prepared, parse_request, version_folders
 from varmixup_jax.data.published import check_hash, published
 

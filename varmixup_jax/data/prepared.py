@@ -8,7 +8,7 @@ from pathlib import Path
 
 from varmixup_jax import checks
 from varmixup_jax.atomic_files import loads
-from varmixup_jax.data.originals import ORIGINALS
+from varmixup_jax.data.archives import ORIGINALS
 
 _REQUEST = re.compile(r"(\w+)(?:/(\w[\w.\-]*))?(?::(\d+\.\d+\.\d+))?", re.ASCII)
 _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
@@ -75,17 +75,13 @@ def find_prepared(request: str, data_dir: str | None) -> Path:
         and `request` names none, or the data is in another file format.
     """
     name, config, version = parse_request(request)
-    root = data_root(data_dir)
-    where = f"tfds:{request}"
-    found: list[tuple[str | None, Path]] = [(None, path) for path in version_folders(root / name)]
-    found += [
-        (configured.name, path)
-        for configured in sorted((root / name).glob("*/"))
-        for path in version_folders(configured)
-    ]
+    root, where = data_root(data_dir), f"tfds:{request}"
+    found: dict[Path, str | None] = dict.fromkeys(version_folders(root / name))
+    for folder in sorted((root / name).glob("*/")):
+        found |= dict.fromkeys(version_folders(folder), folder.name)
     chosen = [
-        (its_config, path)
-        for its_config, path in found
+        path
+        for path, its_config in found.items()
         if config in (None, its_config) and version in (None, path.name)
     ]
     if not chosen:
@@ -98,15 +94,13 @@ def find_prepared(request: str, data_dir: str | None) -> Path:
             f"{where}: not prepared in {root}{others}; prepare it with: "
             f"python -m varmixup_jax.data.prepare {request}{option}{unfinished}"
         )
-    configs = sorted({str(its_config) for its_config, _ in chosen})
+    configs = sorted({f"tfds:{name}/{found[path]}" for path in chosen})
     if len(configs) > 1:
-        raise ValueError(
-            f"{where}: several configs in {root / name}, must be one of "
-            + ", ".join(f"tfds:{name}/{each}" for each in configs)
-        )
-    folder = max((path for _, path in chosen), key=_number)
-    _check_format(where, folder)
-    return folder
+        text = f"several configs in {root / name}, must be one of {', '.join(configs)}"
+        raise ValueError(f"{where}: {text}")
+    latest = max(chosen, key=_number)
+    _check_format(where, latest)
+    return latest
 
 
 def version_folders(folder: Path) -> list[Path]:

@@ -7,10 +7,10 @@ import difflib
 import numpy as np
 
 from varmixup_jax import checks
+from varmixup_jax.data.archives import ORIGINALS
 from varmixup_jax.data.dataset import Dataset, Source
 from varmixup_jax.data.digits import read_digits
 from varmixup_jax.data.npz import read_npz
-from varmixup_jax.data.originals import ORIGINALS
 from varmixup_jax.data.prepared import find_archive
 from varmixup_jax.data.split import balanced_subset, stratified_split
 from varmixup_jax.data.tfds_source import read_tfds

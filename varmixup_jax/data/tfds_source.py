@@ -48,22 +48,18 @@ def read_tfds(request: str, data_dir: str | None, resize: int | None) -> Source:
     image_key, label_key = _feature_keys(where, builder.info.features, tfds.features)
     channels, varying = _image_kind(where, image_key, builder.info.features[image_key])
     if varying and resize is None:
-        raise refusal(
-            where,
-            image_key,
-            "images of mixed sizes",
-            "of one size, or be given data.resize=<pixels>",
-        )
+        allowed = "of one size, or be given data.resize=<pixels>"
+        raise refusal(where, image_key, "images of mixed sizes", allowed)
     size = resize if varying else None
     splits = ("train", _test_split(where, builder.info.splits))
 
     def decode() -> dict[str, np.ndarray]:
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for split in splits:
             records = open_records(builder, split, image_key, label_key)
             rows = range(builder.info.splits[split].num_examples)
-            pair = records.decoded(rows, channels, size)
-            arrays[f"{split}_images"], arrays[f"{split}_labels"] = pair
+            images, labels = records.decoded(rows, channels, size)
+            arrays |= {f"{split}_images": images, f"{split}_labels": labels}
         return arrays
 
     files = [path for path in folder.iterdir() if path.is_file()]

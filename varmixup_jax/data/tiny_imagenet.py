@@ -57,10 +57,8 @@ def read_tiny_imagenet(data_dir: str | None) -> Source:
     return Source(
         name="tiny_imagenet",
         where=where,
-        train=Part(arrays["train"], np.array(train_labels, np.int32), "train", "train"),
-        test=Part(
-            arrays["test"], np.array(test_labels, np.int32), "val", "val/val_annotations.txt"
-        ),
+        train=Part(arrays["train"], np.array(train_labels), "train", "train"),
+        test=Part(arrays["test"], np.array(test_labels), "val", "val/val_annotations.txt"),
         label_names=_names(where, root / "words.txt", wnids),
     )
 

@@ -40,21 +40,17 @@ def check_source(source: Source) -> None:
         labels are not integers `[N]` in 0..K-1, a class has no image, or the two parts have images
         of different shapes.
     """
+    where, train, test = source.where, source.train, source.test
     if len(source.label_names) < 2:
-        raise refusal(
-            source.where, "label_names", f"{len(source.label_names)} class(es)", "2 classes or more"
-        )
-    for part in (source.train, source.test):
-        check_images(source.where, part.images_field, part.images)
-        _check_labels(source.where, part, source.label_names)
-    train_shape, test_shape = source.train.images.shape[1:], source.test.images.shape[1:]
-    if train_shape != test_shape:
-        raise refusal(
-            source.where,
-            source.test.images_field,
-            f"images of shape {test_shape}",
-            f"of one size, {train_shape} as in {source.train.images_field}",
-        )
+        found = f"{len(source.label_names)} class(es)"
+        raise refusal(where, "label_names", found, "2 classes or more")
+    for part in (train, test):
+        check_images(where, part.images_field, part.images)
+        _check_labels(where, part, source.label_names)
+    ours, theirs = train.images.shape[1:], test.images.shape[1:]
+    if ours != theirs:
+        allowed = f"of one size, {ours} as in {train.images_field}"
+        raise refusal(where, test.images_field, f"images of shape {theirs}", allowed)
 
 
 def check_images(where: str, field: str, images: np.ndarray) -> None:
@@ -74,43 +70,30 @@ def check_images(where: str, field: str, images: np.ndarray) -> None:
             found += f" with values in [{images.min():.4g}, {images.max():.4g}]"
         raise refusal(where, field, found, "uint8 in 0..255")
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
-        raise refusal(
-            where, field, f"shape {images.shape}", "[N, H, W, C] with C = 1 (grey) or 3 (RGB)"
-        )
+        allowed = "[N, H, W, C] with C = 1 (grey) or 3 (RGB)"
+        raise refusal(where, field, f"shape {images.shape}", allowed)
     if len(images) == 0:
         raise refusal(where, field, "0 images", "1 image or more")
     if images.max() <= 1:
-        raise refusal(
-            where,
-            field,
-            f"largest pixel is {images.max()}",
-            "in 0..255 (floats in [0, 1] cast to uint8 lose everything)",
-        )
+        allowed = "in 0..255 (floats in [0, 1] cast to uint8 lose everything)"
+        raise refusal(where, field, f"largest pixel is {images.max()}", allowed)
 
 
 def _check_labels(where: str, part: Part, label_names: tuple[str, ...]) -> None:
     labels, field, count = part.labels, part.labels_field, len(part.images)
+    in_range = f"in 0..{len(label_names) - 1}"
     if labels.dtype.kind not in "iu":
         raise refusal(where, field, f"dtype {labels.dtype}", "an integer dtype")
     if labels.shape != (count,):
-        raise refusal(
-            where, field, f"shape {labels.shape}", f"({count},), one per {part.images_field}"
-        )
+        allowed = f"({count},), one per {part.images_field}"
+        raise refusal(where, field, f"shape {labels.shape}", allowed)
     outside = np.flatnonzero((labels < 0) | (labels >= len(label_names)))
     if len(outside):
-        row = outside[0]
-        raise refusal(where, field, f"label {labels[row]} at row {row}", _range(label_names))
-    missing = np.flatnonzero(np.bincount(labels.astype(np.int64), minlength=len(label_names)) == 0)
+        found = f"label {labels[outside[0]]} at row {outside[0]}"
+        raise refusal(where, field, found, in_range)
+    missing = np.setdiff1d(np.arange(len(label_names)), labels)
     if len(missing):
         shown = ", ".join(f"{k} ({label_names[k]})" for k in missing[:_SHOWN])
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise refusal(
-            where,
-            field,
-            f"no image of class {shown}{more}",
-            f"{_range(label_names)} with every class present",
-        )
-
-
-def _range(label_names: tuple[str, ...]) -> str:
-    return f"in 0..{len(label_names) - 1}"
+        allowed = f"{in_range} with every class present"
+        raise refusal(where, field, f"no image of class {shown}{more}", allowed)

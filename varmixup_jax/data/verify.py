@@ -28,28 +28,20 @@ def describe(dataset: Dataset) -> str:
     Returns:
       Lines of text.
     """
-    rows = [("split", "images", "shape", "classes", "images/class")]
+    line = "{:<6} {:>7}  {:<10} {:>7}  {}"
+    lines = [line.format("split", "images", "shape", "classes", "images/class")]
     for split in ("train", "val", "test"):
         images = getattr(dataset, f"{split}_images")
         counts = np.bincount(getattr(dataset, f"{split}_labels"), minlength=dataset.num_classes)
         low, high = counts.min(), counts.max()
         per_class = f"{low}" if low == high else f"{low} to {high}"
-        shape = "x".join(str(side) for side in images.shape[1:])
-        rows.append((split, str(len(images)), shape, str(np.count_nonzero(counts)), per_class))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    mean, std = dataset.channel_stats()
-    shown = dataset.label_names[:10]
-    more = ", ..." if dataset.num_classes > len(shown) else ""
-    return "\n".join(
-        [
-            *(line.rstrip() for line in lines),
-            f"classes      {', '.join(shown)}{more}",
-            f"mean         {', '.join(f'{value:.4f}' for value in mean)}",
-            f"std          {', '.join(f'{value:.4f}' for value in std)}",
-            f"fingerprint  {dataset.fingerprint}",
-        ]
-    )
+        shape = "x".join(map(str, images.shape[1:]))
+        lines.append(line.format(split, len(images), shape, np.count_nonzero(counts), per_class))
+    mean, std = (", ".join(f"{x:.4f}" for x in each) for each in dataset.channel_stats())
+    shown = ", ".join(dataset.label_names[:10])
+    more = ", ..." if dataset.num_classes > 10 else ""
+    facts = {"classes": shown + more, "mean": mean, "std": std, "fingerprint": dataset.fingerprint}
+    return "\n".join([*lines, *(f"{name:<12} {fact}" for name, fact in facts.items())])
 
 
 def parser() -> argparse.ArgumentParser:
