@@ -30,6 +30,7 @@ from varmixup_jax.training.checkpoints import SCORE
 from varmixup_jax.training.loop import data_order
 from varmixup_jax.training.step import make_step
 
+_PREPARED = {}  # by source, where nothing else of the set-up matters
 STEPS = 3  # that a stand-in for training takes where the optimiser is looked at
 
 
@@ -164,7 +165,10 @@ vae_attacked, sampled = partial(vae_trained, steps=1), partial(trained, steps=1)
 
 def terms(config):
     """The objective of the configuration's method, as `_train` hands it on."""
-    method, found = selected_methods(config.method)[0], prepared(config)
+    method, source = selected_methods(config.method)[0], config.data.source
+    if source not in _PREPARED:
+        _PREPARED[source] = prepared(config)
+    found = _PREPARED[source]._replace(config=freeze(config))
     with (
         mock.patch.object(classifier, "empirical_risk", side_effect=_Enough) as risk,
         contextlib.suppress(_Enough),
