@@ -8,7 +8,6 @@ from PIL import Image, ImageOps
 
 from varmixup_jax.types import Draw, Env
 from varmixup_jax.vicinal import augmix, augmix_operations
-from varmixup_jax.vicinal.mixing import dirac
 
 ENV = Env(logits=None)
 COMPILED = {
@@ -16,7 +15,6 @@ COMPILED = {
     for name in augmix_operations.BRANCHES
     if name != "identity"
 }
-RUN = jax.jit(augmix_operations.apply)
 PLAN_OF = jax.jit(augmix.plan_of, static_argnums=(2, 3))
 DRAW_PLAN = jax.jit(augmix.draw_plan, static_argnums=(1, 2, 3))
 
@@ -57,7 +55,7 @@ def test_tone_agrees_with_pillow_on_the_grid(shape):
         np.testing.assert_allclose(got, expected, atol=1e-3, err_msg=f"{name} {arguments}")
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_autocontrast_is_exact_and_pillows_but_for_its_rounding(seed):
     rng = np.random.default_rng(seed)
     low, high = sorted(rng.choice(256, 2, replace=False))
@@ -120,17 +118,6 @@ def test_strengths_are_the_papers():
     assert float(PLAN_OF(move, jnp.float32(0.9), 32, 32).matrix[2]) == 0.0
 
 
-@pytest.mark.parametrize("name", augmix_operations.BRANCHES)
-def test_apply_runs_the_operation_of_that_number(name):
-    pixels = jnp.asarray(image((16, 16, 3)), jnp.float32) / 255
-    matrix = jnp.array([1.0, 0.1, -1.0, 0.0, 1.0, 2.0])
-    extra = {"posterize": (jnp.int32(3),), "solarize": (jnp.int32(3),), "warp": (matrix,)}
-    expected = pixels if name == "identity" else COMPILED[name](pixels, *extra.get(name, ()))
-    branch = jnp.int32(augmix_operations.BRANCHES.index(name))
-    got = RUN(pixels, branch, jnp.int32(3), matrix)
-    np.testing.assert_allclose(got, expected, atol=1e-6)
-
-
 def test_plans_are_uniform_over_operations_lengths_and_strengths():
     plan = DRAW_PLAN(jax.random.key(0), (4000, 3, 3), 3.0, (32, 32))
     branch = np.asarray(plan.branch).reshape(-1, 3)
@@ -162,48 +149,17 @@ def test_weights_are_dirichlet_and_amounts_beta(alpha):
     assert abs(pairs[0, 1] + 0.5) < 0.03
 
 
-def test_blend_against_numpy_and_its_ends():
-    rng = np.random.default_rng(0)
-    chains = rng.uniform(size=(5, 3, 4, 6, 2)).astype(np.float32)
-    pixels = rng.uniform(size=(5, 4, 6, 2)).astype(np.float32)
-    weights = rng.dirichlet(np.ones(3), 5).astype(np.float32)
-    amount = np.array([0.0, 1.0, 0.25, 0.5, 0.9], np.float32)
-    got = augmix.blend(*map(jnp.asarray, (pixels, chains, weights, amount)))
-    mixed = np.einsum("bkhwc,bk->bhwc", chains, weights)
-    m = amount[:, None, None, None]
-    np.testing.assert_allclose(got, (1 - m) * pixels + m * mixed, atol=1e-6)
-    np.testing.assert_array_equal(got[0], pixels[0])
-
-
 @jax.jit
 def sample(key, pixels):
     return augmix.augmix()(key, ENV, Draw(pixels, jnp.eye(len(pixels)))).image
 
 
-SHAPE = (6, 12, 10, 3)
-
-
-def test_the_vicinity_changes_the_image_alone():
-    batch = Draw(jax.random.uniform(jax.random.key(7), SHAPE), jnp.eye(6), latent=jnp.zeros((6, 2)))
-    out = np.asarray(sample(jax.random.key(1), batch.image))
-    assert out.shape == SHAPE
-    assert out.dtype == np.float32
+def test_equal_images_get_operations_of_their_own_within_the_pixels():
+    image = jax.random.uniform(jax.random.key(7), (1, 12, 10, 3))
+    out = np.asarray(sample(jax.random.key(1), jnp.repeat(image, 6, axis=0)))
+    assert (out.shape, out.dtype) == ((6, 12, 10, 3), np.float32)
     assert 0 <= out.min() <= out.max() <= 1
-    assert (np.abs(out - batch.image).mean(axis=(1, 2, 3)) > 1e-4).all()
-    assert not np.allclose(out, sample(jax.random.key(2), batch.image))
-
-    def others(key, draw):
-        after = augmix.augmix()(key, ENV, draw)
-        assert after.label is draw.label
-        assert after.latent is None
-        return after.image
-
-    jax.eval_shape(others, jax.random.key(1), batch._replace(tap=None))
-
-
-def test_equal_images_get_operations_of_their_own():
-    same = jnp.repeat(jax.random.uniform(jax.random.key(7), (1, *SHAPE[1:])), 6, axis=0)
-    out = np.asarray(sample(jax.random.key(1), same))
+    assert (np.abs(out - image).mean(axis=(1, 2, 3)) > 1e-4).all()
     assert len({row.tobytes() for row in out}) == 6
 
 
@@ -214,11 +170,6 @@ def test_all_at_once_gives_what_one_after_the_other_gives(monkeypatch):
     monkeypatch.setattr(augmix.jax, "default_backend", lambda: "gpu")
     at_once = jax.jit(lambda *given: augmix.run_chains.__wrapped__(*given))(pixels, plan)
     np.testing.assert_allclose(at_once, looped, atol=1e-5)
-
-
-def test_nothing_to_do_is_dirac():
-    assert augmix.augmix(severity=0.0) is dirac
-    assert augmix.augmix(alpha=0.0) is dirac
 
 
 @pytest.mark.parametrize(

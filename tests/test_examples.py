@@ -59,7 +59,9 @@ def test_own_loop_learns_with_every_method(capsys, users_jax):
         METHODS["noisy_varmixup"]
 
 
-@pytest.mark.parametrize("library", ["nnx", "linen", "equinox"])
+@pytest.mark.parametrize(
+    "library", ["nnx", *(pytest.param(n, marks=pytest.mark.slow) for n in ("linen", "equinox"))]
+)
 def test_a_loop_of_another_library_learns_from_attacks(library, users_jax):
     if library == "equinox":
         pytest.importorskip("equinox", reason="equinox is not installed")

@@ -14,8 +14,9 @@ IMAGE = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.float32)
 
 def _module(kind):
     if kind == "vae":
-        return models.build_vae((8, 8, 1), latent="vector", latent_size=3, width=2, blocks=1)
-    return models.build_classifier(kind, num_classes=3, mean=[0.5], std=[0.25], width=4)
+        return models.build_vae((8, 8, 1), latent="vector", latent_size=3, width=2, blocks=0)
+    module = models.build_classifier(kind, num_classes=3, mean=[0.5], std=[0.25], width=4)
+    return module.clone(blocks=(1,))
 
 
 @pytest.mark.parametrize("kind", ["resnet8", "vae"])

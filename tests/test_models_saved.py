@@ -1,5 +1,8 @@
 """A model file gives back the very functions that were saved, and refuses everything else."""
 
+import functools
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,59 +11,74 @@ import pytest
 import varmixup_jax as vj
 from varmixup_jax import models
 from varmixup_jax.models.forward import as_apply, as_vae
-from varmixup_jax.models.saved import FILE, as_arrays, load_model
+from varmixup_jax.models.saved import FILE, _module, as_arrays, load_model
 
 SHAPE = (8, 8, 3)
 IMAGE = jax.ShapeDtypeStruct((1, *SHAPE), jnp.float32)
 
 
-def saved(place, name="resnet8", with_vae=False, dtype="float32"):
-    """A small network with random variables, written to `place`."""
+@functools.cache
+def built(name, with_vae, dtype):
+    """A network of one block and a small VAE, with random variables; and the content of a file."""
     module = models.build_classifier(
         name, num_classes=4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.3), width=4, dtype=dtype
-    )
+    ).clone(blocks=(1,))
     variables = models.init(jax.random.key(0), module, IMAGE, train=False)
     params, stats = variables["params"], jax.tree.map(lambda s: s + 0.5, variables["batch_stats"])
     vae = None
     if with_vae:
-        network = models.build_vae(SHAPE, latent_size=2, width=4, blocks=1)
+        network = models.build_vae(SHAPE, latent_size=2, width=4, blocks=0)
         vae_params = models.init(jax.random.key(1), network, IMAGE)["params"]
         vae = as_vae(network)._replace(params=vae_params, info={"key": "toy"})
     arrays = as_arrays(module, params, stats, vae=vae, run="toy", label_names=("a", "b"))
+    return module, params, stats, vae, arrays
+
+
+def saved(place, name="resnet8", with_vae=False, dtype="float32"):
+    """Such a file in `place`, and what it was made of."""
+    *parts, arrays = built(name, with_vae, dtype)
     np.savez(place / FILE, **arrays)
-    return module, params, stats, vae
+    return parts
 
 
-@pytest.mark.parametrize("name", ["resnet8", "preact_resnet8", "wrn10_1"])
-def test_the_logits_are_those_of_the_network_that_was_saved(name, tmp_path):
-    module, params, stats, *_ = saved(tmp_path, name)
-    image = jax.random.uniform(jax.random.key(2), (3, *SHAPE))
-    expected = as_apply(module)(params, stats, image, train=False)[0]
+def image():
+    return jax.random.uniform(jax.random.key(2), (3, *SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("resnet8", "bfloat16"), ("preact_resnet8", "float32")]
+)
+def test_the_logits_are_those_of_the_network_that_was_saved_in_float32(name, dtype, tmp_path):
+    module, params, stats, _ = saved(tmp_path, name, dtype=dtype)
+    apply = jax.jit(functools.partial(as_apply(module.clone(dtype="float32")), train=False))
     model = vj.load_model(tmp_path)
-    np.testing.assert_array_equal(model.logits(image), expected)
-    np.testing.assert_allclose(jax.jit(model.logits)(image), expected, rtol=1e-5, atol=1e-6)
+    found = jax.jit(model.logits)(image())
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, apply(params, stats, image())[0], rtol=1e-5, atol=1e-6)
     assert (model.encode, model.decode, model.vae) == (None, None, None)
     assert model.about["run"] == "toy"
     assert model.about["label_names"] == ["a", "b"]
 
 
+@pytest.mark.parametrize("name", sorted(models.CLASSIFIERS))
+def test_every_classifier_is_built_again(name):
+    module = models.build_classifier(name, num_classes=4, mean=(0.4,), std=(0.2,), width=4)
+    fields = json.loads(str(as_arrays(module, {}, {})["about"]))["classifier"]
+    assert _module(fields) == module
+
+
 def test_the_vae_comes_along(tmp_path):
     *_, vae = saved(tmp_path, with_vae=True)
-    image = jax.random.uniform(jax.random.key(2), (3, *SHAPE))
-    mean = vae.encode(vae.params, image)[0]
     model = load_model(tmp_path / FILE)
-    np.testing.assert_array_equal(model.encode(image), mean)
-    np.testing.assert_array_equal(model.decode(mean), vae.decode(vae.params, mean))
     assert (model.vae.network, model.vae.info) == (vae.network, {"key": "toy"})
 
+    @jax.jit
+    def both(params, image):
+        mean = vae.encode(params, image)[0]
+        return (mean, vae.decode(params, mean)), (model.encode(image), model.decode(mean))
 
-def test_a_network_that_trained_in_bfloat16_computes_in_float32(tmp_path):
-    module, params, stats, *_ = saved(tmp_path, dtype="bfloat16")
-    image = jax.random.uniform(jax.random.key(2), (3, *SHAPE))
-    expected = as_apply(module.clone(dtype="float32"))(params, stats, image, train=False)[0]
-    found = load_model(tmp_path).logits(image)
-    assert found.dtype == jnp.float32
-    np.testing.assert_array_equal(found, expected)
+    for expected, found in zip(*both(vae.params, image()), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_arrays_are_named_as_in_flax(tmp_path):

@@ -175,8 +175,8 @@ def test_a_view_is_corrupted_and_its_noise_depends_on_name_and_severity_alone(ke
 
 def test_eight_devices_measure_what_one_does(key):
     """Batches of 10, which eight do not divide: the padding changes no number and no noise."""
-    settings = {"pgd_steps": 2, "linearity_eps": (8 / 255,), "linearity_steps": 2}
-    settings |= {"corruptions": computed_views(darken, ("dark",), (3,)), "batch_size": 10}
+    settings = {"pgd_steps": 1, "corruptions": computed_views(darken, ("dark",), (3,))}
+    settings |= {"batch_size": 10}
     placed = []
 
     def put(batch):

@@ -1,4 +1,4 @@
-"""Temperature and detection of other data sets, beside SciPy, scikit-learn and PyTorch."""
+"""Temperature and detection of other data sets, beside SciPy and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -28,23 +28,6 @@ def test_the_temperature_is_where_the_loss_is_least(scale):
     best = minimize_scalar(lambda t: nll(np.exp(t), logits), bounds=(-4, 4), method="bounded",
                            options={"xatol": 1e-9})  # fmt: skip
     assert fit_temperature(logits, LABEL) == pytest.approx(np.exp(best.x), rel=1e-4)
-
-
-def test_the_temperature_is_that_of_gradient_descent_in_torch():
-    torch = pytest.importorskip("torch")
-    logits, target = torch.from_numpy(3.0 * LOGITS).double(), torch.from_numpy(CLASSES)
-    log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([log_t], max_iter=200, tolerance_grad=1e-12)
-
-    def closure():
-        optimiser.zero_grad()
-        loss = torch.nn.functional.cross_entropy(logits / log_t.exp(), target)
-        loss.backward()
-        return loss
-
-    for _ in range(5):
-        optimiser.step(closure)
-    assert fit_temperature(3.0 * LOGITS, LABEL) == pytest.approx(log_t.exp().item(), rel=1e-4)
 
 
 def test_soft_labels_and_ends_of_the_range():

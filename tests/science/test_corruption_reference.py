@@ -36,9 +36,9 @@ def reference(fidelity):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_severity_is_in_bounds_or_explained(name, fidelity, reference):
+def test_severities_are_in_bounds_or_explained(name, fidelity, reference):
     clean = reference["clean"]
-    for severity in corruptions.SEVERITIES:
+    for severity in (1, 3, 5):  # the parameters of all are in test_corruption_tables.py
         row = fidelity.compare(name, severity, clean, reference[name][severity - 1], KEYS)
         assert row.in_bounds() or row.explained(), fidelity.line(row)
 

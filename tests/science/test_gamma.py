@@ -17,7 +17,7 @@ def fits(sample, distribution):
     return stats.kstest(np.asarray(sample, np.float64).ravel(), distribution.cdf).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("alpha", [0.3, 1.0, 2, 5.0, 16.0, 17.0])
+@pytest.mark.parametrize("alpha", [0.3, 2, 16.0, 17.0])
 def test_log_gamma_is_the_logarithm_of_gamma(alpha, key):
     draws = log_gamma(key, alpha, (COUNT // 4, 4))
     assert (draws.shape, draws.dtype) == ((COUNT // 4, 4), np.float32)
