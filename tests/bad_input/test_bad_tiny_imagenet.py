@@ -1,7 +1,11 @@
-"""The tiny-imagenet-200 folder with every part missing or damaged."""
+"""The tiny-imagenet-200 folder as it is distributed, and with every part missing or damaged."""
 
+import io
+
+import numpy as np
 import pytest
 from damages import both, cut, files, folder, image_bytes, linked, remove, write
+from PIL import Image
 from refusing import damaged, refused
 
 from varmixup_jax.data import load
@@ -15,9 +19,10 @@ def jpeg(seed, side=64, mode="RGB", kind="JPEG"):
 
 LINES, VAL = "val/val_annotations.txt", "val/images/val_0.JPEG"
 IMAGE = "train/n01/images/n01_0.JPEG"
-FIRST, SECOND = "val_0.JPEG\tn01\t0\t0\t9\t9\n", "val_1.JPEG\tn02\t0\t0\t9\t9\n"
-FILES = {f"train/{n}/images/{n}_{row}.JPEG": jpeg(len(n) + row) for n in WNIDS for row in (0, 1)}
-FILES |= {f"val/images/val_{row}.JPEG": jpeg(9 + row) for row in (0, 1)}
+FIRST, SECOND = "val_0.JPEG\tn02\t0\t0\t9\t9\n", "val_1.JPEG\tn01\t0\t0\t9\t9\n"
+PICTURES = [f"train/{n}/images/{n}_{row}.JPEG" for n in WNIDS for row in (0, 1)]
+PICTURES += ["val/images/val_0.JPEG", "val/images/val_1.JPEG"]
+FILES = {name: jpeg(seed, mode="RGB" if seed else "L") for seed, name in enumerate(PICTURES)}
 FILES |= {
     LINES: FIRST + SECOND,
     "wnids.txt": "n02\nn01\n",
@@ -55,7 +60,7 @@ DAMAGES = {
     "wnid_missing": (remove("train/n02"), "train/n02", "missing"),
     "wnid_added": (write("train/n03/images/a.JPEG", FILES[IMAGE]), "train/n03", "not in wnids.txt"),
     "wnids_bytes": (write("wnids.txt", b"\xff\xff"), "wnids.txt", "UTF-8"),
-    "no_class_at_all": (both(folder("train"), remove("wnids.txt")), "n01"),
+    "no_class_at_all": (both(folder("train"), remove("wnids.txt")), "n02"),
     "class_without_images": (remove(IMAGE, IMAGE.replace("_0", "_1")), "train", "no image of class 0"),
     "no_training_images": (remove("train/n01/images", "train/n02/images"), "train", "0 images"),
     "no_validation_images": (both(remove("val/images"), lines("")), "val", "0 images"),
@@ -70,10 +75,21 @@ DAMAGES = {
 test_a_damaged_folder = damaged(DAMAGES, read)
 
 
+def decoded(part):
+    shown = [io.BytesIO(FILES[name]) for name in PICTURES if name.startswith(part)]
+    return np.stack([np.asarray(Image.open(file).convert("RGB")) for file in shown])
+
+
 def test_the_undamaged_folder_is_read(root):
-    assert read(root).label_names == ("ant", "bee")
-    image(jpeg(0, mode="L"))(root)
-    assert read(root).image_shape == (64, 64, 3)
+    """Label k is the k-th of the sorted wnids; files are in the order of class and name."""
+    data = read(root)
+    assert (data.name, data.label_names) == ("tiny_imagenet", ("ant", "bee"))
+    assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 0, 1, 1], [1, 0])
+    np.testing.assert_array_equal(data.train_images, decoded("train"))
+    np.testing.assert_array_equal(data.test_images, decoded("val"))
+    assert read(root.parent).fingerprint == data.fingerprint  # from the cache
+    image(jpeg(99, mode="L"))(root)
+    assert read(root).fingerprint != data.fingerprint  # which sees the change
     remove("words.txt", "wnids.txt")(root)
     assert read(root).label_names == WNIDS
 

@@ -1,7 +1,10 @@
-"""Tiny-ImageNet-C as folders and archives: incomplete, damaged, hostile."""
+"""Tiny-ImageNet-C as folders and archives: whole, incomplete, damaged, hostile."""
 
+import io
+import itertools
 import tarfile
 
+import numpy as np
 import pytest
 from damages import (
     bomb_bytes,
@@ -13,6 +16,7 @@ from damages import (
     tar_bytes,
     write,
 )  # fmt: skip
+from PIL import Image
 from refusing import damaged, refused, unchanged
 
 from varmixup_jax.data.corrupted import open_corrupted
@@ -87,6 +91,27 @@ TARS |= {
 }
 TARS = {kind: (write("set.tar", content), *names) for kind, (content, *names) in TARS.items()}
 test_tars = damaged(TARS, lambda root: read(root / "set.tar"), "set.tar")
+
+
+def picture(seed):
+    return image_bytes(8, "L" if seed % 2 else "RGB", seed=seed)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_folders_and_tars_are_read_in_order(packed, tmp_path):
+    contents = {
+        member(n, s, w).replace("_0", f"_{i}"): picture(8 * s + 2 * k + i)
+        for n, s in itertools.product(NAMES, range(1, 6))
+        for k, w in enumerate(WNIDS)
+        for i in (0, 1)
+    }
+    damage = write("set.tar", tar_bytes(contents)) if packed else files(contents)
+    damage(tmp_path)
+    found = open_corrupted(tmp_path / "set.tar" if packed else tmp_path, "tiny_imagenet", NAMES)
+    (images, labels), (rest, last) = found.batches("contrast", 3, 3)
+    assert (labels.tolist(), last.tolist(), len(found.labels)) == ([0, 0, 1], [1], 4)
+    shown = [np.asarray(Image.open(io.BytesIO(picture(i))).convert("RGB")) for i in range(24, 28)]
+    np.testing.assert_array_equal([*images, *rest], shown)
 
 
 def test_another_archive(tmp_path):
