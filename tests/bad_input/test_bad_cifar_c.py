@@ -1,7 +1,10 @@
-"""CIFAR-C directories and prepared TFDS sets: incomplete, damaged, hostile."""
+"""CIFAR-C directories and prepared TFDS sets: whole, incomplete, damaged, hostile."""
+
+import hashlib
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from damages import (
     bomb_array,
     bomb_bytes,
@@ -17,8 +20,11 @@ from damages import (
 )  # fmt: skip
 from hypothesis import given, settings
 from refusing import accepted_or_refused, damaged, refused
+from tfds_writer import pairs, write_prepared
 
+from varmixup_jax import corruptions
 from varmixup_jax.data.corrupted import open_corrupted
+from varmixup_jax.data.published import published
 
 NAMES = ("fog", "contrast")
 COUNT = 6
@@ -64,7 +70,45 @@ test_a_damaged_directory = damaged(DAMAGES, read)
 
 
 def test_the_undamaged_directory_is_read(root):
-    assert read(root).labels.tolist() == LABELS[:COUNT].tolist()
+    found = read(root)
+    assert (found.labels.tolist(), found.names) == (LABELS[:COUNT].tolist(), NAMES)
+    (first, labels), (rest, last) = found.batches("contrast", 4, 4)
+    assert (first.dtype, labels.dtype, len(rest)) == (np.uint8, np.int32, 2)
+    np.testing.assert_array_equal([*first, *rest], IMAGES[3 * COUNT : 4 * COUNT])
+    np.testing.assert_array_equal([*labels, *last], LABELS[:COUNT])
+
+
+def test_md5_names_file_found_and_expected(root, monkeypatch):
+    with refused(SUMS, "found md5", "expected c439b113", untouched=[root]):
+        read(root, md5=True)
+    for name in (*NAMES, "labels"):
+        md5 = hashlib.md5((root / f"{name}.npy").read_bytes()).hexdigest()
+        monkeypatch.setitem(published().registry, f"CIFAR-10-C/{name}.npy", f"md5:{md5}")
+    assert read(root, md5=True).labels.size == COUNT
+    write("corruptions.json", '{"names": ["fog", "contrast"]}')(root)
+    with refused("found corruptions.json, which published files"):
+        read(root, "digits", md5=True)
+
+
+def test_the_md5_table_covers_every_corruption():
+    for place in ("CIFAR-10-C", "CIFAR-100-C"):
+        names = {f"{place}/{n}.npy" for n in (*corruptions.NAMES, *corruptions.EXTRA, "labels")}
+        assert len({published().registry[name] for name in names}) == 20
+
+
+def test_tfds_prepared_sets_are_read(tmp_path):
+    images, labels = IMAGES[:COUNT], LABELS[:COUNT]
+    tfds.disable_progress_bar()
+    for severity in corruptions.SEVERITIES:
+        split = {"test": (images // severity, labels)}
+        place = tmp_path / "cifar10_corrupted"
+        write_prepared(f"elastic_{severity}", "1.0.0", split, map(str, range(3)), place)
+    ((found, classes),) = read(tmp_path, names=("elastic_transform",)).batches(
+        "elastic_transform", 2, COUNT
+    )
+    assert pairs(found, classes) == pairs(images // 2, labels)  # TFDS shuffles when it writes
+    with refused("tfds build cifar10_corrupted/frosted_glass_blur_1"):
+        read(tmp_path, names=("glass_blur",))
 
 
 @settings(max_examples=60)
