@@ -51,7 +51,7 @@ noisy(sigma="large")  # arg-type
 # The package's own annotations are what is looked at; its libraries' take mypy a minute.
 CONFIG = """
 [mypy]
-[mypy-jax.*,jaxlib.*,flax.*,numpy.*,optax.*,scipy.*]
+[mypy-jax.*,jaxlib.*,flax.*,numpy,numpy.*,optax.*,scipy.*,rich.*,PIL.*,attr.*]
 follow_imports = skip
 """
 
