@@ -50,36 +50,36 @@ def test_labels_are_rows_and_not_numbers_of_classes(name):
 
 @pytest.mark.parametrize("name", ["mix", "mix_hidden"])
 @pytest.mark.parametrize("label", [jnp.array([0.0, 1.0]), jnp.eye(3)], ids=["numbers", "others"])
-@pytest.mark.parametrize("jitted", [False, True])
-def test_there_is_a_row_of_labels_for_each_image(name, label, jitted):
+def test_there_is_a_row_of_labels_for_each_image(name, label):
     """Numbers of classes as floats were interpolated: between class 0 and 9, class 4.5."""
     shape = str(label.shape).replace("(", r"\(").replace(")", r"\)")
 
     def sample(label):
         return sampled(VICINITIES[name], label=label).label
 
-    with pytest.raises(ValueError, match=rf"^label: has shape {shape}, must be \[2, classes\]"):
-        (jax.jit(sample) if jitted else sample)(label)
+    for way in (sample, jax.jit(sample)):
+        with pytest.raises(ValueError, match=rf"^label: has shape {shape}, must be \[2, classes\]"):
+            way(label)
     with pytest.raises(ValueError, match=r"^label: has values from 0 to 9, must lie in \[0, 1\]"):
-        sampled(VICINITIES[name], label=jnp.array([[0.0], [9.0]]))
+        sample(jnp.array([[0.0], [9.0]]))
 
 
-@pytest.mark.parametrize("name", ["mix", "latents", "chain", "restyle", "augmix", "attack"])
-@pytest.mark.parametrize("jitted", [False, True])
-def test_images_are_floating(name, jitted):
-    others = {
-        "augmix": vj.augmix(),
-        "attack": vj.attack(lambda logits, label, clean: logits, ball=vj.linf(0.1), steps=1,
-                            step_size=0.1),
-    }  # fmt: skip
-    vicinity = {**VICINITIES, **others}[name]
-    env = ENV._replace(logits=total)
+ATTACK = vj.attack(lambda logits, *_: logits, ball=vj.linf(0.1), steps=1, step_size=0.1)
 
+
+OF_IMAGES = [vicinity for name, vicinity in VICINITIES.items() if name != "mix_hidden"]
+
+
+@pytest.mark.parametrize("vicinity", [*OF_IMAGES, vj.augmix(), ATTACK])
+def test_images_are_floating(vicinity):
     def sample(image):
-        return vicinity(key(), env, vj.Draw(image, LABEL)).image
+        return vicinity(key(), ENV._replace(logits=total), vj.Draw(image, LABEL)).image
 
-    with pytest.raises(TypeError, match=r"^image: dtype is uint8, must be floating with pixels in"):
-        (jax.jit(sample) if jitted else sample)(BYTES)
+    for way in (sample, jax.jit(sample)):
+        with pytest.raises(
+            TypeError, match=r"^image: dtype is uint8, must be floating with pixels"
+        ):
+            way(BYTES)
 
 
 ATTACKS = {
