@@ -15,6 +15,7 @@ from benchmarks.settings import Net
 from benchmarks.steps import Training
 from benchmarks.timing import Row, alternate, compared, figures
 from varmixup_jax import corruptions
+from varmixup_jax.evaluation.protocol import EvaluationProtocol
 from varmixup_jax.evaluation.suite import evaluate
 from varmixup_jax.evaluation.tally import predict
 from varmixup_jax.evaluation.views import computed_views
@@ -185,11 +186,11 @@ def evaluation(sizes: Sizes) -> Iterator[Row]:
             variables,
             case.images,
             case.labels,
+            EvaluationProtocol(
+                batch_size=sizes.eval_batch, attack_examples=None, linearity_examples=None
+            ),
             key=jax.random.key(0),
-            batch_size=sizes.eval_batch,
             corruptions=views,
-            pgd_steps=0,
-            linearity_eps=(),
         )
 
     def forwards() -> None:

@@ -12,6 +12,7 @@
 #   --dry-run       print the commands and do nothing
 #   --help          print this
 #   PYTHON          the interpreter (default: the python that is found first)
+#   GRACE           seconds from SIGTERM to SIGKILL, where a process has failed (default 10)
 #
 # Every line of output begins with the number of its process. When a process fails the others are
 # ended. SIGTERM and Ctrl-C are passed on as SIGTERM, on which a run saves its state.
@@ -74,7 +75,7 @@ for ((i = 0; i < processes; i++)); do
     pids[i]=$!
 done
 
-# A failed process leaves the others waiting for it: SIGTERM, ten seconds later SIGKILL.
+# A failed process leaves the others waiting for it: SIGTERM, GRACE seconds later SIGKILL.
 deadline=""
 while ((${#pids[@]})); do
     for i in "${!pids[@]}"; do
@@ -87,7 +88,7 @@ while ((${#pids[@]})); do
         ((code)) || code=$ended
     done
     if ((code)) && [ -z "$deadline" ]; then
-        deadline=$((SECONDS + 10))
+        deadline=$((SECONDS + ${GRACE:-10}))
         [ -n "$asked" ] || end_all TERM
         asked=yes
     fi

@@ -1,11 +1,14 @@
 """The real command line in processes of its own, on digits with a small schedule."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = (
@@ -13,7 +16,7 @@ QUICK = (
     "--config.ema_decay=0",
     "--config.model.width=4",
     "--config.data.limit=320",
-    "--config.eval.every_epochs=1",
+    "--config.eval.every_epochs=2",
     "--config.eval.corruptions=none",
     "--config.eval.attack_examples=40",
     "--config.eval.attack_steps=2",
@@ -51,6 +54,21 @@ def launch(cache, workdir, *words, **options):
     return subprocess.run(
         line, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def launch_sweep(cache, workdir, *words):
+    """A sweep from this process, whose runs have processes of their own: exit code and output."""
+    from varmixup_jax.launch import sweep  # all of the package, which few tests need
+
+    shown = io.StringIO()
+    with (
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(shown),
+        mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}),
+    ):
+        recipe = ("--config=configs/digits.py", "--methods=varmixup")
+        code = sweep.main([*recipe, f"--workdir={workdir}", *QUICK, *words])
+    return code, shown.getvalue()
 
 
 def start(cache, workdir, *words, **options):

@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import toy
 
 from varmixup_jax import cluster
 from varmixup_jax.evaluation.tally import map_batches, predict
@@ -27,54 +26,47 @@ from varmixup_jax.training.checkpoints import Checkpoints
 from varmixup_jax.training.parallel import distribute
 from varmixup_jax.training.step import evaluated, init_state, make_run, make_step
 
+EXAMPLES, BATCH, CLASSES, SHAPE = 64, 16, 4, (8, 8, 1)
 STEPS, PER_CALL, EVERY, SIZE = 8, 3, 4, 24  # 64 examples in batches of 24: the third is not full
-HEARTBEAT, PATIENT = 10, 60  # of scenarios in which a process is lost, and of the others
+HEARTBEAT, PATIENT = 6, 60  # of scenarios in which a process is lost, and of the others
+IMAGES = np.random.default_rng(0).integers(0, 256, (EXAMPLES, *SHAPE), np.uint8)
 SAVED = {"w": np.arange(3, dtype=np.float32), "n": np.int32(7)}
 
 
-def resnet(mapping):
-    """`(run, state, fixed)` of Mixup on the toy classifier, with an average kept."""
-    return toy.make("mixup", mapping, ema_decay=0.9)
-
-
-def resnet_logits(variables, image):
-    """Of the classifier in evaluation mode."""
-    return toy.parts()[1](*variables, image, train=False, tap=lambda stage, h: h)[0]
-
-
 def linear(mapping):
-    """`(run, state, fixed)` of a noisy linear classifier, quick to compile."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (toy.EXAMPLES, *toy.SHAPE), np.uint8)
+    """`(run, state, fixed)` of a noisy linear classifier of centred pairs, with an average kept.
+
+    Quick to compile, and like BatchNorm and mixing it sees the whole batch.
+    """
     tx = optax.sgd(0.1, momentum=0.9)
 
     def loss(params, stats, key, fixed, index):
         image = fixed["images"][index].astype(jnp.float32) / 255.0
         image = image + 0.1 * jax.random.normal(key, image.shape, jnp.float32)
-        logits = linear_logits((params, stats), image)
+        image = 0.8 * image + 0.2 * image[::-1]
+        mean = jnp.mean(image, axis=0)
+        logits = linear_logits((params, {"mean": mean}), image)
         nll = optax.softmax_cross_entropy_with_integer_labels(logits, fixed["labels"][index])
+        stats = {"mean": 0.9 * stats["mean"] + 0.1 * mean}
         return jnp.mean(nll), (stats, {"accuracy": jnp.zeros(())})
 
-    weight = jnp.zeros((int(np.prod(toy.SHAPE)), toy.CLASSES))
-    step = make_step(loss, tx, axis_name=mapping.axis_name)
-    fixed = {"images": images, "labels": np.arange(toy.EXAMPLES, dtype=np.int32) % toy.CLASSES}
-    state = init_state({"weight": weight}, {}, tx)
+    weight = jnp.zeros((int(np.prod(SHAPE)), CLASSES))
+    step = make_step(loss, tx, ema_decay=0.9, axis_name=mapping.axis_name)
+    fixed = {"images": IMAGES, "labels": np.arange(EXAMPLES, dtype=np.int32) % CLASSES}
+    state = init_state({"weight": weight}, {"mean": jnp.zeros(SHAPE)}, tx, ema_decay=0.9)
     return mapping.compile(make_run(step)), mapping.replicate(state), mapping.replicate(fixed)
 
 
 def linear_logits(variables, image):
     """Of the linear classifier."""
-    return jnp.reshape(image, (len(image), -1)) @ variables[0]["weight"]
+    params, stats = variables
+    return jnp.reshape(image - stats["mean"][None], (len(image), -1)) @ params["weight"]
 
 
-RUNS = {"jit": (resnet, resnet_logits), "pmap": (linear, linear_logits)}
-
-
-def trained(make, logits, via, directory, on_metrics=lambda step: None):
+def trained(via, directory, on_metrics=lambda step: None):
     """Trains to the end, from the last checkpoint: `(state, results, log)`, host arrays."""
     mapping = distribute(via)
-    run, state, fixed = make(mapping)
-    images = toy.parts()[5]
+    run, state, fixed = linear(mapping)
     log, results = {"steps": [], "losses": [], "evaluations": []}, {}
 
     def metrics(step, means, _):
@@ -84,7 +76,8 @@ def trained(make, logits, via, directory, on_metrics=lambda step: None):
 
     def evaluate(step, state):
         plain = mapping.collect(state)
-        scores = predict(logits, evaluated(plain), images, batch_size=SIZE, put=mapping.shard_batch)
+        put = mapping.shard_batch
+        scores = predict(linear_logits, evaluated(plain), IMAGES, batch_size=SIZE, put=put)
         log["evaluations"].append(step)
         results["logits"] = scores
         checkpoints.save(step, plain, {"val_accuracy": float(-step)})
@@ -99,7 +92,7 @@ def trained(make, logits, via, directory, on_metrics=lambda step: None):
             run,
             state,
             fixed,
-            loop.Plan(toy.EXAMPLES, toy.BATCH, STEPS, PER_CALL, EVERY),
+            loop.Plan(EXAMPLES, BATCH, STEPS, PER_CALL, EVERY),
             start=start,
             key=jax.random.key(5),
             data_seed=3,
@@ -146,8 +139,8 @@ def refuse(kind, text):
 def numbers(directory, mine):
     """Both mappings and the ways to agree, each result into a file of this process."""
     seen = {"count": cluster.process_count(), "lead": cluster.is_lead()}
-    for via, (make, logits) in RUNS.items():
-        state, results, seen[via] = trained(make, logits, via, directory / via)
+    for via in ("jit", "pmap"):
+        state, results, seen[via] = trained(via, directory / via)
         np.savez(directory / f"{via}-{mine}.npz", **leaves(state, results))
     np.savez(directory / f"drawn-{mine}.npz", **drawn())
     # What one process on one device has saved, the newest damaged: read onto this process's devices
@@ -185,7 +178,7 @@ def _stricken(directory, mine, number, victim=1):
             (directory / "struck").touch()
             os.kill(os.getpid(), number)
 
-    trained(linear, linear_logits, "jit", directory / "linear", strike)
+    trained("jit", directory / "linear", strike)
 
 
 def killed(directory, mine):

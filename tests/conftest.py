@@ -4,6 +4,7 @@ Most tests compile more than they compute, so programs are hardly optimised, her
 that tests start, and none is compiled twice.
 """
 
+import fcntl
 import functools
 import gc
 import os
@@ -35,7 +36,6 @@ LONGEST = (
     "test_runs",
     "test_bad_config",
     "test_training",
-    "test_launch_sweep",
     "test_bad_report",
     "test_bad_report_strings",
     "test_objectives",
@@ -90,13 +90,21 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def straight(cache, tmp_path_factory):
-    """An undisturbed run by the command line, in a process of its own: its directory."""
-    workdir = tmp_path_factory.mktemp("straight") / "run"
-    done = cli.launch(cache, workdir)
-    assert done.returncode == 0, done.stderr
-    (workdir.parent / "stdout").write_text(done.stdout)
-    return workdir
+def swept(cache, tmp_path_factory):
+    """A sweep of an undisturbed run and one that cannot begin: its directory, exit code, output."""
+    workdir = tmp_path_factory.mktemp("sweep")
+    (workdir / "locked-s0").mkdir()
+    with (workdir / "locked-s0" / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        return workdir, *cli.launch_sweep(cache, workdir, "--run=locked erm", "--parallel=2")
+
+
+@pytest.fixture(scope="session")
+def straight(swept):
+    """The undisturbed run: its directory."""
+    workdir, _, output = swept
+    assert "varmixup-s0: ended with code 0" in output, output
+    return workdir / "varmixup-s0"
 
 
 @pytest.fixture(scope="session")

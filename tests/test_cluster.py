@@ -95,10 +95,16 @@ def load(path):
         return dict(file)
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The same by this process: the state, the results and the log of each mapping."""
+    return {via: worker.trained(via, tmp_path_factory.mktemp(via)) for via in ("jit", "pmap")}
+
+
 @pytest.mark.parametrize("via", ["jit", "pmap"])
-def test_training_and_evaluation_give_the_numbers_of_one_process(via, together, tmp_path):
+def test_training_and_evaluation_give_the_numbers_of_one_process(via, together, alone):
     directory, seen = together
-    state, results, log = worker.trained(*worker.RUNS[via], via, tmp_path)
+    state, results, log = alone[via]
     expected = worker.leaves(state, results)
     first, second = (load(directory / f"{via}-{process}.npz") for process in range(PROCESSES))
     assert first.keys() == second.keys() == expected.keys()
@@ -156,7 +162,7 @@ def test_a_checkpoint_of_one_process_is_read_by_two(together):
 def test_a_checkpoint_of_two_processes_is_read_by_one(together):
     directory, _ = together
     mapping = worker.distribute("jit", jax.devices()[:1])
-    _, like, _ = worker.resnet(mapping)
+    _, like, _ = worker.linear(mapping)
     with Checkpoints(directory / "jit") as checkpoints:
         state = checkpoints.restore_latest(like)
     saved = load(directory / "jit-0.npz")
@@ -174,7 +180,7 @@ def check_lost(code, text):
     assert text.count("error: ") == 1
 
 
-def test_a_killed_process_ends_the_others_and_a_restart_resumes(tmp_path):
+def test_a_killed_process_ends_the_others_and_a_restart_resumes(alone, tmp_path):
     out = launch("killed", tmp_path)
     seconds = time.time() - (tmp_path / "struck").stat().st_mtime
     assert out[1][0] == -9
@@ -182,11 +188,10 @@ def test_a_killed_process_ends_the_others_and_a_restart_resumes(tmp_path):
     assert seconds < 3 * worker.HEARTBEAT
     assert (tmp_path / "linear" / str(worker.EVERY)).is_dir()
     # By one process, which is quick; by two, as each restores above, in `cluster/test_slurm.py`.
-    parts = (worker.linear, worker.linear_logits, "jit")
-    state, results, log = worker.trained(*parts, tmp_path / "linear")
+    state, results, log = worker.trained("jit", tmp_path / "linear")
     assert log["start"] == worker.EVERY
     found = worker.leaves(state, results)
-    for name, value in worker.leaves(*worker.trained(*parts, tmp_path / "straight")[:2]).items():
+    for name, value in worker.leaves(*alone["jit"][:2]).items():
         np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
 
 

@@ -1,12 +1,14 @@
 """The transforms of computed views are compiled on a thread while other things are measured."""
 
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from varmixup_jax.evaluation import compile_ahead
 from varmixup_jax.evaluation.compile_ahead import compiled_ahead
 from varmixup_jax.evaluation.views import View, transformed
 
@@ -36,7 +38,7 @@ def one_device(batch):
     return jax.device_put(batch, jax.devices()[0])
 
 
-def test_each_is_compiled_once_the_last_first_and_not_again_by_the_evaluation():
+def test_each_is_compiled_once_the_last_first_and_not_again_by_the_evaluation(monkeypatch):
     seen = []
     first, last = Traced(seen, "first"), Traced(seen, "last")
     with compiled_ahead(views_of([first, last]), IMAGES, batch_size=4, put=one_device):
@@ -45,6 +47,14 @@ def test_each_is_compiled_once_the_last_first_and_not_again_by_the_evaluation():
     batch = one_device(np.zeros((4, 2, 2, 1), np.uint8))
     transformed(jax.random.key(3), batch, transform=last, severity=np.int32(2))
     assert len(seen) == 2
+    calls = []
+    monkeypatch.setattr(
+        compile_ahead, "transformed", lambda *_, transform, severity: calls.append(0)
+    )
+    for batch_size, count in ((4, 0), (5, 1)):  # done before; batches of another size
+        with compiled_ahead(views_of([first]), IMAGES, batch_size=batch_size, put=one_device):
+            time.sleep(0.1)
+        assert len(calls) == count
 
 
 def test_what_fails_is_left_to_the_evaluation():

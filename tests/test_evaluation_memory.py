@@ -8,6 +8,7 @@ from jax.errors import JaxRuntimeError
 
 from varmixup_jax.evaluation import programs, suite, tally
 from varmixup_jax.evaluation.memory import Halving
+from varmixup_jax.evaluation.protocol import EvaluationProtocol
 from varmixup_jax.evaluation.views import computed_views
 
 RNG = np.random.default_rng(0)
@@ -25,7 +26,7 @@ def noisy(key, name, image, severity):
     return jnp.clip(image + 0.2 * jax.random.uniform(key, image.shape), 0.0, 1.0)
 
 
-def measure(**settings):
+def measure(attack_steps=2):
     said, sent = [], []
 
     def put(batch):
@@ -33,19 +34,18 @@ def measure(**settings):
         return jnp.asarray(batch)
 
     views = computed_views(noisy, ("fog", "snow"), (1, 2))
-    quiet = {"pgd_steps": 2, "linearity_eps": (), "batch_size": 8, "corruptions": views}
+    protocol = EvaluationProtocol(batch_size=8, attack_steps=attack_steps, linearity_eps=())
     key = jax.random.key(0, impl="rbg")
-    found = suite.evaluate(
-        linear, WEIGHT, IMAGES, LABELS, key=key, put=put, say=said.append, **quiet | settings
-    )
+    rest = {"corruptions": views, "put": put, "say": said.append}
+    found = suite.evaluate(linear, WEIGHT, IMAGES, LABELS, protocol, key=key, **rest)
     return found, said, sent
 
 
 def test_the_test_set_is_sent_once_where_it_fits(monkeypatch):
-    found, _, sent = measure(pgd_steps=0)
+    found, _, sent = measure(attack_steps=0)
     assert len(sent) == 3  # batches of 8, for the clean images and four views
     monkeypatch.setattr(tally, "RESIDENT", 0)
-    again, _, sent = measure(pgd_steps=0)
+    again, _, sent = measure(attack_steps=0)
     assert len(sent) == 3 * 5
     assert again.metrics == found.metrics
 

@@ -167,8 +167,7 @@ def test_a_run_that_has_ended_is_not_trained_again(straight):
     chex.assert_trees_all_equal(again.last, straight[0].last)
 
 
-@pytest.mark.parametrize("via", ["jit", "pmap"])
-def test_a_flat_run_is_the_same_but_for_rounding_and_its_checkpoint_a_tree(via, tmp_path):
+def test_a_flat_run_is_the_same_but_for_rounding_and_its_checkpoint_a_tree(tmp_path):
     """On two devices, with an average; what one form saves the other resumes."""
     weights = {"w": jnp.ones((3,)), "b": jnp.zeros(())}
 
@@ -180,7 +179,7 @@ def test_a_flat_run_is_the_same_but_for_rounding_and_its_checkpoint_a_tree(via, 
     toy = task()._replace(
         loss=both, tx=tx, ema_decay=0.5, fresh=init_state(weights, {}, tx, ema_decay=0.5)
     )
-    mapping = distribute(via, jax.devices()[:2])
+    mapping = distribute("pmap", jax.devices()[:2])
     plain = fitted(toy, tmp_path / "plain", mapping, quiet=True)
     flat = fitted(toy, tmp_path / "flat", mapping, flat=True, quiet=True)
     half = toy._replace(plan=PLAN._replace(total_steps=4))

@@ -1,4 +1,4 @@
-"""The shell scripts that start runs: on one machine, on a TPU pod; all are content with shellcheck."""
+"""What starts runs on one machine, on a TPU pod and on GKE; shellcheck is content with the scripts."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from stand_ins import executable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ def local(tmp_path, *words):
     fake = executable(tmp_path / "python", FAKE_PYTHON)
     return subprocess.run(
         ["bash", LAUNCH / "local.sh", *words],
-        env={**os.environ, "PYTHON": str(fake), "JAX_NUM_CPU_DEVICES": ""},
+        env={**os.environ, "PYTHON": str(fake), "JAX_NUM_CPU_DEVICES": "", "GRACE": "1"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -121,3 +122,37 @@ def test_tpu_pod_hands_its_words_to_every_host(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("+ gcloud compute tpus tpu-vm ssh slice --zone=here --worker=all")
     assert shown.read_text().splitlines() == ["-m", "varmixup_jax.main", *words]
+
+
+@pytest.fixture
+def jobset():
+    return yaml.safe_load((LAUNCH / "gke_jobset.yaml").read_text())
+
+
+def test_the_jobs_parts_fit_one_another(jobset):
+    """Names that refer to names, numbers that must agree, and what an indexed job needs."""
+    assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    (nodes,) = jobset["spec"]["replicatedJobs"]
+    spec = nodes["template"]["spec"]
+    pod = spec["template"]["spec"]
+    assert spec["completionMode"] == "Indexed"  # gives JOB_COMPLETION_INDEX
+    assert pod["restartPolicy"] == "Never"  # a podFailurePolicy asks for it
+    (container,) = pod["containers"]
+    first = f"{jobset['metadata']['name']}-{nodes['name']}-0-0"
+    address = f"{first}.{jobset['spec']['network']['subdomain']}"
+    (port,) = container["ports"]
+    assert f"--coordinator={address}:{port['containerPort']}" in container["args"]
+    assert f"--num_processes={spec['completions']}" in container["args"]
+    assert spec["parallelism"] == spec["completions"]
+    assert "--process_id=$(JOB_COMPLETION_INDEX)" in container["args"]
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    (rule,) = spec["podFailurePolicy"]["rules"]
+    assert rule["onExitCodes"]["containerName"] == container["name"]
+    assert rule["onExitCodes"]["values"] == [2, 3]
+
+
+def test_the_job_inside_is_one_that_kubernetes_knows(jobset):
+    validate = pytest.importorskip("kubernetes_validate").validate
+    inner = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "nodes"}}
+    inner["spec"] = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]
+    assert validate(inner, "1.31", strict=True) == "1.31"

@@ -1,16 +1,13 @@
-"""The real command line on digits, in processes of its own: results, resumption."""
+"""The real command line on digits, in processes of its own: results, sweeps, resumption."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from unittest import mock
 
-import jax
 import pytest
-from cli import ROOT, assert_same, command, launch, newest, results, summary
+from cli import ROOT, assert_same, launch, launch_sweep, newest, results, summary
 from jax.errors import JaxRuntimeError
 
 from varmixup_jax import __version__, cli, main
@@ -37,7 +34,33 @@ def test_a_run_leaves_what_it_should(straight):
     for name in ("config.json", "metrics.jsonl", "artifacts.npz", "report.html", "report.md"):
         assert (workdir / name).stat().st_size > 0
     assert list((workdir / "pictures").glob("*.png"))
-    assert "accuracy" in (workdir.parent / "stdout").read_text()
+    assert "accuracy" in (workdir.parent / "logs" / "varmixup-s0.log").read_text()
+
+
+def test_a_failed_run_of_a_sweep_is_reported_with_the_end_of_its_log(swept):
+    workdir, code, output = swept
+    assert code == 1
+    assert "locked-s0: ended with code 2" in output
+    shown = output.split("locked-s0: failed; the end of ")[1]
+    assert f"error: workdir {workdir / 'locked-s0'}: another run is using it" in shown
+    assert "1 of 2 runs done" in shown
+    assert "| varmixup |" in output
+    assert (workdir / "report.html").stat().st_size > 10_000
+    assert output.index("locked-s0: started") < output.index("varmixup-s0: ended")
+
+
+def test_a_sweep_skips_what_is_done(straight, cache):
+    run = ("--run=more erm", "--seeds=0")
+    code, planned = launch_sweep(cache, straight.parent, *run, "--dry_run")
+    done, left = planned.splitlines()
+    assert (code, done) == (0, "varmixup-s0: done before")
+    assert "-m varmixup_jax.main --config=configs/digits.py" in left
+    place = straight.parent / "more-s0"
+    assert left.endswith(f"--config.method=erm '--config.seeds=(0,)' --workdir={place}")
+    code, output = launch_sweep(cache, straight.parent)
+    assert code == 0
+    assert "started" not in output
+    assert "1 of 1 runs done" in output
 
 
 def test_sigterm_saves_within_ten_seconds_and_the_run_resumes(cache, straight, preempted, tmp_path):
@@ -61,27 +84,6 @@ def quiet_main(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(main, "enable", lambda: None)
     monkeypatch.setattr(main.PREEMPTION, "install", lambda: None)
-
-
-def test_a_finished_run_is_not_repeated(straight, cache, quiet_main):
-    before = (straight / "summary.json").read_bytes()
-    words, environment = command(cache, straight)
-    with mock.patch.dict(os.environ, environment), jax.numpy_dtype_promotion("standard"):
-        assert main.main(words[3:]) == 0
-    assert (straight / "summary.json").read_bytes() == before
-
-
-def test_another_configuration_is_refused_with_the_fields_that_differ(
-    straight, cache, quiet_main, capsys
-):
-    before = (straight / "config.json").read_bytes()
-    words, environment = command(cache, straight, "--config.optim.learning_rate=0.2")
-    with mock.patch.dict(os.environ, environment):
-        assert main.main(words[3:]) == 2
-    refused = capsys.readouterr().err
-    assert "config.optim.learning_rate = 0.2 (there: 0.1)" in refused
-    assert "Traceback" not in refused
-    assert (straight / "config.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from toy import set_fields
 
 from varmixup_jax.config import base_config, freeze
+from varmixup_jax.evaluation.conditions import Conditions
 from varmixup_jax.runs import measure
 
 RNG = np.random.default_rng(0)
@@ -37,18 +38,15 @@ def asked(directory=None, **fields):
         ),
         logits=None,
         mapping=SimpleNamespace(shard_batch=jnp.asarray),
-        published=None,
-        corruption_source="computed",
-        frost_source="synthetic",
+        conditions=Conditions("computed", "synthetic", len),
         unseen={"other": TRAIN},
-        corrupt=len,
     )
     with (
         mock.patch.object(measure, "evaluate", side_effect=Asked) as evaluate,
         pytest.raises(Asked),
     ):
         measure.measured(setup, None, None, {"run": "toy"}, directory)
-    _, _, images, labels = evaluate.call_args.args
+    _, _, images, labels, _ = evaluate.call_args.args
     return {"images": images, "labels": labels, **evaluate.call_args.kwargs}
 
 

@@ -10,6 +10,7 @@ from test_measure import LABELS, TEST
 
 from varmixup_jax import errors
 from varmixup_jax.config import base_config, freeze
+from varmixup_jax.evaluation.conditions import Conditions
 from varmixup_jax.runs import measure, run_directory, sweep
 from varmixup_jax.runs.preemption import PREEMPTION, SIGNALS
 from varmixup_jax.training.loop import Preempted
@@ -138,8 +139,7 @@ def test_no_evaluation_begins_after_a_signal(when, installed):
         data=data,
         logits=None,
         mapping=SimpleNamespace(shard_batch=None),
-        published=None,
-        corruption_source="none",
+        conditions=Conditions("none", "synthetic", len),
         unseen={},
     )
     with mock.patch.object(measure, "evaluate", evaluate), pytest.raises(Preempted):

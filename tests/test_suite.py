@@ -1,6 +1,7 @@
 """The whole evaluation of a small classifier: every number recomputed, one compilation each."""
 
 import json
+from dataclasses import replace
 
 import chex
 import jax
@@ -10,6 +11,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from varmixup_jax.evaluation import programs
+from varmixup_jax.evaluation.protocol import EvaluationProtocol
 from varmixup_jax.evaluation.record import rows
 from varmixup_jax.evaluation.suite import evaluate, label_rows
 from varmixup_jax.evaluation.views import View, computed_views, spread
@@ -56,9 +58,11 @@ def darken(key, name, image, severity):
     return jnp.clip(image * (1.0 - 0.15 * severity.astype(jnp.float32)) + noise, 0.0, 1.0)
 
 
-def run(key, logits_fn=linear, weight=WEIGHT, **settings):
-    quiet = {"pgd_steps": 0, "linearity_eps": (), "batch_size": 16}
-    return evaluate(logits_fn, {"weight": weight}, IMAGES, LABELS, key=key, **{**quiet, **settings})
+CLEAN = EvaluationProtocol(batch_size=16, attack_examples=None, linearity_examples=None)
+
+
+def run(key, protocol=CLEAN, logits_fn=linear, weight=WEIGHT, **rest):
+    return evaluate(logits_fn, {"weight": weight}, IMAGES, LABELS, protocol, key=key, **rest)
 
 
 def values(evaluation, corruption="none", severity=0):
@@ -101,19 +105,18 @@ def test_clean_measures_recomputed_by_hand(key):
 
 def test_robustness_and_linearity_names_counts_and_order(key):
     heard = []
-    evaluation = run(
-        key,
-        progress=heard.append,
-        pgd_steps=3,
+    protocol = EvaluationProtocol(
+        attack_steps=3,
         apgd_steps=4,
-        attack_images=20,
+        attack_examples=20,
         attack_eps=0.02,
-        pgd_step_size=0.01,
+        attack_step_size=0.01,
         linearity_eps=(2 / 255, 0.5 / 255, 0.03),
         linearity_steps=3,
         linearity_restarts=1,
-        linearity_images=10,
+        linearity_examples=10,
     )
+    evaluation = run(key, protocol, progress=heard.append)
     radii = [f"linearity {radius}/255" for radius in ("2", "0.5", "7.65")]
     assert heard == ["clean", "pgd3", "apgd4", *radii]
     got = values(evaluation)
@@ -140,7 +143,7 @@ def test_adversarial_accuracy_is_the_worst_case_of_each_image(key, monkeypatch):
             return jnp.array([images[np.asarray(image).tobytes()] for image in batch])
 
         monkeypatch.setattr(programs, name, withstands)
-    got = values(run(key, pgd_steps=1, apgd_steps=1, attack_images=48))
+    got = values(run(key, replace(CLEAN, attack_steps=1, apgd_steps=1, attack_examples=48)))
     chosen = spread(N, 48)
     by_pgd, by_apgd = chosen % 2 > 0, chosen % 3 > 0
     assert got["pgd1_accuracy"] == by_pgd.mean()
@@ -154,7 +157,7 @@ def test_views_are_compiled_once_per_transform_and_once_per_architecture(key):
     logits_fn = chex.assert_max_traces(linear, n=1)
     for weight in (WEIGHT, 0.5 * WEIGHT):  # two runs
         views = computed_views(corrupt, ("dark", "darker"), (1, 2, 3))
-        evaluation = run(jax.random.clone(key), logits_fn, weight, corruptions=views)
+        evaluation = run(jax.random.clone(key), CLEAN, logits_fn, weight, corruptions=views)
         assert len(evaluation.bins) == 1 + 2 * 3
         for name in ("dark", "darker"):
             for severity in (1, 2, 3):
@@ -175,16 +178,16 @@ def test_a_view_is_corrupted_and_its_noise_depends_on_name_and_severity_alone(ke
 
 def test_eight_devices_measure_what_one_does(key):
     """Batches of 10, which eight do not divide: the padding changes no number and no noise."""
-    settings = {"pgd_steps": 1, "corruptions": computed_views(darken, ("dark",), (3,))}
-    settings |= {"batch_size": 10}
+    protocol = replace(CLEAN, batch_size=10, attack_steps=1, attack_examples=N)
+    views = computed_views(darken, ("dark",), (3,))
     placed = []
 
     def put(batch):
         placed.append(distribute("jit").shard_batch(batch))
         return placed[-1]
 
-    spread_out = run(key, put=put, **settings)
-    alone = run(jax.random.clone(key), **settings)
+    spread_out = run(key, protocol, put=put, corruptions=views)
+    alone = run(jax.random.clone(key), protocol, corruptions=views)
     assert {len(batch.sharding.device_set) for batch in placed} == {8}
     for ours, theirs in zip(spread_out.metrics, alone.metrics, strict=True):
         assert ours == {**theirs, "value": pytest.approx(theirs["value"], rel=1e-5)}
@@ -244,5 +247,5 @@ def test_a_sorted_test_set_is_sampled_evenly():
 def test_refusals(key):
     with pytest.raises(ValueError, match="view 'fog': needs either transform or images"):
         run(key, corruptions=[View("fog", 1)])
-    with pytest.raises(ValueError, match="pgd_steps = -1"):
-        run(key, pgd_steps=-1)
+    with pytest.raises(ValueError, match="attack_steps = -1"):
+        run(key, replace(CLEAN, attack_steps=-1))

@@ -27,8 +27,8 @@ class Field(NamedTuple):
       default: its value, whose type the field keeps.
       meaning: what it does, its unit, and what a special value stands for.
       rules: what values are allowed.
-      used_if: the field that must not be 0 for the rules to hold, since nothing reads the value else;
-        "" where they always do.
+      used_if: the field of the same section that must not be 0 for the rules to hold, since nothing
+        reads the value else; "" where they always do.
       none: the value that stands for None; None where there is no such value.
     """
 
@@ -56,7 +56,9 @@ def declared(kind: type, prefix: str = "") -> Iterator[tuple[str, Field]]:
         if dataclasses.is_dataclass(entry.default):
             yield from declared(type(entry.default), f"{name}.")
         elif "field" in entry.metadata:
-            yield name, entry.metadata["field"]
+            field = entry.metadata["field"]
+            used_if = field.used_if and f"{prefix}{field.used_if}"
+            yield name, field._replace(used_if=used_if)
 
 
 def frozen(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -1,18 +1,11 @@
 """The real command line, in process: exit code 2, one line, nothing written."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from absl import flags
-from refusing import check_line
 
 from varmixup_jax.corruptions import NAMES
 
-ROOT = Path(__file__).resolve().parents[2]
 DIGITS = "--config=configs/digits.py"
 ERM = f"{DIGITS}:erm"
 RESTYLE = f"{DIGITS}:restyle"
@@ -124,15 +117,3 @@ def test_corruptions_that_do_not_fit_the_images(refuses_run, tmp_path):
         for name in NAMES:
             np.save(tmp_path / "files" / f"{name}.npy", array)
         refuses_run(words, "config.eval.corruptions", message)
-
-
-def test_in_a_process_of_its_own(tmp_path):
-    line = [DIGITS, "--config.data.source=npz:/nowhere.npz", f"--workdir={tmp_path / 'run'}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "varmixup_jax.main", *line],
-        cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    check_line(done.stderr, "/nowhere.npz")
-    assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ from field_toys import CLASSES, PIXELS, SHAPE, TOY_VAE, encode, toy_apply, toy_i
 
 from varmixup_jax import corruptions, main, models, runs
 from varmixup_jax.config import freeze, selected_methods
-from varmixup_jax.evaluation import programs, robustness
+from varmixup_jax.evaluation import programs
 from varmixup_jax.methods import METHODS
 from varmixup_jax.runs import classifier, measure, resume, run_directory, setup, sweep, vae_store
 from varmixup_jax.runs.preemption import PREEMPTION
@@ -46,7 +46,7 @@ def shared(config):
     found = setup.prepare(freeze(config))
     data, mapping = found.data, found.mapping
     image = jnp.arange(4.0 * PIXELS).reshape(4, *SHAPE)
-    textures = found.corrupt.keywords["frost_textures"]
+    textures = found.conditions.corrupt.keywords["frost_textures"]
     return {
         "train": (data.fingerprint, data.image_shape),
         "validation": data.val_images,
@@ -54,8 +54,11 @@ def shared(config):
         "augmented": found.augment(jax.random.key(0), image),
         "devices": (mapping.via, mapping.devices),
         "calls": found.steps_per_call,
-        "corruptions": (found.corruption_source, found.published and found.published.where),
-        "frost": (found.frost_source, textures and textures.images),
+        "corruptions": (
+            found.conditions.source,
+            found.conditions.published and found.conditions.published.where,
+        ),
+        "frost": (found.conditions.frost_source, textures and textures.images),
     }
 
 
@@ -203,12 +206,15 @@ def measured(config):
         image = next(one for one in images if not callable(one))
         return jnp.full(image.shape[:1], value, jnp.float32)
 
-    found = found._replace(mapping=found.mapping._replace(shard_batch=recorded), corrupt=_darker)
+    mapping = found.mapping._replace(shard_batch=recorded)
+    conditions = found.conditions._replace(corrupt=_darker, names=("frost", "fog"))
+    found = found._replace(mapping=mapping, conditions=conditions)
+    pgd = programs._attacked(attack, "steps", "restarts")
+    apgd = programs._attacked(attack, "steps", "restarts", "losses")
     variables = tuple(toy_init(jax.random.key(0), None).values())
     who = {"run": "run", "method": "erm", "seed": 0, "step": 1}
     with (
-        mock.patch.multiple(robustness, pgd_correct=attack, apgd_correct=attack),
-        mock.patch.object(programs, "local_linearity_error", attack),
+        mock.patch.multiple(programs, pgd=pgd, apgd=apgd, local_linearity_error=attack),
         mock.patch.object(corruptions, "NAMES", ("frost", "fog")),
     ):
         found = measure.measured(found, None, variables, who)

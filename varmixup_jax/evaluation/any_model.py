@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from varmixup_jax import checks, corruptions, logits_file
+from varmixup_jax import checks, logits_file
 from varmixup_jax.data import Dataset
-from varmixup_jax.data.corrupted import of_test_set, open_corrupted
+from varmixup_jax.declare import frozen, plain
 from varmixup_jax.evaluation import suite
 from varmixup_jax.evaluation.compile_ahead import compiled_ahead
+from varmixup_jax.evaluation.conditions import conditions
 from varmixup_jax.evaluation.own_model import (
     SMALLEST_PROBABILITY,
     adapt,
@@ -25,11 +26,11 @@ from varmixup_jax.evaluation.own_model import (
     check_outputs,
     check_predictions,
 )
+from varmixup_jax.evaluation.protocol import EvaluationProtocol
 from varmixup_jax.evaluation.record import CLEAN, Evaluation, Record, rows
 from varmixup_jax.evaluation.results import Results
 from varmixup_jax.evaluation.suite import label_rows, spread
 from varmixup_jax.evaluation.temperature import fit_temperature
-from varmixup_jax.evaluation.views import View, computed_views, file_views
 from varmixup_jax.logits_file import Condition, Predictions
 
 SEED = 0
@@ -121,7 +122,7 @@ def evaluate(
         "ood": ",".join(ood or {}), "attack_examples": attack_examples, "attack_eps": attack_eps,
         "attack_step_size": attack_step_size, "attack_steps": attack_steps,
         "attack_restarts": attack_restarts, "apgd_steps": apgd_steps,
-        "linearity_examples": linearity_examples, "linearity_eps": linearity_eps,
+        "linearity_examples": linearity_examples, "linearity_eps": tuple(linearity_eps),
         "linearity_steps": linearity_steps, "linearity_restarts": linearity_restarts,
     }  # fmt: skip
     began = time.monotonic()
@@ -135,20 +136,23 @@ def evaluate(
     kept = spread(len(images), examples or None)
     if len(labels) != len(images):
         raise ValueError(f"labels: has {len(labels)}, must be {len(images)} as there are images")
-    whole = partial(_data_set, dataset, images, labels)
+    data = _data_set(dataset, images, labels)
     some, classes = validation or (None, None)
     held_out = validation and (as_images(some, layout, "validation", images), np.asarray(classes))
     if held_out and np.array_equal(held_out[0], images):
         raise ValueError("validation: are the test images, must be others")
     unseen = {name: as_images(some, layout, name, images) for name, some in (ood or {}).items()}
-    views, source, frost = _conditions(corruptions, images.shape[1:], whole, examples, frost_dir)
+    corrupted = conditions(corruptions, data, frost_dir)
+    views = corrupted.views(examples or None)
     labels, images = labels[kept], images[kept]
     batch_size = min(batch_size, len(images))
     own = adapt(logits_fn, images, layout, outputs)
     check(own, images, outputs, batch_size)
     remarks: list[str] = []
+    given = {**plain(EvaluationProtocol()), **settings, "save_logits": "all"}
+    protocol = replace(frozen(EvaluationProtocol, given), batch_size=batch_size)
     if own.on_host and (attack_examples or linearity_examples):
-        attack_examples = linearity_examples = 0
+        protocol = replace(protocol, attack_examples=None, linearity_examples=None)
         text = "Attacks and local linearity are left out: the model is no function JAX can trace"
         remarks.append(f"{text} ({own.why}).")
     console = Console(stderr=True, quiet=quiet)
@@ -161,31 +165,19 @@ def evaluate(
             (),
             images,
             labels,
+            protocol,
             key=jax.random.key(SEED),
-            batch_size=batch_size,
-            num_bins=bins,
             corruptions=views,
             validation=held_out,
             unseen=unseen,
-            keep_logits="all",
-            attack_eps=attack_eps,
-            attack_restarts=attack_restarts,
-            attack_images=attack_examples or None,
-            pgd_steps=attack_steps if attack_examples else 0,
-            pgd_step_size=attack_step_size,
-            apgd_steps=apgd_steps if attack_examples else 0,
-            linearity_eps=tuple(linearity_eps) if linearity_examples else (),
-            linearity_steps=linearity_steps,
-            linearity_restarts=linearity_restarts,
-            linearity_images=linearity_examples or None,
             on_host=own.on_host,
             progress=lambda part: status.update(
                 f"{name}: {part} ({time.monotonic() - began:.0f} s)"
             ),
             say=remarks.append,
         )
-    lines = _rows(found, name, dataset, source, frost)
-    told = tuple(remarks), time.monotonic() - began, {"test": whole().digests["test"]}
+    lines = _rows(found, name, dataset, corrupted.source, corrupted.frost_source)
+    told = tuple(remarks), time.monotonic() - began, {"test": data.digests["test"]}
     return Results(name, dataset, lines, found, settings, *told)
 
 
@@ -261,38 +253,3 @@ def _data_set(name: str, images: np.ndarray, labels: np.ndarray) -> Dataset:
     none = images[:0], classes[:0]
     pixels = np.round(images * 255).astype(np.uint8) if images.dtype != np.uint8 else images
     return Dataset(name, *none, *none, pixels, classes, names)
-
-
-def _conditions(
-    where: str | Path | Sequence[str],
-    shape: tuple[int, ...],
-    whole: Callable[[], Dataset],
-    examples: int,
-    frost_dir: str,
-) -> tuple[Iterable[View], str, str]:
-    """The corrupted views, where they come from, and where the frost in them does."""
-    if where == "none":
-        return (), "none", ""
-    names = corruptions.NAMES
-    if isinstance(where, str) and where in corruptions.FUNCTIONS and not Path(where).exists():
-        where = (where,)
-    if not isinstance(where, (str, Path)):
-        names = tuple(where)
-        checks.one_of(
-            corruptions.FUNCTIONS, **{f"corruptions[{i}]": n for i, n in enumerate(names)}
-        )
-    elif where != "computed":
-        data = whole()
-        try:
-            found = of_test_set(open_corrupted(where, data.name), data)
-        except ValueError as error:
-            raise ValueError(f"corruptions = {where}: {error}") from None
-        return file_views(found, examples or None), "files", "files"
-    size, width, channels = shape
-    if size != width or size < corruptions.SMALLEST or channels not in (1, 3):
-        text = f"needs square images of {corruptions.SMALLEST} pixels or more with 1 or 3 channels"
-        raise ValueError(f"corruptions = {where}: {text}, not {list(shape)}; or none")
-    table = corruptions.table_for(size)
-    textures = corruptions.load_textures(frost_dir, table=table, size=size)
-    corrupt = partial(corruptions.corrupt, table=table, frost_textures=textures)
-    return computed_views(corrupt, names), "computed", corruptions.frost_source(textures)

@@ -11,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax.evaluation.tally import Put, filled
-from varmixup_jax.evaluation.views import View, transformed
+from varmixup_jax.evaluation.views import Transform, View, transformed
+
+_compiled: set[tuple[Transform, tuple[tuple[int, ...], str]]] = set()
+"""What earlier calls have compiled: later runs of a sweep need not call it again."""
 
 
 @contextmanager
@@ -35,16 +38,19 @@ def compiled_ahead(
         yield
         return
     batch = put(filled(images[:batch_size], batch_size))
-    key, ended = jax.random.key(0), threading.Event()
+    key, ended, form = jax.random.key(0), threading.Event(), (batch.shape, batch.dtype.name)
 
     def work() -> None:
         for transform in reversed(transforms):
             if ended.is_set():
                 return
+            if (transform, form) in _compiled:
+                continue
             try:
                 transformed(key, batch, transform=transform, severity=np.int32(1))
             except Exception:  # whatever is wrong, the evaluation meets it and says so
                 return
+            _compiled.add((transform, form))
 
     thread = threading.Thread(target=work, name="compile ahead", daemon=True)
     if len(batch.sharding.device_set) == 1:

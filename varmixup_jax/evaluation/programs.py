@@ -6,8 +6,9 @@ What changes the program (the classifier's function, step counts) is static; wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,56 +54,29 @@ def scaled(logits: Array, label: Array, temperature: Array, num_bins: int) -> di
     }
 
 
-@partial(jax.jit, static_argnames=("logits_fn", "steps", "restarts"))
-def pgd(
-    key: Key,
-    images: Array,
-    label: Array,
-    *,
-    logits_fn: LogitsFn,
-    variables: PyTree,
-    eps: Array,
-    steps: int,
-    step_size: Array,
-    restarts: int,
-) -> Array:
-    """`pgd_correct` of one batch."""
-    return robustness.pgd_correct(
-        partial(logits_fn, variables),
-        to_pixels(images),
-        label,
-        key=key,
-        ball=linf(eps),
-        steps=steps,
-        step_size=step_size,
-        restarts=restarts,
-    )
+def _attacked(correct: Callable[..., Array], *static: str) -> Callable[..., Array]:
+    @partial(jax.jit, static_argnames=("logits_fn", *static))
+    def attacked(
+        key: Key,
+        images: Array,
+        label: Array,
+        *,
+        logits_fn: LogitsFn,
+        variables: PyTree,
+        eps: Array,
+        **settings: Any,
+    ) -> Array:
+        model, ball = partial(logits_fn, variables), linf(eps)
+        return correct(model, to_pixels(images), label, key=key, ball=ball, **settings)
+
+    return attacked
 
 
-@partial(jax.jit, static_argnames=("logits_fn", "steps", "restarts", "losses"))
-def apgd(
-    key: Key,
-    images: Array,
-    label: Array,
-    *,
-    logits_fn: LogitsFn,
-    variables: PyTree,
-    eps: Array,
-    steps: int,
-    restarts: int,
-    losses: Sequence[str],
-) -> Array:
-    """`apgd_correct` of one batch."""
-    return robustness.apgd_correct(
-        partial(logits_fn, variables),
-        to_pixels(images),
-        label,
-        key=key,
-        ball=linf(eps),
-        steps=steps,
-        restarts=restarts,
-        losses=losses,
-    )
+pgd = _attacked(robustness.pgd_correct, "steps", "restarts")
+"""`pgd_correct` of one batch, with its `steps`, `step_size` and `restarts`."""
+
+apgd = _attacked(robustness.apgd_correct, "steps", "restarts", "losses")
+"""`apgd_correct` of one batch, with its `steps`, `restarts` and `losses`."""
 
 
 @partial(jax.jit, static_argnames=("logits_fn", "steps", "restarts", "relative_step"))
@@ -113,18 +87,11 @@ def linearity(
     *,
     logits_fn: LogitsFn,
     variables: PyTree,
-    eps: Array,
-    steps: int,
-    restarts: int,
-    relative_step: float,
+    **settings: Any,
 ) -> Array:
-    """`local_linearity_error` of the cross-entropy of one batch."""
-    return local_linearity_error(
-        lambda image: cross_entropy(logits_fn(variables, image), label),
-        to_pixels(images),
-        key=key,
-        eps=eps,
-        steps=steps,
-        restarts=restarts,
-        relative_step=relative_step,
-    )
+    """`local_linearity_error` of the cross-entropy of one batch, with its other arguments."""
+
+    def loss(image: Array) -> Array:
+        return cross_entropy(logits_fn(variables, image), label)
+
+    return local_linearity_error(loss, to_pixels(images), key=key, **settings)

@@ -11,9 +11,9 @@ from varmixup_jax import checks, corruptions
 from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.calibration import Bins, merge
 from varmixup_jax.evaluation.detection import auroc, confidence_score, fpr95
+from varmixup_jax.evaluation.protocol import KEPT
 from varmixup_jax.logits_file import Condition, Predictions
 
-KEPT = ("none", "clean", "all")
 CLEAN: Condition = ("none", 0)
 
 

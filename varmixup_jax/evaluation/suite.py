@@ -15,6 +15,7 @@ import numpy as np
 from varmixup_jax import checks
 from varmixup_jax.evaluation import programs
 from varmixup_jax.evaluation.memory import Halving
+from varmixup_jax.evaluation.protocol import EvaluationProtocol
 from varmixup_jax.evaluation.record import Evaluation, Record
 from varmixup_jax.evaluation.tally import (
     LogitsFn,
@@ -40,7 +41,8 @@ def _unheard(text: str) -> None:
     del text
 
 
-def _computed(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+def computed(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Keeps nothing."""
     del name
     return compute()
 
@@ -50,31 +52,17 @@ def evaluate(
     variables: PyTree,
     images: np.ndarray,
     labels: np.ndarray,
+    protocol: EvaluationProtocol,
     *,
     key: Key,
-    batch_size: int = 256,
-    num_bins: int = 15,
     corruptions: Iterable[View] = (),
     validation: Labelled | None = None,
     unseen: Mapping[str, np.ndarray] = MappingProxyType({}),
-    keep_logits: str = "none",
-    attack_eps: float = 8 / 255,
-    attack_restarts: int = 1,
-    attack_images: int | None = None,
-    pgd_steps: int = 20,
-    pgd_step_size: float = 2 / 255,
-    apgd_steps: int = 0,
-    apgd_losses: Sequence[str] | None = None,
-    linearity_eps: Sequence[float] = (2 / 255, 4 / 255, 6 / 255, 8 / 255),
-    linearity_steps: int = 50,
-    linearity_restarts: int = 3,
-    linearity_relative_step: float = 0.1,
-    linearity_images: int | None = 1000,
     on_host: bool = False,
     put: Put = jnp.asarray,
     progress: Callable[[str], None] = _unheard,
     say: Callable[[str], None] = _unheard,
-    remember: Remember = _computed,
+    remember: Remember = computed,
 ) -> Evaluation:
     """Measures one classifier on a test set and on corrupted versions of it.
 
@@ -82,8 +70,9 @@ def evaluate(
     calibration_gap (signed, confidence - accuracy), overconfidence_error and balanced_accuracy; with
     validation images nll_scaled and ece_scaled at the temperature fitted on them. For the clean set
     also `temperature`, `class_accuracy_<k>`, `ood_auroc_<name>` and `ood_fpr95_<name>` of each set,
-    `pgd<steps>_accuracy`, `apgd<steps>_accuracy`, `adversarial_accuracy` (the pointwise worst case,
-    if both attacks run) and `local_linearity_error_<n>/255` of the cross-entropy for each radius.
+    `pgd<steps>_accuracy`, `apgd<steps>_accuracy` (cross-entropy and, of three classes or more, DLR),
+    `adversarial_accuracy` (the pointwise worst case, if both attacks run) and
+    `local_linearity_error_<n>/255` of the cross-entropy for each radius.
 
     The randomness of a corrupted view depends on `key`, its name and its severity, not on which
     other views are asked for: with one key all runs are measured on the same corrupted images.
@@ -93,22 +82,11 @@ def evaluate(
       variables: parameters and statistics.
       images: uint8, or floating in [0, 1], `[N, H, W, C]`.
       labels: integer `[N]` in [0, K), or probability rows `[N, K]`.
+      protocol: what is measured; 0 steps leave an attack out, no radius leaves linearity out.
       key: all randomness of the evaluation.
-      batch_size: rows per call, >= 1.
-      num_bins: bins of the calibration measures, >= 1.
       corruptions: views, e.g. `computed_views(corruptions.corrupt, ...)`; consumed one at a time.
       validation: images and labels that the temperature is fitted on; None leaves scaling out.
       unseen: images of other data sets by name, of the same shape.
-      keep_logits: which predictions are returned: "none", "clean" or "all".
-      attack_eps: l-infinity radius in pixel units, >= 0.
-      attack_restarts: starts of each attack, >= 1.
-      attack_images: how many images, spread evenly over the set, are attacked; None for all.
-      pgd_steps, pgd_step_size: of PGD on the cross-entropy; 0 steps leaves it out.
-      apgd_steps, apgd_losses: of Auto-PGD; 0 steps leaves it out. None for cross-entropy and, of
-        three classes or more, DLR.
-      linearity_eps: radii in pixel units; empty leaves the measure out.
-      linearity_steps, linearity_restarts, linearity_relative_step: as in `local_linearity_error`.
-      linearity_images: as `attack_images`.
       on_host: whether `logits_fn` takes and returns host arrays; it is then neither compiled nor
         differentiated, and can be neither attacked nor measured for linearity.
       put: places a host batch on the device(s).
@@ -123,8 +101,9 @@ def evaluate(
       TypeError: images of another dtype. ValueError: an argument out of range, labels that do not
         fit, or a view with neither or both of transform and images.
     """
-    checks.non_negative(attack_eps=attack_eps, pgd_step_size=pgd_step_size)
-    checks.whole(0, pgd_steps=pgd_steps, apgd_steps=apgd_steps)
+    c = protocol
+    checks.non_negative(attack_eps=c.attack_eps, attack_step_size=c.attack_step_size)
+    checks.whole(0, attack_steps=c.attack_steps, apgd_steps=c.apgd_steps)
     spared = Halving(put, say)
     forward = spared(partial(host_logits if on_host else batch_logits, logits_fn, variables))
     attack_key, linearity_key, corruption_key = jax.random.split(key, 3)
@@ -134,7 +113,7 @@ def evaluate(
         fn: Callable[..., Array],
         *arrays: Any,
         key: Key | None = None,
-        size: int = batch_size,
+        size: int = c.batch_size,
     ) -> Any:
         progress(name)
         return remember(name, lambda: map_batches(fn, arrays, batch_size=size, put=put, key=key))
@@ -145,7 +124,7 @@ def evaluate(
         temperature = fit_temperature(logits, label_rows(validation[1], *logits.shape))
         fitted_on = len(logits)
     record = Record(
-        num_bins=num_bins, keep_logits=keep_logits, temperature=temperature, fitted_on=fitted_on
+        num_bins=c.bins, keep_logits=c.save_logits, temperature=temperature, fitted_on=fitted_on
     )
 
     resident = Resident(images)
@@ -157,40 +136,39 @@ def evaluate(
 
     def search(key: Key, name: str, fn: Callable[..., Array], around: Sequence[Resident]) -> Any:
         """Of a program of its own, for which fewer images than a batch need not be filled up."""
-        size = min(batch_size, len(around[0]))
+        size = min(c.batch_size, len(around[0]))
         return stream(name, spared(fn), *around, key=key, size=size)
 
-    def chosen(wanted: int | None) -> tuple[Resident, Resident]:
+    def chosen(wanted: int) -> tuple[Resident, Resident]:
         some = spread(len(images), wanted)
         return Resident(images[some]), Resident(label[some])
 
-    attacked = chosen(attack_images) if pgd_steps or apgd_steps else ()
     correct = []
     model = {"logits_fn": logits_fn, "variables": variables}
-    attack = {**model, "eps": attack_eps, "restarts": attack_restarts}
-    if pgd_steps:
-        fn = partial(programs.pgd, **attack, steps=pgd_steps, step_size=pgd_step_size)
-        key_pgd = jax.random.fold_in(attack_key, 0)
-        correct.append(search(key_pgd, f"pgd{pgd_steps}", fn, attacked))
-        record.mean(f"pgd{pgd_steps}_accuracy", correct[-1])
-    if apgd_steps:
-        losses = tuple(apgd_losses or (("ce", "dlr") if label.shape[1] > 2 else ("ce",)))
-        fn = partial(programs.apgd, **attack, steps=apgd_steps, losses=losses)
-        key_apgd = jax.random.fold_in(attack_key, 1)
-        correct.append(search(key_apgd, f"apgd{apgd_steps}", fn, attacked))
-        record.mean(f"apgd{apgd_steps}_accuracy", correct[-1])
+    if c.attack_examples:
+        attacked = chosen(c.attack_examples)
+        attack = {**model, "eps": c.attack_eps, "restarts": c.attack_restarts}
+        losses = ("ce", "dlr") if label.shape[1] > 2 else ("ce",)
+        pgd = partial(programs.pgd, **attack, steps=c.attack_steps, step_size=c.attack_step_size)
+        apgd = partial(programs.apgd, **attack, steps=c.apgd_steps, losses=losses)
+        searches = (("pgd", pgd, c.attack_steps), ("apgd", apgd, c.apgd_steps))
+        for number, (name, fn, steps) in enumerate(searches):
+            if steps:
+                key_attack = jax.random.fold_in(attack_key, number)
+                correct.append(search(key_attack, f"{name}{steps}", fn, attacked))
+                record.mean(f"{name}{steps}_accuracy", correct[-1])
     if len(correct) > 1:
         record.mean("adversarial_accuracy", np.logical_and.reduce(correct))
 
-    around = chosen(linearity_images) if linearity_eps else ()
-    for index, eps in enumerate(linearity_eps):
+    around = chosen(c.linearity_examples) if c.linearity_examples and c.linearity_eps else ()
+    for index, eps in enumerate(c.linearity_eps if around else ()):
         fn = partial(
             programs.linearity,
             **model,
             eps=eps,
-            steps=linearity_steps,
-            restarts=linearity_restarts,
-            relative_step=linearity_relative_step,
+            steps=c.linearity_steps,
+            restarts=c.linearity_restarts,
+            relative_step=c.linearity_relative_step,
         )
         key_eps = jax.random.fold_in(linearity_key, index)
         error = search(key_eps, f"linearity {255 * eps:g}/255", fn, around)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from varmixup_jax import cluster, corruptions, logits_file
+from varmixup_jax import cluster, logits_file
 from varmixup_jax.declare import plain
 from varmixup_jax.evaluation.compile_ahead import compiled_ahead
 from varmixup_jax.evaluation.partial_results import Kept
 from varmixup_jax.evaluation.record import reliability_arrays, rows
-from varmixup_jax.evaluation.suite import evaluate
+from varmixup_jax.evaluation.suite import Remember, computed, evaluate
 from varmixup_jax.evaluation.tally import predict
-from varmixup_jax.evaluation.views import View, computed_views, file_views, spread
+from varmixup_jax.evaluation.views import spread
 from varmixup_jax.models.forward import VAE
 from varmixup_jax.runs.pictures import corruption_sheet, vae_curves, vae_pictures
 from varmixup_jax.runs.preemption import PREEMPTION
@@ -56,102 +57,76 @@ def measured(
       directory: of the run: an interrupted evaluation goes on from what it had finished, kept there;
         None keeps nothing, as several processes do.
     """
-    with Heartbeat(speaker(setup.config.quiet), f"{who['run']}: evaluating") as progress:
+    config, c, data = setup.config, setup.config.eval, setup.data
+    say = speaker(config.quiet)
+    evaluating = Heartbeat(say, f"{who['run']}: evaluating")
+    with evaluating as progress, _kept(setup, variables, directory) as remember:
 
         def between(part: str) -> None:
             PREEMPTION.check()
             progress(part)
 
-        if directory is None or cluster.process_count() > 1:
-            return _measured(setup, vae, variables, who, between)
-        kept = Kept(directory, _identity(setup, variables))
-        found = _measured(setup, vae, variables, who, between, remember=kept)
-        kept.discard()
-        return found
+        chosen = spread(len(data.test_images), c.examples)
+        images, labels = data.test_images[chosen], data.test_labels[chosen]
+        views = setup.conditions.views(c.examples)
+        put = setup.mapping.shard_batch
+        with compiled_ahead(views, images, batch_size=c.batch_size, put=put):
+            # One key for all runs: every method and seed is measured on the same corrupted images.
+            found = evaluate(
+                setup.logits,
+                variables,
+                images,
+                labels,
+                c,
+                key=jax.random.key(EVALUATION_SEED),
+                corruptions=views,
+                validation=(data.val_images, data.val_labels) if len(data.val_images) else None,
+                unseen=setup.unseen,
+                put=put,
+                progress=between,
+                say=say,
+                remember=remember,
+            )
+        between("pictures")
+        lines = rows(
+            found,
+            dataset=data.name,
+            corruption_source=setup.conditions.source,
+            frost_source=setup.conditions.frost_source,
+            **who,
+        )
+        for line in lines if data.num_classes == 2 else ():
+            if line["metric"].startswith("apgd"):
+                line["apgd_losses"] = "ce, without dlr, which needs three classes"
+        arrays = reliability_arrays(found)
+        if "reliability_corrupted_count" in arrays:
+            # The evaluation's own programs, where it computed its views.
+            rows_per_call = c.batch_size if setup.conditions.published is None else 1
+            arrays |= corruption_sheet(
+                setup.conditions.corrupt, data.test_images[0], rows_per_call, put
+            )
+        if vae:
+            arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
+            arrays |= vae_curves(store_root(config.vae.store) / vae.info["key"] / "metrics.jsonl")
+            # What the VAE keeps of what the classifier needs: its accuracy on D(mu(x)).
+            restored = reconstruct(vae, images, c.batch_size, put)
+            seen = predict(setup.logits, variables, restored, batch_size=c.batch_size, put=put)
+            right = float(np.mean(seen.argmax(axis=1) == labels))
+            line = {"metric": "reconstruction_accuracy", "value": right, "count": len(images)}
+            lines.append({**lines[0], **line})
+        logits = logits_file.as_arrays(found.predictions) if found.predictions else {}
+        return Measured(lines, arrays, logits)
 
 
-def _identity(setup: Setup, variables: PyTree) -> list[Any]:
+@contextmanager
+def _kept(setup: Setup, variables: PyTree, directory: Path | None) -> Iterator[Remember]:
+    """Keeps what is finished in `directory` until all of it is; several processes keep nothing."""
+    if directory is None or cluster.process_count() > 1:
+        yield computed
+        return
     data = setup.data
     images = digest((data.test_images, data.test_labels, data.val_images, data.val_labels))
-    sources = (setup.corruption_source, setup.frost_source, __version__)
-    return [digest(variables), images, plain(setup.config.eval), sources]
-
-
-def _measured(
-    setup: Setup,
-    vae: VAE | None,
-    variables: PyTree,
-    who: dict[str, Any],
-    progress: Callable[[str], None],
-    **keeping: Any,
-) -> Measured:
-    config, c, data = setup.config, setup.config.eval, setup.data
-    chosen = spread(len(data.test_images), c.examples)
-    images, labels = data.test_images[chosen], data.test_labels[chosen]
-    views = _views(setup, c.examples)
-    put = setup.mapping.shard_batch
-    with compiled_ahead(views, images, batch_size=c.batch_size, put=put):
-        # One key for all runs: every method and seed is measured on the same corrupted images.
-        found = evaluate(
-            setup.logits,
-            variables,
-            images,
-            labels,
-            key=jax.random.key(EVALUATION_SEED),
-            batch_size=c.batch_size,
-            num_bins=c.bins,
-            corruptions=views,
-            validation=(data.val_images, data.val_labels) if len(data.val_images) else None,
-            unseen=setup.unseen,
-            keep_logits=c.save_logits,
-            attack_eps=c.attack_eps,
-            attack_restarts=c.attack_restarts,
-            attack_images=c.attack_examples,
-            pgd_steps=c.attack_steps if c.attack_examples else 0,
-            pgd_step_size=c.attack_step_size,
-            apgd_steps=c.apgd_steps if c.attack_examples else 0,
-            linearity_eps=c.linearity_eps if c.linearity_examples else (),
-            linearity_steps=c.linearity_steps,
-            linearity_restarts=c.linearity_restarts,
-            linearity_relative_step=c.linearity_relative_step,
-            linearity_images=c.linearity_examples,
-            put=put,
-            progress=progress,
-            say=speaker(config.quiet),
-            **keeping,
-        )
-    progress("pictures")
-    lines = rows(
-        found,
-        dataset=data.name,
-        corruption_source=setup.corruption_source,
-        frost_source=setup.frost_source,
-        **who,
-    )
-    for line in lines if data.num_classes == 2 else ():
-        if line["metric"].startswith("apgd"):
-            line["apgd_losses"] = "ce, without dlr, which needs three classes"
-    arrays = reliability_arrays(found)
-    if "reliability_corrupted_count" in arrays:
-        # The evaluation's own programs, where it computed its views.
-        rows_per_call = c.batch_size if setup.published is None else 1
-        arrays |= corruption_sheet(setup.corrupt, data.test_images[0], rows_per_call, put)
-    if vae:
-        arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
-        arrays |= vae_curves(store_root(config.vae.store) / vae.info["key"] / "metrics.jsonl")
-        # What the VAE keeps of what the classifier needs: its accuracy on D(mu(x)).
-        restored = reconstruct(vae, images, c.batch_size, put)
-        seen = predict(setup.logits, variables, restored, batch_size=c.batch_size, put=put)
-        right = float(np.mean(seen.argmax(axis=1) == labels))
-        line = {"metric": "reconstruction_accuracy", "value": right, "count": len(images)}
-        lines.append({**lines[0], **line})
-    logits = logits_file.as_arrays(found.predictions) if found.predictions else {}
-    return Measured(lines, arrays, logits)
-
-
-def _views(setup: Setup, examples: int | None) -> Iterable[View]:
-    if setup.corruption_source == "none":
-        return []
-    if setup.published is None:
-        return computed_views(setup.corrupt, corruptions.NAMES, corruptions.SEVERITIES)
-    return file_views(setup.published, examples)
+    sources = (setup.conditions.source, setup.conditions.frost_source, __version__)
+    kept = Kept(directory, [digest(variables), images, plain(setup.config.eval), sources])
+    yield kept
+    kept.discard()

@@ -12,11 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from varmixup_jax import cluster, corruptions
+from varmixup_jax import cluster
 from varmixup_jax.config import selected_methods, vaes
 from varmixup_jax.data import Dataset, crop_and_flip, load
-from varmixup_jax.data.corrupted import of_test_set, open_corrupted
-from varmixup_jax.data.corrupted_set import CorruptedSet
+from varmixup_jax.evaluation.conditions import Conditions, conditions
 from varmixup_jax.fields import Config
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models import build_classifier, build_vae
@@ -53,12 +52,8 @@ class Setup(NamedTuple):
         computes in: what is measured. One object, so that the compiled measures serve all runs.
       validation_logits: the same in the dtype of training, for validation while it trains.
       augment: `(key, image) -> image` of the training recipe.
-      corrupt: `(key, name, images, severity) -> images` with the table for these images; one object,
-        so that each corruption is compiled once for all runs.
+      conditions: the corruptions that are measured; one object for all runs.
       steps_per_call: training steps in one program.
-      published: the files of corrupted images to read, None where they are computed or left out.
-      corruption_source: "none", "computed", "published" (its md5 sums were checked) or "files".
-      frost_source: "synthetic", "photographs", or the source of the files.
       unseen: the test images of `eval.ood` by the name of that set; {} without one.
     """
 
@@ -70,11 +65,8 @@ class Setup(NamedTuple):
     logits: Callable[[PyTree, Array], Array]
     validation_logits: Callable[[PyTree, Array], Array]
     augment: Callable[[Key, Array], Array]
-    corrupt: Callable[[Key, str, Array, int | Array], Array]
+    conditions: Conditions
     steps_per_call: int
-    published: CorruptedSet | None
-    corruption_source: str
-    frost_source: str
     unseen: dict[str, np.ndarray]
 
 
@@ -107,8 +99,6 @@ def prepare(config: Config) -> Setup:
     mapping = distribute(config.parallel.via, chosen_devices(config.parallel))
     platform = jax.devices()[0].platform
     per_call = STEPS_PER_CALL.get(platform, STEPS_PER_CALL_ELSEWHERE)
-    textures = _frost_textures(config.eval, data.image_shape[0])
-    published, source = _corruption_files(config.eval, data)
     return Setup(
         config=config,
         data=data,
@@ -118,15 +108,8 @@ def prepare(config: Config) -> Setup:
         logits=logits,
         validation_logits=logits if config.model.dtype == "float32" else _in_evaluation(module),
         augment=augmentation(config.data.pad, config.data.flip),
-        corrupt=partial(
-            corruptions.corrupt,
-            table=corruptions.table_for(data.image_shape[0]),
-            frost_textures=textures,
-        ),
+        conditions=_conditions(config.eval, data),
         steps_per_call=config.parallel.steps_per_call or per_call,
-        published=published,
-        corruption_source=source,
-        frost_source=source if published else corruptions.frost_source(textures),
         unseen=_unseen(config.eval.ood, data),
     )
 
@@ -187,10 +170,6 @@ def _check_fit(config: Config, data: Dataset) -> None:
     if config.data.pad >= min(data.image_shape[:2]):
         text = f"must be < {min(data.image_shape[:2])}, the images' size"
         raise ValueError(f"config.data.pad = {config.data.pad}: {text}")
-    height, width = data.image_shape[:2]
-    if config.eval.corruptions == "computed" and not height == width >= corruptions.SMALLEST:
-        text = f"needs square images of {corruptions.SMALLEST} pixels or more, not {height}x{width}"
-        raise ValueError(f"config.eval.corruptions = computed: {text}")
     sizes = {"batch_size": config.batch_size}
     over_vae = [
         method for method in selected_methods(config.method) if METHODS[method].vae != "none"
@@ -234,18 +213,16 @@ def _check_latent(
             raise ValueError(f"config.methods.{method}: {error}") from None
 
 
-def _frost_textures(evaluation: EvalConfig, size: int) -> corruptions.FrostTextures | None:
-    where = evaluation.frost_dir
-    if not where and evaluation.corruptions is None:
-        return None  # nothing asks for them
+def _conditions(c: EvalConfig, data: Dataset) -> Conditions:
+    """Opens and checks the files before anything is trained."""
+    where, frost = c.corruptions or "none", c.frost_dir or ""
     try:
-        place = os.path.expanduser(where or "")
-        textures = corruptions.load_textures(place, table=corruptions.table_for(size), size=size)
+        found = conditions(where, data, frost, md5=c.corruptions_md5)
     except ValueError as error:
         raise ValueError(f"config.eval.{error}") from None
     # What is installed may differ from host to host, and the frost with it.
-    cluster.check_same_everywhere({"frost source": corruptions.frost_source(textures)})
-    return textures
+    cluster.check_same_everywhere({"frost source": found.frost_source})
+    return found
 
 
 def _unseen(source: str | None, data: Dataset) -> dict[str, np.ndarray]:
@@ -276,16 +253,3 @@ def _loaded(c: DataConfig) -> Dataset:
     except ValueError as error:
         field, _, _ = str(error).partition(" = ")
         raise ValueError(f"config.data.{error}" if hasattr(c, field) else str(error)) from error
-
-
-def _corruption_files(evaluation: EvalConfig, data: Dataset) -> tuple[CorruptedSet | None, str]:
-    """Opens and checks the files before anything is trained."""
-    where = evaluation.corruptions
-    if where is None or where == "computed":
-        return None, where or "none"
-    try:
-        found = open_corrupted(os.path.expanduser(where), data.name, md5=evaluation.corruptions_md5)
-        published = of_test_set(found, data)
-    except ValueError as error:
-        raise ValueError(f"config.eval.corruptions = {where}: {error}") from None
-    return published, "published" if evaluation.corruptions_md5 else "files"
