@@ -12,7 +12,7 @@ _EIGEN = (
     "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 )
 # Where that was measured (docs/benchmarks.md); XLA ends a process whose flags it does not know.
-_MEASURED = ("0.10.2", "0.11.2")
+_MEASURED = ("0.10.2", "0.11.2", "0.12.0.1")
 
 
 def choose(*, deterministic: bool = False) -> None:
