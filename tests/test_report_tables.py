@@ -9,12 +9,14 @@ import pytest
 from report_runs import edit_rows, make_run
 
 from varmixup_jax.report.__main__ import main
-from varmixup_jax.report.markdown import BEGIN, END, markdown
+from varmixup_jax.report.markdown import markdown, markers
 from varmixup_jax.report.measures import adversarial_metrics, board, over_runs
 from varmixup_jax.report.names import BENCHMARK, METHODS
 from varmixup_jax.report.paper_numbers import published
 from varmixup_jax.report.rows import read_runs
 from varmixup_jax.report.tables import results
+
+BEGIN, END = markers()
 
 
 def cells(grid):

@@ -36,9 +36,6 @@ def markers(block: str = BLOCK) -> tuple[str, str]:
     return f"<!-- {block}:begin -->", f"<!-- {block}:end -->"
 
 
-BEGIN, END = markers()
-
-
 def replace_between_markers(readme: Path, text: str, block: str = BLOCK) -> None:
     """Puts `text` between the two markers of a block of a file, atomically.
 

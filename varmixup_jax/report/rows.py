@@ -59,7 +59,7 @@ class Row(NamedTuple):
     notes: tuple[tuple[str, str], ...] = ()
 
 
-ROW = get_type_hints(Row)
+KINDS = {n: k for n, k in get_type_hints(Row).items() if n not in ("value", "notes")}
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,9 @@ def _run_directories(place: Path) -> list[Path]:
 def _row(line: Mapping[str, Any], where: str) -> Row:
     # A measure that is not finite was written as null.
     value = math.nan if line.get("value", "absent") is None else field(line, "value", float, where)
-    kinds = {name: kind for name, kind in ROW.items() if name not in ("value", "notes")}
-    fields = {name: field(line, name, kind, where) for name, kind in kinds.items()}
+    fields = {name: field(line, name, kind, where) for name, kind in KINDS.items()}
     corruption, severity = fields["corruption"], fields["severity"]
     one_of((0,) if corruption == "none" else SEVERITIES, **{f"{where}: severity": severity})
     one_of(("none", *CORRUPTIONS), **{f"{where}: corruption": corruption})
-    notes = tuple((k, str(v)) for k, v in sorted(line.items()) if k not in ROW)
+    notes = tuple((k, str(v)) for k, v in sorted(line.items()) if k not in Row._fields)
     return Row(**fields, value=float(value), notes=notes)
