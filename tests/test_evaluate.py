@@ -13,8 +13,9 @@ from test_runs import darkened, npz, published, quick, rows, standard_promotion 
 import varmixup_jax.evaluate as evaluate
 from varmixup_jax import corruptions, runs
 from varmixup_jax.models.saved import FILE, load_model
-from varmixup_jax.report import rows as report
 from varmixup_jax.report import settings
+from varmixup_jax.report.rows import read_runs
+from varmixup_jax.report.same_data import by_data
 from varmixup_jax.runs import reevaluate
 from varmixup_jax.runs.reevaluate import evaluate_again
 
@@ -142,7 +143,7 @@ def test_data_that_moved_are_the_same_data(sweep, npz, tmp_path):  # noqa: F811
     config.eval.attack_steps, config.data.source = 2, moved
     (summary,) = runs.run(config, tmp_path / "run")  # done there: not repeated
     assert summary["wall_seconds"] == run_summary(sweep / "erm-s0")["wall_seconds"]
-    pages = report.by_data(report.read_runs([sweep / "erm-s0", tmp_path / "out"]))
+    pages = by_data(read_runs([sweep / "erm-s0", tmp_path / "out"]))
     assert len({settings.identity({**run.config, "eval": 0}) for run in pages}) == 1
 
 

@@ -28,7 +28,7 @@ def package(tmp_path, monkeypatch):
 
 def source(npz, tmp_path, where, corruptions="computed"):  # noqa: F811
     config = quick(npz, tmp_path, eval__frost_dir=where, eval__corruptions=corruptions)
-    return prepare(freeze(config)).frost_source
+    return prepare(freeze(config)).conditions.frost_source
 
 
 @pytest.mark.parametrize(
