@@ -121,7 +121,6 @@ def provenance() -> dict[str, Any]:
         "devices": len(devices),
         "cores": len(os.sched_getaffinity(0)),
         "processor": processor(),
-        "malloc": {k: v for k, v in sorted(os.environ.items()) if k.startswith("MALLOC_")},
         "python": platform.python_version(),
         "versions": versions,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

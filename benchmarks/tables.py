@@ -23,8 +23,7 @@ MARKED = re.compile(r"<!-- table:(?P<name>\w+) -->\n(?P<body>.*?)<!-- end -->", 
 def table(content: dict[str, Any]) -> str:
     """One benchmark's JSON as Markdown."""
     seen = content["provenance"]
-    command = " ".join([*(f"{k}={v}" for k, v in seen["malloc"].items()), content["command"]])
-    lines = [f"    {command}", "", f"{describe(seen)}.{busy(seen)}", "", HEADER]
+    lines = [f"    {content['command']}", "", f"{describe(seen)}.{busy(seen)}", "", HEADER]
     lines += [line(Row(**row)) for row in content["rows"]]
     return "\n".join(lines) + "\n"
 
