@@ -19,8 +19,6 @@ from pathlib import Path
 from varmixup_jax import checks
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
 PIECES = {
     "train_step_r8": "train_step --nets r8",
     "train_step_r18": "train_step --nets r18 --methods erm varmixup at",

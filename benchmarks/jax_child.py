@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from benchmarks import cases
 from benchmarks.settings import MEAN, NETS, STD
-from varmixup_jax import models, xla_flags
+from varmixup_jax import models
 from varmixup_jax.compilation_cache import enable
 
 
@@ -23,7 +23,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--state", action="store_true", help="draw a ResNet-18's variables, too")
     args = parser.parse_args()
-    xla_flags.choose()
     enable()
     case = cases.make_case(NETS[args.net], vae_width=4)
     order = cases.batches(case, NETS[args.net].batch, 1)

@@ -37,6 +37,7 @@ class Report:
     """
 
     def __init__(self, name: str, args: argparse.Namespace, argv: Sequence[str] | None) -> None:
+        xla_flags.choose()  # as the commands do; children inherit them
         self.name, self.out, self.goals = name, args.out, not args.small
         words = list(sys.argv[1:] if argv is None else argv)
         if "--out" in words:
@@ -155,7 +156,6 @@ def arguments(description: str, **defaults: Any) -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=0.3, help="length of one measurement")
     parser.add_argument("--small", action="store_true", help="miniature sizes, to try the script")
     parser.set_defaults(**defaults)
-    xla_flags.choose()  # as the commands do
     return parser
 
 
