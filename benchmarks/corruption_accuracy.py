@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import recipe
 from varmixup_jax import corruptions
-from varmixup_jax.corruptions.tables import CIFAR
+from varmixup_jax.corruptions.severity_tables import CIFAR
 from varmixup_jax.data import load
 from varmixup_jax.evaluation.views import spread
 from varmixup_jax.models.saved import load_model

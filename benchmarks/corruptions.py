@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks import recipe
 from varmixup_jax import corruptions
-from varmixup_jax.corruptions.tables import CIFAR
+from varmixup_jax.corruptions.severity_tables import CIFAR
 
 SIZE = recipe.SIZE
 DRAWS = np.random.default_rng(0)

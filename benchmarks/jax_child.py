@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from benchmarks import cases
 from benchmarks.settings import MEAN, NETS, STD
 from varmixup_jax import models
-from varmixup_jax.compilation_cache import enable
+from varmixup_jax.compilation import keep_programs
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--state", action="store_true", help="draw a ResNet-18's variables, too")
     args = parser.parse_args()
-    enable()
+    keep_programs()
     case = cases.make_case(NETS[args.net], vae_width=4)
     order = cases.batches(case, NETS[args.net].batch, 1)
     call = cases.single_steps(cases.step_parts(case, "erm"), order)

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 
 from benchmarks.timing import Row
-from varmixup_jax import xla_flags
+from varmixup_jax import compilation
 from varmixup_jax.atomic_files import replace_text
 
 PACKAGES = ("varmixup_jax", "jax", "jaxlib", "flax", "optax", "torch", "numpy")
@@ -37,7 +37,7 @@ class Report:
     """
 
     def __init__(self, name: str, args: argparse.Namespace, argv: Sequence[str] | None) -> None:
-        xla_flags.choose()  # as the commands do; children inherit them
+        compilation.choose_flags()  # as the commands do; children inherit them
         self.name, self.out, self.goals = name, args.out, not args.small
         words = list(sys.argv[1:] if argv is None else argv)
         if "--out" in words:

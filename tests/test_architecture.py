@@ -37,7 +37,7 @@ FLOORS = {
     "losses": 2,
     "mmd": 2,
     "cluster": 1,
-    "compilation_cache": 1,
+    "compilation": 1,
     "types": 1,
     "atomic_files": 1,
     "metric_names": 1,
@@ -45,7 +45,6 @@ FLOORS = {
     "checks": 1,
     "image_files": 1,
     "version": 0,
-    "xla_flags": 1,
 }
 ROOMS = {
     "orbax": {"training/checkpoints.py", "cluster"},

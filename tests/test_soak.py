@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli import QUICK, ROOT, command
 
-from varmixup_jax.runs import memory
+from varmixup_jax.runs import peak_memory
 
 SHORT = ("--config.epochs=1", "--config.seeds=(0,1,2)", "--config.data.limit=128")
 NAMES = "erm,varmixup,adv_varmixup,trades"
@@ -57,7 +57,7 @@ def finished(workdir):
 
 @pytest.mark.slow
 def test_a_sweep_of_four_methods_and_three_seeds_leaves_nothing_behind(tmp_path):
-    if not memory.begin_peak():
+    if not peak_memory.begin_peak():
         pytest.skip("this system does not tell a run's peak of memory")
     temporary, cache, workdir = (tmp_path / name for name in ("tmp", "cache", "runs"))
     temporary.mkdir()

@@ -6,8 +6,8 @@ from unittest import mock
 import jax
 import pytest
 
-from varmixup_jax import compilation_cache
-from varmixup_jax.compilation_cache import user_cache
+from varmixup_jax import compilation
+from varmixup_jax.compilation import user_cache
 from varmixup_jax.config import base_config
 from varmixup_jax.data import cache
 from varmixup_jax.runs import sweep, vae_store
@@ -19,7 +19,7 @@ def nowhere(request, tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     if request.param == "nobody":
         monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-        monkeypatch.setattr(compilation_cache.os.path, "expanduser", lambda path: path)
+        monkeypatch.setattr(compilation.os.path, "expanduser", lambda path: path)
     else:
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -33,7 +33,7 @@ def test_the_cache_is_the_users(tmp_path, monkeypatch):
 
 def test_without_a_cache_programs_are_compiled_anew_and_that_is_said(nowhere, capsys):
     with mock.patch.object(jax.config, "update") as update:
-        compilation_cache.enable()
+        compilation.keep_programs()
     update.assert_not_called()
     assert "no cache directory can be written" in capsys.readouterr().err
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from absl import flags
 
-from varmixup_jax import cluster, evaluate_model, xla_flags
+from varmixup_jax import cluster, compilation, evaluate_model
 from varmixup_jax.atomic_files import user_path
 from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.command_line import FIELD, Parser, change_fields, imported
-from varmixup_jax.compilation_cache import enable
 from varmixup_jax.config import base_config
 from varmixup_jax.errors import exit_code, refuse
 from varmixup_jax.evaluation.any_model import evaluate
@@ -57,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(error, 2, arguments)
 
     def run() -> None:
-        xla_flags.choose()
-        enable()
+        compilation.configure()
         cluster.initialize(mode=options.cluster)
         PREEMPTION.install()
         evaluate_again(options.runs, options.out, changes, baseline=options.baseline)

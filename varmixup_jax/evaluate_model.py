@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from varmixup_jax import checks, logits_file, xla_flags
+from varmixup_jax import checks, compilation, logits_file
 from varmixup_jax.atomic_files import obstacle, read_arrays, user_path
 from varmixup_jax.command_line import Parser, imported
-from varmixup_jax.compilation_cache import enable
 from varmixup_jax.corruptions.clean_set import read_clean_set, read_images
 from varmixup_jax.data import Dataset, load
 from varmixup_jax.errors import exit_code, refuse
@@ -74,8 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         from varmixup_jax import report  # pandas is slow to import
         from varmixup_jax.report.closing_table import print_table
 
-        xla_flags.choose()
-        enable()
+        compilation.configure()
         results = _of_logits(options) if options.logits else _of_model(options)
         print_table([results.as_run()])  # first, for the disk may have filled up meanwhile
         results.save(options.out)

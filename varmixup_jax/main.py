@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from varmixup_jax import cluster, runs, xla_flags
+from varmixup_jax import cluster, compilation, runs
 from varmixup_jax.cluster.launchers import MODES
 from varmixup_jax.command_line import (
     Parser,
@@ -15,7 +15,6 @@ from varmixup_jax.command_line import (
     read_config,
     without_effect,
 )
-from varmixup_jax.compilation_cache import enable
 from varmixup_jax.config import freeze, selected_methods
 from varmixup_jax.errors import exit_code, refuse
 from varmixup_jax.fields import Config
@@ -80,8 +79,7 @@ def parser() -> Parser:
 
 
 def _run(options: argparse.Namespace, config: Config) -> None:
-    xla_flags.choose(deterministic=config.parallel.deterministic)
-    enable()
+    compilation.configure(deterministic=config.parallel.deterministic)
     where = (options.coordinator, options.num_processes, options.process_id)
     cluster.initialize(*where, mode=options.cluster)
     PREEMPTION.install()

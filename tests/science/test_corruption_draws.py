@@ -10,7 +10,7 @@ import scipy.stats as stats
 
 from varmixup_jax import corruptions
 from varmixup_jax.corruptions import noise, weather
-from varmixup_jax.corruptions.tables import CIFAR  # under test: every scale below is typed
+from varmixup_jax.corruptions.severity_tables import CIFAR  # under test: every scale below is typed
 
 N = 20_000
 

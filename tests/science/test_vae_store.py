@@ -113,6 +113,13 @@ def test_what_is_in_the_store_is_not_made_again(obtained):
     assert second.info == first.info
 
 
+def test_what_is_told_of_a_vae_is_its_own(obtained):
+    """Another run may find it, with another store and other VAEs beside it."""
+    fields = obtained[0].info["config"]
+    assert fields["epochs"] == 2.0
+    assert not {"store", "others", "drawn"} & fields.keys()
+
+
 def test_who_waits_for_the_vae_of_another_process_says_so(shared, tmp_path, monkeypatch, capsys):
     config, setup = shared
     config = with_fields(config, vae__store=str(tmp_path), quiet=False)

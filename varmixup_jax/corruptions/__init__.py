@@ -17,7 +17,7 @@ from varmixup_jax.corruptions.apply import (
     frost_source,
 )
 from varmixup_jax.corruptions.photographs import FrostTextures, load_textures
-from varmixup_jax.corruptions.tables import SEVERITIES, TABLES, table_for
+from varmixup_jax.corruptions.severity_tables import SEVERITIES, TABLES, table_for
 
 __all__ = [
     "DETERMINISTIC",

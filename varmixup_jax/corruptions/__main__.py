@@ -11,7 +11,7 @@ from varmixup_jax.corruptions.apply import EXTRA, FUNCTIONS, NAMES
 from varmixup_jax.corruptions.clean_set import read_clean_set
 from varmixup_jax.corruptions.make import make
 from varmixup_jax.corruptions.photographs import load_textures
-from varmixup_jax.corruptions.tables import TABLES, table_for
+from varmixup_jax.corruptions.severity_tables import TABLES, table_for
 
 DESCRIPTION = """Writes a CIFAR-10-C style directory: NAME.npy for every corruption, and labels.npy.
 

@@ -23,7 +23,7 @@ from varmixup_jax.corruptions import (
 )
 from varmixup_jax.corruptions import spatter as spatter_file
 from varmixup_jax.corruptions.photographs import SYNTHETIC, FrostTextures
-from varmixup_jax.corruptions.tables import SEVERITIES, TABLES, Table
+from varmixup_jax.corruptions.severity_tables import SEVERITIES, TABLES, Table
 from varmixup_jax.types import Array, Key
 
 Corruption = Callable[[Key, Array, Array, Table], Array]

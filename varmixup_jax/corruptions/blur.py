@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax.corruptions import grid, linear
-from varmixup_jax.corruptions.tables import Table, column
+from varmixup_jax.corruptions.severity_tables import Table, column
 from varmixup_jax.types import Array, Key
 
 ZOOM_STEP = 0.01

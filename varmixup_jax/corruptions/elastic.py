@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax.corruptions import grid, linear
-from varmixup_jax.corruptions.tables import Table, column
+from varmixup_jax.corruptions.severity_tables import Table, column
 from varmixup_jax.types import Array, Key
 
 FIELD_TRUNCATE = 3.0

@@ -15,7 +15,7 @@ import numpy as np
 
 from varmixup_jax.corruptions import grid, ice
 from varmixup_jax.corruptions.photographs import FrostTextures
-from varmixup_jax.corruptions.tables import Table, column
+from varmixup_jax.corruptions.severity_tables import Table, column
 from varmixup_jax.types import Array, Key
 
 

@@ -19,7 +19,7 @@ from varmixup_jax import checks
 from varmixup_jax.corruptions.apply import FUNCTIONS, SMALLEST, corrupt, frost_source
 from varmixup_jax.corruptions.manifest import begin, clean_sha256
 from varmixup_jax.corruptions.photographs import FrostTextures
-from varmixup_jax.corruptions.tables import SEVERITIES, TABLES, table_for
+from varmixup_jax.corruptions.severity_tables import SEVERITIES, TABLES, table_for
 from varmixup_jax.version import __version__
 
 

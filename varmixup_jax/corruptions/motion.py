@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax.corruptions import grid
-from varmixup_jax.corruptions.tables import Table, column
+from varmixup_jax.corruptions.severity_tables import Table, column
 from varmixup_jax.types import Array, Key
 
 ANGLES = (-45.0, 45.0)

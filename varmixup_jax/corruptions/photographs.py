@@ -16,7 +16,7 @@ import numpy as np
 
 from varmixup_jax import checks
 from varmixup_jax.corruptions import grid
-from varmixup_jax.corruptions.tables import FROST_SCALE
+from varmixup_jax.corruptions.severity_tables import FROST_SCALE
 from varmixup_jax.image_files import decode_image
 from varmixup_jax.types import Array
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varmixup_jax.corruptions import edges, grid, linear
-from varmixup_jax.corruptions.tables import Table, column
+from varmixup_jax.corruptions.severity_tables import Table, column
 from varmixup_jax.types import Array, Key
 
 WATER = (175.0, 238.0, 238.0)

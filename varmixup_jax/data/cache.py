@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from varmixup_jax.atomic_files import read_arrays, replacing
-from varmixup_jax.compilation_cache import user_cache
+from varmixup_jax.compilation import user_cache
 
 _KEY = "cache_key"
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from varmixup_jax import checks
 from varmixup_jax.evaluation import programs
-from varmixup_jax.evaluation.memory import Halving
+from varmixup_jax.evaluation.halving import Halving
 from varmixup_jax.evaluation.protocol import EvaluationProtocol
 from varmixup_jax.evaluation.record import Evaluation, Record
 from varmixup_jax.evaluation.tally import (

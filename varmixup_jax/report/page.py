@@ -12,8 +12,8 @@ import numpy as np
 from varmixup_jax.report import gallery
 from varmixup_jax.report.findings import sentences
 from varmixup_jax.report.measures import Board
+from varmixup_jax.report.page_sections import sections
 from varmixup_jax.report.rows import Run
-from varmixup_jax.report.sections import sections
 from varmixup_jax.report.settings import differing_fields, field_text
 from varmixup_jax.report.significance import pairs
 from varmixup_jax.report.style import colours, key, styles, svg

@@ -20,7 +20,7 @@ from varmixup_jax.losses import cross_entropy
 from varmixup_jax.methods import METHODS, build
 from varmixup_jax.models.forward import MEASURED_IN, VAE
 from varmixup_jax.models.saved import FILE, as_arrays
-from varmixup_jax.runs import memory, run_directory
+from varmixup_jax.runs import peak_memory, run_directory
 from varmixup_jax.runs.measure import measured
 from varmixup_jax.runs.resume import Task, Trained, Watch, fitted
 from varmixup_jax.runs.setup import Setup
@@ -73,8 +73,8 @@ def train_and_evaluate(
         if note:
             say(f"{name}: {note}")
         run_directory.write(directory, config=fields, summary=summary)
-        memory.hand_back()
-        measurable = memory.begin_peak()
+        peak_memory.hand_back()
+        measurable = peak_memory.begin_peak()
         began = time.monotonic()
         try:
             trained = _train(setup, vae, method, seed, directory)
@@ -98,7 +98,7 @@ def train_and_evaluate(
             "evaluated_step": trained.step,
             "params_sha256": digest((last.params, last.stats)),
             "parameters": sum(int(np.size(leaf)) for leaf in jax.tree.leaves(last.params)),
-            "peak_rss_mib": memory.peak_mib() if measurable else None,
+            "peak_rss_mib": peak_memory.peak_mib() if measurable else None,
         }
         run_directory.write(directory, summary=summary)
         with Heartbeat(say, f"{name}: drawing pictures"):

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from varmixup_jax import cluster, report
 from varmixup_jax.atomic_files import loads
-from varmixup_jax.compilation_cache import user_cache
+from varmixup_jax.compilation import user_cache
 from varmixup_jax.config import selected_methods
 from varmixup_jax.declare import plain
 from varmixup_jax.fields import Config

@@ -22,7 +22,7 @@ import numpy as np
 
 from varmixup_jax import cluster, models
 from varmixup_jax.atomic_files import loads, obstacle, replacing
-from varmixup_jax.compilation_cache import user_cache
+from varmixup_jax.compilation import user_cache
 from varmixup_jax.config import selected_methods, vaes
 from varmixup_jax.declare import plain
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
@@ -31,6 +31,7 @@ from varmixup_jax.runs import run_directory
 from varmixup_jax.runs.resume import Task, fitted
 from varmixup_jax.runs.setup import Setup, augmentation, perceptual_classifier, vae_module
 from varmixup_jax.runs.speaker import speaker
+from varmixup_jax.sections import VaeConfig
 from varmixup_jax.training.checkpoints import digest
 from varmixup_jax.training.heartbeat import Heartbeat
 from varmixup_jax.training.loop import make_plan
@@ -60,9 +61,7 @@ def store_root(store: str | None) -> Path:
 
 def vae_key(setup: Setup, kind: str) -> str:
     """A name for the VAE made of all it depends on."""
-    config, fields = setup.config, plain(setup.config.vae)
-    for not_of_one in ("store", "others", "drawn"):
-        del fields[not_of_one]
+    config, fields = setup.config, _own_fields(setup.config.vae)
     if config.vae.perceptual:
         classifier = perceptual_classifier(config.vae)
         weights = digest((classifier.params, classifier.stats))
@@ -125,7 +124,7 @@ def obtain(setup: Setup, kind: str) -> VAE:
                     "kind": kind,
                     "psnr": float(psnr(jnp.asarray(error, jnp.float32))),
                     "wall_seconds": seconds,
-                    "config": json.loads(json.dumps(plain(config.vae))),  # as it is read again
+                    "config": _own_fields(config.vae),
                 }
                 run_directory.write(directory, vae=info)
     if any(config.methods[name].get("latent_noise") for name in selected_methods(config.method)):
@@ -242,6 +241,14 @@ def _means(encode: Encode, params: PyTree, image: Array) -> Array:
 def _reconstructed(encode: Encode, decode: Decode, params: PyTree, image: Array) -> Array:
     mean, _ = encode(params, to_pixels(image))
     return decode(params, mean).astype(jnp.float32)
+
+
+def _own_fields(vae: VaeConfig) -> dict[str, Any]:
+    """What of the section tells of this VAE alone (not where it lies, nor what is drawn beside it), as
+    JSON keeps it."""
+    shared = ("store", "others", "drawn")
+    own = {name: value for name, value in plain(vae).items() if name not in shared}
+    return json.loads(json.dumps(own))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import pytest
 from jax.errors import JaxRuntimeError
 
 from varmixup_jax.evaluation import programs, suite, tally
-from varmixup_jax.evaluation.memory import Halving
+from varmixup_jax.evaluation.halving import Halving
 from varmixup_jax.evaluation.protocol import EvaluationProtocol
 from varmixup_jax.evaluation.views import computed_views
 
