@@ -98,11 +98,28 @@ def test_vaes_are_told_apart_by_few_words():
     vector = made("varmixup", vae={"latent": "vector", "latent_size": 256})
     assert labels([*usual, vector])[3] == "varmixup · VAE vector 256"
     assert labels([*usual, made("varmixup", vae={"gamma": 1.0})])[3] == "varmixup · VAE γ 1"
-    blurred = made("varmixup", vae={"others": ["latent_size=4 width=32"], "drawn": "example"})
-    alone = [made(run.method, vae={"others": [], "drawn": "batch"}) for run in usual]
-    assert labels([*alone, blurred])[3] == "varmixup · VAE and latent size 4, width 32"
     pair = labels([made("varmixup", vae={}), made("varmixup", vae=small)])
     assert pair == ["varmixup · VAE 8×8×16", "varmixup · VAE 8×8×4"]
+
+
+def test_vaes_that_samples_are_drawn_over_are_each_named():
+    others = ["latent_size=4 width=32", "latent=vector latent_size=64 gamma=1e-3"]
+    run = made("varmixup", vae={"others": others, "drawn": "example"})
+    run.summary["vae"]["others"] = [{"psnr": 25.24}]  # of a second one nothing was noted
+    label = (
+        "varmixup · also VAE 8×8×4, 32 wide, per example · also VAE vector 64, γ 0.001, per example"
+    )
+    for beside in ([], [made("varmixup", vae={"others": [], "drawn": "batch"})]):
+        assert labels([*beside, run])[-1] == label
+    assert vae_remarks([run]) == [
+        "VAE 8×8×16, 64 wide, 2 blocks, γ 0.01: 30.0 dB on the test set.",
+        "VAE 8×8×4, 32 wide, 2 blocks, γ 0.01: 25.2 dB on the test set.",
+        "VAE vector 64, 64 wide, 2 blocks, γ 0.001.",
+    ]
+    for damaged in (7, [7], {"0": {}}):
+        run.summary["vae"]["others"] = run.config["vae.others"] = damaged
+        assert labels([run])
+        assert vae_remarks([run])
 
 
 def test_a_vae_that_is_not_used_is_not_named():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 from varmixup_jax.report.names import DEFAULTS
@@ -30,7 +31,8 @@ MOST_SHARED = 3  # fields named of those that are the same for every method; the
 ALWAYS = frozenset({"views"})
 SIDES = {"cifar10": 32, "cifar100": 32, "tiny_imagenet": 64, "digits": 8}  # pixels of an image
 _LATENT = ("vae.latent", "vae.latent_size", "vae.downsample")
-_ADVERSARY = "vae.adversary."  # says how one kind is trained, and the method which kind it is
+# The adversary says how one kind is trained, and the method which kind it is.
+_NOT_OF_ONE = ("vae.adversary.", "vae.others", "vae.drawn")
 
 
 def changed_settings(run: Run) -> list[str]:
@@ -89,10 +91,10 @@ def fewest(words: Sequence[str], every: Sequence[Sequence[str]], least: int = 0)
 
 
 def vae_names(runs: Sequence[Run]) -> list[str]:
-    """For each run what sets its VAE apart, "" for one without VAE or with the usual one.
+    """For each run what sets its VAE apart, "" for one without VAE or with the usual one alone.
 
     Usual is the VAE that more of the runs have than any other; of others the fewest differences
-    from it are named that no third has.
+    from it are named that no third has. Further VAEs that samples are drawn over are always named.
     """
     settings = [_vae_settings(run) for run in runs]
     keys = [json.dumps(s, sort_keys=True) if s else "" for s in settings]
@@ -100,18 +102,24 @@ def vae_names(runs: Sequence[Run]) -> list[str]:
     examples = {key: runs[keys.index(key)] for key in dict.fromkeys(keys) if key}
     compared = [examples[common]] if common else list(examples.values())
     told = {key: _differences(run, compared) for key, run in examples.items() if key != common}
-    return [
-        f"VAE {', '.join(fewest(told[key], list(told.values()), 1))}" if told.get(key) else ""
-        for key in keys
-    ]
+    names = []
+    for run, key in zip(runs, keys, strict=True):
+        apart = fewest(told[key], list(told.values()), 1) if told.get(key) else []
+        parts = [f"VAE {', '.join(apart)}"] if apart else []
+        for other in _vaes(run)[1:] if key else ():
+            parts.append(f"also VAE {', '.join(_differences(other, [run]))}")
+            if run.config.get("vae.drawn") == "example":
+                parts[-1] += ", per example"
+        names.append(SEPARATOR.join(parts))
+    return names
 
 
 def vae_remarks(runs: Sequence[Run]) -> list[str]:
     """One line per VAE: latent, width, blocks, kind and the fidelity that was measured."""
-    runs = [run for run in runs if _vae_settings(run)]
-    varied = differing_fields([run.config for run in runs])
+    used = [vae for run in runs if _vae_settings(run) for vae in _vaes(run)]
+    varied = differing_fields([run.config for run in used])
     lines: dict[str, str] = {}
-    for run in runs:
+    for run in used:
         vae = run.summary["vae"]
         stated = [n for n in VAE if n in varied or n in ("vae.width", "vae.blocks")]
         parts = [
@@ -125,6 +133,27 @@ def vae_remarks(runs: Sequence[Run]) -> list[str]:
         fidelity = f": {psnr:.1f} dB on the test set" if known else ""
         lines.setdefault(f"VAE {', '.join(filter(None, parts))}", fidelity)
     return [f"{text}{fidelity}." for text, fidelity in lines.items()]
+
+
+def _vaes(run: Run) -> list[Run]:
+    """The run as if each of its VAEs were the only one: that of `vae`, then those of `vae.others`."""
+    found, changed = [run], run.config.get("vae.others")
+    told = run.summary["vae"].get("others")
+    for place, changes in enumerate(changed if isinstance(changed, list) else ()):
+        words = (word.partition("=") for word in str(changes).split())
+        own = {f"vae.{name}": _value(word) for name, _, word in words}
+        noted = told[place] if isinstance(told, list) and place < len(told) else None
+        vae = {"psnr": None, **(noted if isinstance(noted, Mapping) else {})}
+        summary = {**run.summary, "vae": vae}
+        found.append(replace(run, config={**run.config, **own}, summary=summary))
+    return found
+
+
+def _value(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
 
 
 def latent_words(run: Run) -> str:
@@ -192,7 +221,7 @@ def _vae_settings(run: Run) -> dict[str, Any]:
     return {
         name: value
         for name, value in run.config.items()
-        if name.startswith("vae.") and not name.startswith(_ADVERSARY) and name not in NOT_SETTINGS
+        if name.startswith("vae.") and not name.startswith(_NOT_OF_ONE) and name not in NOT_SETTINGS
     }
 
 

@@ -42,12 +42,9 @@ def field_words(name: str, value: Any) -> str:
 
     >>> field_words("methods.augmix.views", 1), field_words("methods.mine.my_strength", 2.0)
     ('1 view', 'my strength 2')
-    >>> field_words("batch_size", 512), field_words("vae.others", ["latent_size=4 width=32"])
-    ('batch 512', 'and latent size 4, width 32')
+    >>> field_words("batch_size", 512), field_words("vae.blocks", 1)
+    ('batch 512', '1 block')
     """
-    if name == "vae.others":
-        each = [number([word.replace("=", " ") for word in own.split()]) for own in value]
-        return "and " + " and ".join(each) if each else "alone"
     if name.startswith("methods."):
         name = name.split(".")[-1]
         template = _WORDS["methods"].get(name)
