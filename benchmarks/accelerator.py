@@ -40,7 +40,7 @@ from benchmarks.settings import NETS
 from benchmarks.timing import Row, figures
 from varmixup_jax import checks, corruptions
 
-BUDGET = 540.0  # seconds; commands on lent machines end after 600
+BUDGET = 540.0  # seconds: of the ten minutes that a run may take
 REAL = Sizes(
     NETS["r18"]._replace(batch=512),
     512,

@@ -1,4 +1,4 @@
-"""Finished parts of an evaluation, kept until all of it is: 75 corruptions take longer than a lease."""
+"""Finished parts of an evaluation, kept until all of it is: an interrupted one goes on from them."""
 
 from __future__ import annotations
 
