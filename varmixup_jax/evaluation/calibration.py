@@ -3,8 +3,8 @@
 Everything is computed from `Bins`, sums over groups of predictions. Bins of equal width are
 additive: those of two batches, or of two processes, are merged by adding them.
 
-Values are summed as 24-bit fixed-point integers: exact, in any order. Adding up floats one after the
-other drifts: with a million predictions of equal confidence, a float32 sum is off by 1 %.
+Values are summed as 24-bit fixed-point integers: exact, in any order. Adding up floats one by one
+drifts: with a million predictions of equal confidence, a float32 sum is off by 1 %.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ TRUE_POSITIVES = 0.95
 
 
 def confidence_score(logits: np.ndarray) -> np.ndarray:
-    """-log of the odds against the predicted class: same order as max_k softmax(f)_k, float64 `[N]`.
+    """-log of the odds against the predicted class, float64 `[N]`; ordered as max_k softmax(f)_k.
 
     The probability itself is 1 in floating point for many examples, which would tie.
 

@@ -130,7 +130,7 @@ def check_predictions(
     validation: Predictions | None,
     ood: Mapping[str, np.ndarray],
 ) -> None:
-    """Raises ValueError if the numbers of classes differ, a corruption is unknown to the reports, the
+    """Raises ValueError if the numbers of classes differ, a corruption is unknown to reports, the
     validation set is the test set, or there are OOD sets but no clean images."""
     for corruption, _ in predictions:
         checks.one_of(("none", *corruptions.FUNCTIONS), corruption=corruption)

@@ -62,7 +62,7 @@ class Results:
         return "\n".join([*table, *(f"\n{remark}" for remark in self.remarks)])
 
     def save(self, directory: Path | str) -> Path:
-        """Writes a run directory; `python -m varmixup_jax.report DIRECTORY ...` compares it with others.
+        """Writes a run directory, which `python -m varmixup_jax.report DIRECTORY ...` can compare.
 
         It gets `config.json`, `summary.json`, `results.jsonl`, `artifacts.npz` (reliability bins) and
         `logits.npz`, as a trained run does.
