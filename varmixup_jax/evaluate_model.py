@@ -25,8 +25,8 @@ SOURCES = ("--model", "--logits")  # the flags that ask for this command
 USAGE = """varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR [--SETTING=VALUE ...]
        varmixup evaluate --logits=FILE.npz --out=DIR [--name=NAME] [--outputs=probabilities]"""
 DESCRIPTION = f"""Evaluates a model of any framework, or its saved logits of the test images, in
-the same way as trained runs. DIR gets a run directory and its page, DIR/report.html; `varmixup report DIR
-runs/... --out=compared` compares it with others.
+the same way as trained runs. DIR gets a run directory and its page, DIR/report.html;
+`varmixup report DIR runs/... --out=compared` compares it with others.
 
 examples:
   varmixup evaluate --model=mine:logits --data=digits --out=runs/mine
