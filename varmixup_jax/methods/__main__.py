@@ -33,7 +33,7 @@ def described(term: Term) -> str:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    """The name of a function, and of those that it is made of where it is a `partial`."""
+    """The name of a function, and those of its parts if it is a `partial`."""
     settings = getattr(function, "keywords", {})
     function = getattr(function, "func", function)
     name = getattr(function, "__name__", type(function).__name__).lstrip("_")
