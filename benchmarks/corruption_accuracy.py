@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--draws", type=int, default=4, help="the least, of random corruptions")
+    parser.add_argument("--draws", type=int, default=4, help="minimum, for random corruptions")
     parser.add_argument("--most_draws", type=int, default=24)
     parser.add_argument("--error", type=float, default=0.45, help="points")
     parser.add_argument("--frost_dir", default="imagecorruptions")

@@ -191,7 +191,7 @@ def test_a_run_that_does_not_tell_its_data_is_evaluated_where_it_was(sweep, npz,
         kept = {**arrays, "about": np.array(json.dumps({**about, "data": None}))}
     np.savez(old / FILE, **kept)
     moved = f"npz:{altered(npz, tmp_path / 'elsewhere')}"
-    with pytest.raises(ValueError, match="does not tell the sha256 of its data"):
+    with pytest.raises(ValueError, match="does not record the sha256 of its data"):
         evaluate_again([old], tmp_path / "out", {"data.source": moved})
 
 

@@ -90,9 +90,7 @@ def test_what_a_killed_process_leaves_is_stale_here_and_named_elsewhere(tmp_path
     with locked(tmp_path):
         assert mark.read_text().endswith(f" {os.getpid()}")
     mark.write_text("elsewhere 1")
-    with pytest.raises(
-        Held, match=f"^process 1 on elsewhere; if that has ended, remove {mark}$"
-    ):
+    with pytest.raises(Held, match=f"^process 1 on elsewhere; if that has ended, remove {mark}$"):
         locked(tmp_path).__enter__()
     mark.write_text("")  # between its making and its writing
     with pytest.raises(Held, match=f"^another process; .* remove {mark}$"):

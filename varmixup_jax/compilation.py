@@ -52,7 +52,7 @@ def keep_programs() -> None:
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         cache = user_cache()
         if cache is None:
-            text = "compiled programs are not kept: set XDG_CACHE_HOME to a directory of yours"
+            text = "compiled programs are not kept: set XDG_CACHE_HOME to a writable directory"
             print(f"no cache directory can be written; {text}", file=sys.stderr, flush=True)
             return
         jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))

@@ -39,7 +39,7 @@ EPILOG = """exit codes:
   4    the disk is full or broken
   5    another process of this command was lost
   130  Ctrl-C
-  143  SIGTERM came"""
+  143  SIGTERM"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

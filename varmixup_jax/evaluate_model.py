@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
                 raise ValueError(f"--ood = {name}=...: was given before, must have another name")
         for flag in ("data", "data_dir", *_settings(evaluate)) if options.logits else ():
             if getattr(options, flag) is not None and flag not in _settings(evaluate_logits):
-                raise ValueError(f"--{flag}: says nothing of --logits, must be left out")
+                raise ValueError(f"--{flag}: does not apply to --logits, must be left out")
         if any((options.out / name).exists() for name in ("summary.json", "results.jsonl")):
             raise ValueError(f"--out = {options.out}: holds a run, must be a new directory")
         there = obstacle(options.out)
@@ -87,7 +87,7 @@ def parser() -> Parser:
     """The flags: those of this command, and every setting of `evaluate`."""
     made = Parser(prog="varmixup evaluate", usage=USAGE, description=DESCRIPTION)
     made.add_argument("--model", metavar="MODULE:FUNCTION", help="the function of a batch")
-    made.add_argument("--logits", metavar="FILE", type=user_path, help="what a model said, as npz")
+    made.add_argument("--logits", metavar="FILE", type=user_path, help="a model's logits, as npz")
     made.add_argument(
         "--data", metavar="SOURCE", help="as `data.source`: digits, tfds:cifar10, ..."
     )
@@ -104,7 +104,7 @@ def parser() -> Parser:
         metavar="NAME=FILE",
         action="append",
         default=[],
-        help="images of another set to tell from these: a file or folders, or a source as of --data; "
+        help="images of another set, for OOD detection: a file or folders, or a source as in --data; "
         "with --logits a file like that; may be given several times",
     )
     made.add_argument("--out", metavar="DIR", type=user_path, required=True, help="a new directory")

@@ -57,7 +57,7 @@ def decode_image(
         channels = 1 if image.mode in _GREY else 3
     if channels == 1:
         if (array != array[..., :1]).any():
-            raise OSError("an image with colours, must be grey as the rest of the set")
+            raise OSError("a colour image, must be grey like the rest of the set")
         array = array[..., :1]
     return array if size is None else resize_images(array[None], size)[0]
 

@@ -164,7 +164,7 @@ def _keep_watch(within_s: float) -> None:
 
 def _join(found: Found, timeout_s: int, heartbeat_s: int) -> None:
     text = f"waiting for the other processes (found by: {found.name}), for {timeout_s} s at most; "
-    text += "with --cluster=off a process stays alone"
+    text += "with --cluster=off a process runs alone"
     notice = threading.Timer(WAITING_S, lambda: print(text, file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()

@@ -146,7 +146,7 @@ def _openmpi(env: Environment) -> Found | None:
     if "OMPI_MCA_orte_hnp_uri" in env:
         return Found("openmpi", method="ompi")
     if not env.get("JAX_COORDINATOR_ADDRESS"):
-        text = "must be set to host:port of rank 0: this Open MPI does not tell it"
+        text = "must be set to host:port of rank 0: this Open MPI does not provide it"
         raise ValueError(f"JAX_COORDINATOR_ADDRESS = '': {text}")
     return _explicit(
         env["JAX_COORDINATOR_ADDRESS"],

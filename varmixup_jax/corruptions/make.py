@@ -105,7 +105,7 @@ def make(
     root = jax.random.key(seed)
     for name in names:
         if name in done:
-            report(f"{folder / name}.npy  is there")
+            report(f"{folder / name}.npy  exists")
             continue
         key = jax.random.fold_in(root, list(FUNCTIONS).index(name))
         shape = (len(SEVERITIES) * len(images), *images.shape[1:])

@@ -91,7 +91,7 @@ def evaluate(
       frost_dir: photographs of frost, as `config.eval.frost_dir`.
       validation: held-out images and labels, in neither the training nor the test set: a
         temperature is fitted on them. None leaves it out.
-      ood: images of other data sets by name, of the same shape, to tell from the model's own.
+      ood: images of other data sets by name, of the same shape, for out-of-distribution detection.
       attack_examples: test images that are attacked, evenly spread; 0 for none.
       attack_eps, attack_step_size, attack_steps, attack_restarts: of PGD, l-infinity, in pixels.
       apgd_steps: of Auto-PGD (cross-entropy and, with 3 or more classes, DLR); 0 leaves it out.
@@ -135,12 +135,12 @@ def evaluate(
     images, labels = as_images(images, layout), np.asarray(labels)
     kept = spread(len(images), examples or None)
     if len(labels) != len(images):
-        raise ValueError(f"labels: has {len(labels)}, must be {len(images)} as there are images")
+        raise ValueError(f"labels: has {len(labels)}, must have {len(images)}, one per image")
     data = _data_set(dataset, images, labels)
     some, classes = validation or (None, None)
     held_out = validation and (as_images(some, layout, "validation", images), np.asarray(classes))
     if held_out and np.array_equal(held_out[0], images):
-        raise ValueError("validation: are the test images, must be others")
+        raise ValueError("validation: are the test images, must be held-out images")
     unseen = {name: as_images(some, layout, name, images) for name, some in (ood or {}).items()}
     corrupted = conditions(corruptions, data, frost_dir)
     views = corrupted.views(examples or None)
@@ -153,7 +153,7 @@ def evaluate(
     protocol = replace(frozen(EvaluationProtocol, given), batch_size=batch_size)
     if own.on_host and (attack_examples or linearity_examples):
         protocol = replace(protocol, attack_examples=None, linearity_examples=None)
-        text = "Attacks and local linearity are left out: the model is no function JAX can trace"
+        text = "Attacks and local linearity are left out: JAX cannot trace the model"
         remarks.append(f"{text} ({own.why}).")
     console = Console(stderr=True, quiet=quiet)
     for remark in remarks:

@@ -140,12 +140,12 @@ def check_predictions(
     classes = sorted({logits.shape[1] for logits in every})
     if len(classes) > 1:
         found = " and ".join(map(str, classes))
-        raise ValueError(f"predictions: have {found} classes, must have as many everywhere")
+        raise ValueError(f"predictions: have {found} classes, must all have the same number")
     clean = predictions.get(("none", 0))
     if ood and clean is None:
-        raise ValueError("ood: is told from the clean images, of which there are no logits")
+        raise ValueError("ood: is compared with the clean images, whose logits are missing")
     if validation and clean and np.array_equal(validation.logits, clean.logits):
-        raise ValueError("validation: are the logits of the test images, must be of others")
+        raise ValueError("validation: are the logits of the test images, must be held-out ones")
 
 
 def as_images(

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     paper = paper_methods()
     for title, names in {
-        "Of the paper, which `all` stands for:": paper,
+        "From the paper (selected by `all`):": paper,
         "Beyond the paper:": [name for name in METHODS if name not in paper],
     }.items():
         print(title)

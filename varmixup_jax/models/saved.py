@@ -138,7 +138,7 @@ def _logits(
     image: Array,
 ) -> Array:
     checks.pixels(image=image)
-    if shape and image.shape[1:] != shape:  # the network would take any size: it averages over space
+    if shape and image.shape[1:] != shape:  # averaging over space, it would take any size
         text = f"must be {list(shape)} as those it was trained on"
         raise ValueError(f"image: has images {list(image.shape[1:])}, {text}")
     return apply(params, stats, image, train=False)[0]

@@ -79,7 +79,7 @@ def dot_chart(column: Column, rows: Sequence[Dot]) -> Chart:
 
 
 def draw_means(axes: Axes, rows: Sequence[Dot], names: Sequence[str], size: float) -> None:
-    """The mean ± std of each row beside its name, and the paper's as a hollow diamond."""
+    """The mean ± std of each row next to its name, and the paper's as a hollow diamond."""
     for y, row in enumerate(rows):
         axes.errorbar(
             row.stat.mean, y, xerr=row.stat.std, color=row.style.light, marker=row.style.marker,

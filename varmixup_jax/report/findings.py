@@ -93,9 +93,9 @@ def _errors(board: Board, measures: Sequence[Column]) -> str:
         other, value = ranked[1]
         theirs = f"{column.text(value._replace(std=None), value.n)} {column.unit}"
         if text == theirs:
-            told.append((f"{name} of {best.short} and {other.short} is {text} alike", ""))
+            told.append((f"{name} of {best.short} and {other.short} is equal at {text}", ""))
             continue
-        claim = f"{name} is least for {best.short} ({text}; {other.short} {theirs})"
+        claim = f"{name} is lowest for {best.short} ({text}; {other.short} {theirs})"
         told.append((claim, f": {_seeds(top, value)}"))
     if len({doubt for _, doubt in told}) > 1:
         return f"{_first('; '.join(map(''.join, told)))}."

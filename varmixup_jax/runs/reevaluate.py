@@ -139,7 +139,7 @@ def _check_data(run: Run, about: Mapping[str, Any], setup: Setup) -> None:
     known = about.get("data") or run.summary.get("data")
     text = run_directory.other_data(known, data.digests)
     if not known and source != run.config.get("data.source"):
-        text = f"{run.path} does not tell the sha256 of its data, must be evaluated where it was"
+        text = f"{run.path} does not record the sha256 of its data, must be its own source"
     ours, theirs = (
         (data.image_shape, data.label_names),
         (about["image_shape"], about["label_names"]),

@@ -95,7 +95,7 @@ def fitted(
       keep: checkpoints to keep, besides the best.
       select: whether `watch.validate` returns a score.
       best: choose the state with the best score instead of the last.
-      flat: the parameters lie in one vector inside the program, see `training.flat`.
+      flat: store the parameters in one vector inside the program, see `training.flat`.
       quiet: print nothing.
 
     Raises:

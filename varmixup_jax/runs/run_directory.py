@@ -118,7 +118,7 @@ def check_place(directory: Path) -> None:
       Incompatible: names the path and what is in the way.
     """
     if re.match(r"[a-z][a-z0-9+.-]*:/", str(directory)):
-        text = "must be a directory of this machine; mount that place, or copy the runs there later"
+        text = "must be a local directory; mount that location, or copy the runs there later"
         raise Incompatible(f"workdir {directory}: {text}")
     if str(directory).startswith("~"):
         raise Incompatible(f"workdir {directory}: has no such home directory, must be a path")
@@ -130,7 +130,7 @@ def check_place(directory: Path) -> None:
 
 @contextmanager
 def claimed(directory: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Locks a directory for this run; the lock ends with the lead process, however that ends.
+    """Locks a directory for this run; the lock ends with the leader, however that ends.
 
     Args:
       directory: created if missing.
@@ -159,7 +159,7 @@ def finished_run(directory: Path) -> str | None:
 
 
 def write(directory: Path, **objects: dict[str, Any]) -> None:
-    """Writes `<name>.json` for each keyword, each atomically; only the lead writes."""
+    """Writes `<name>.json` for each keyword, each atomically; only the leader writes."""
 
     def files() -> None:
         for name, fields in objects.items():

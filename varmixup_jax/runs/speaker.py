@@ -13,7 +13,7 @@ Say = Callable[[str], None]
 
 
 def speaker(quiet: bool) -> Say:
-    """A function that prints a line on standard error, in the lead process and unless `quiet`."""
+    """A function that prints a line on standard error, on the leader and unless `quiet`."""
     console = Console(stderr=True, quiet=quiet or not cluster.is_lead())
 
     def say(text: str) -> None:

@@ -244,8 +244,8 @@ def _reconstructed(encode: Encode, decode: Decode, params: PyTree, image: Array)
 
 
 def _own_fields(vae: VaeConfig) -> dict[str, Any]:
-    """The section's fields that define this VAE alone (not where it is stored, nor what is drawn
-    beside it), as JSON values."""
+    """The section's fields that define this VAE alone (not where it is stored, nor the other VAEs),
+    as JSON values."""
     shared = ("store", "others", "drawn")
     own = {name: value for name, value in plain(vae).items() if name not in shared}
     return json.loads(json.dumps(own))

@@ -1,6 +1,6 @@
 """Checkpoints by Orbax: the last N, and the best on the validation split. The only user of Orbax.
 
-With several processes only the lead reads and writes: a replicated state is complete there. It sends
+With several processes only the leader reads and writes: it has the whole replicated state. It sends
 what it reads to the others as bytes, so all have the same state, whatever their disks hold.
 """
 
@@ -41,7 +41,7 @@ class Checkpoints:
     device fails) does not count as damaged, see `damage.read_whole`.
 
     Args:
-      directory: made if absent, by the lead.
+      directory: created by the leader if missing.
       keep: how many of the latest to keep, >= 1. With `best`, also the one with the highest
         `val_accuracy` of those saved so far.
       best: whether saves carry that score.
@@ -134,7 +134,7 @@ class Checkpoints:
         saving, self._saving = self._saving, None
         if saving is not None:
             saving.result()
-        assert self._manager is not None  # the lead has opened it, and only the lead calls this
+        assert self._manager is not None  # opened by the leader, the only one to call this
         return self._manager
 
     def _write(self, step: int, snapshot: PyTree, metrics: dict[str, float] | None) -> None:
@@ -251,7 +251,7 @@ def _on_host(leaf: jax.Array) -> np.ndarray:
 
 
 def _shared(read: list[PyTree], like: PyTree) -> PyTree:
-    """What the lead has read (the others' lists are empty), on every process, laid out as `like`."""
+    """What the leader has read (other lists are empty), on every process, laid out as `like`."""
     if cluster.process_count() == 1:
         return read[0]
     leaves, structure = jax.tree.flatten(like)
