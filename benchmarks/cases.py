@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
     Attributes:
       vae_width, vae_blocks, latent_size: of the VAE.
-      size: pixels a side.
+      size: pixels per side.
       module, apply, variables: the classifier.
       vae_module, vae, vae_params: the VAE.
       images, labels: uint8 `[N, H, W, 3]` and int32 `[N]` on the host.

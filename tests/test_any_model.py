@@ -217,7 +217,10 @@ calls = iter(range(100))
             {"images": np.where(IMAGES > 9, IMAGES / 255, np.nan)},
             "images: has values that are not f",
         ),
-        ({"validation": (IMAGES, LABELS)}, "validation: are the test images, must be held-out images"),
+        (
+            {"validation": (IMAGES, LABELS)},
+            "validation: are the test images, must be held-out images",
+        ),
         ({"ood": {"grey": IMAGES[..., :1]}}, r"grey: has images \[8, 8, 1\], must be \[8, 8, 3\]"),
         ({"name": "a\nb"}, r"name = 'a\\nb': must be printable text"),
         ({"dataset": ""}, "dataset = '': must be printable text"),

@@ -222,7 +222,7 @@ def test_places_that_do_not_do_are_refused(sweep, tmp_path):
     with pytest.raises(ValueError, match="'erm-s0' is the name of several runs"):
         evaluate_again([sweep, twin], tmp_path / "out", {})
     (twin / FILE).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"model\.npz: is no model file"):
+    with pytest.raises(ValueError, match=r"model\.npz: is not a model file"):
         evaluate_again([twin], tmp_path / "out", {})
     assert not (tmp_path / "out").exists()
 

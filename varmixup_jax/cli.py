@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="varmixup COMMAND [ARGUMENT ...]",
         description="\n".join([DESCRIPTION, "", "commands:", *lines]),
         epilog="`varmixup COMMAND --help` describes a command.\n"
-        "`python -m varmixup_jax COMMAND` is the same, where the script is not installed.",
+        "`python -m varmixup_jax COMMAND` does the same if the script is not installed.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"varmixup_jax {__version__}")

@@ -22,7 +22,7 @@ from varmixup_jax.runs.reevaluate import evaluate_again
 from varmixup_jax.saved_config import flatten
 
 USAGE = """varmixup evaluate RUN [RUN ...] --out=DIR [--config.eval.FIELD=VALUE ...]
-       varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR  (--model --help says more)
+       varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR  (see --model --help)
        varmixup evaluate --logits=FILE.npz --out=DIR"""
 DESCRIPTION = """Evaluates finished runs again, without training anything: on published files of
 corrupted images, for instance, or under a stronger attack.

@@ -46,7 +46,7 @@ def decode_image(
             wrong = _not_held(opened)
             image = opened if wrong else _opaque(opened)
             image.load()
-    except Exception as error:  # Pillow raises many types for a damaged image
+    except Exception as error:  # Pillow raises many types of errors for damaged images
         raise OSError(f"not a whole {', '.join(FORMATS)} image ({type(error).__name__})") from error
     if wrong or image.mode in _ALPHA:
         raise OSError(
@@ -104,7 +104,7 @@ def _not_held(image: Image.Image) -> str:
     # Pillow opens 16-bit colour in an 8-bit mode; the name of the stored mode reveals it.
     stored = str(getattr(image, "tile", "")) if image.format == "PNG" else ""
     if image.mode[0] in "IF" or ";16" in stored:
-        return "more than 8 bits a channel"
+        return "more than 8 bits per channel"
     if image.mode not in ("P", "RGB", *_GREY, *_ALPHA):
         return f"the colours of mode {image.mode}"
     if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:

@@ -82,7 +82,7 @@ def read(path: Path | str) -> dict[Condition, Predictions]:
             raise ValueError(f"{path}: labels of {name} are {shown}, {text}")
         found[condition] = Predictions(logits, labels.astype(np.int32))
     if not found:
-        raise ValueError(f"{path}: has labels alone, must have logits: {CLEAN}, fog/3, ...")
+        raise ValueError(f"{path}: has only labels, must have logits: {CLEAN}, fog/3, ...")
     return found
 
 

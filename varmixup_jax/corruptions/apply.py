@@ -125,7 +125,7 @@ def corrupt(
     if textures is not None and min(textures.images.shape[1:3]) <= height:
         raise ValueError(
             f"frost_textures: has shape {tuple(textures.images.shape)}, must be larger than the "
-            f"images' {height} pixels a side"
+            f"images' {height} pixels per side"
         )
     # As float32, not weakly typed: one program wherever the array comes from.
     pixels = jnp.asarray(images).astype(jnp.float32)

@@ -16,7 +16,7 @@ from varmixup_jax.types import Array, Key
 
 
 def pixelate(key: Key, images: Array, severity: Array, table: Table) -> Array:
-    """Box-resizes to floor(S c) pixels a side and back, rounding after each pass as Pillow does.
+    """Box-resizes to floor(S c) pixels per side and back, rounding after each pass as Pillow does.
 
     Args:
       key: unused, deterministic.

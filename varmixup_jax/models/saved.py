@@ -26,7 +26,7 @@ from varmixup_jax.types import Array, PyTree
 
 FILE = "model.npz"
 ABOUT = "about"  # the JSON text beside the arrays
-NO_MODEL = "is no model file"
+NO_MODEL = "is not a model file"
 MODULES = {"ResNet": ResNet, "VAE": networks.VAE}
 
 
@@ -101,7 +101,7 @@ def load_model(path: Path | str) -> Model:
       A `Model`; `jax.jit(model.logits)` is a pure function that any other code can evaluate.
 
     Raises:
-      ValueError: there is no such file, or it is damaged or no model file.
+      ValueError: there is no such file, or it is damaged or not a model file.
     """
     file = Path(path)
     if file.is_dir():
@@ -112,7 +112,7 @@ def load_model(path: Path | str) -> Model:
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(
-                f"{file}: {name} has values that are not finite, must be a sound model"
+                f"{file}: {name} has values that are not finite, must be an intact model"
             )
     try:
         about = loads(str(arrays.pop(ABOUT)))

@@ -43,7 +43,7 @@ def read_whole(read: Callable[[], T], place: Path) -> T:
     while True:
         try:
             return read()
-        except Exception as error:  # Orbax raises many kinds for a damaged file
+        except Exception as error:  # Orbax raises many types of errors for damaged files
             failure = error
         if not passing(failure):
             try:
