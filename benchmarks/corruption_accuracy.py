@@ -101,7 +101,7 @@ def measure(
 
 
 def standard_error(*sides: np.ndarray) -> float:
-    """Standard error, over independent draws, of the difference of two mean accuracies, in points."""
+    """Standard error over draws of the difference of two mean accuracies `[draws, N]`, in points."""
     if len(sides[0]) == 1:
         return 0.0
     variances = [side.var(axis=0, ddof=1).sum() / len(side) for side in sides]

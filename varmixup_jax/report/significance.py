@@ -97,7 +97,7 @@ def compared(group: Group, reference: Group, run: Run) -> Pair | None:
 
 
 def mcnemar(only_ours: int, only_theirs: int) -> float:
-    """Exact two-sided p-value, if either classifier is equally likely to be the correct one.
+    """Exact two-sided p-value of the hypothesis that each classifier alone is right equally often.
 
     References: McNemar 1947; for classifiers Dietterich 1998, section 3.1 (here exact, binomial).
 

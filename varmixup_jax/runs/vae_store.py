@@ -198,7 +198,7 @@ def _latents(
         try:
             return np.load(path, allow_pickle=False)
         except Exception as error:  # numpy documents no set of errors for damaged files
-            raise ValueError(f"{path}: damaged; remove it, it is made again") from error
+            raise ValueError(f"{path}: damaged; remove it and it is recomputed") from error
     fn = partial(_means, vae.encode, vae.params)
     means = map_batches(fn, [images], batch_size=batch_size, put=put)
 
