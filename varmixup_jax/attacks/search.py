@@ -120,7 +120,7 @@ def check_ball(ball: Ball) -> None:
 
 def check_bounds(bounds: Bounds, ball: Ball) -> None:
     """Raises ValueError unless `bounds` is None or (low, high) with low < high, or if the radius
-    exceeds high - low: 8 is not 8 / 255."""
+    of an l-infinity ball exceeds high - low: 8 is not 8 / 255."""
     if bounds is None:
         return
     if not (len(bounds) == 2 and bounds[0] < bounds[1]):
