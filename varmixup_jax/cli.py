@@ -23,7 +23,7 @@ COMMANDS = {  # the module of each, and a summary
     "methods": ("methods.__main__", "list the methods and their terms"),
     "fields": ("fields", "list the fields of the configuration"),
 }
-DESCRIPTION = """VarMixup and its neighbours in JAX: training, evaluation under corruption, calibration.
+DESCRIPTION = """VarMixup and related methods in JAX: training, evaluation under corruption, calibration.
 
 examples:
   varmixup train --config=digits
