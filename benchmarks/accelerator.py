@@ -1,21 +1,21 @@
-"""Everything that is to be known about the speed on one accelerator, in under ten minutes.
+"""A full report on the speed of one accelerator, in under ten minutes.
 
     python -m benchmarks.accelerator [--out FILE] [--budget SECONDS] [--small]
 
-CIFAR ResNet-18 in bfloat16 on 32x32 images that lie on the device, the most important first: images
+CIFAR ResNet-18 in bfloat16 on 32x32 images stored on the device, the most important first: images
 per second of the ERM step and their fraction of the device's peak, one program of many steps against
 a dispatch for each; the step's busy time by kind of kernel; PyTorch (`torch.compile`, bfloat16
-autocast, channels last) on the same device in the same run, where it is installed with CUDA; VarMixup
+autocast, channels last) on the same device in the same run, if it is installed with CUDA; VarMixup
 and the VAE's own step; the computed corruption evaluation of 10,000 images; attacks and a PGD-10
-epoch; AugMix; other batch sizes; eager PyTorch. Each piece says how long XLA compiled.
+epoch; AugMix; other batch sizes; eager PyTorch. Each piece reports its XLA compile time.
 
-No piece starts that would not end within `--budget` seconds, judged by what it takes on an H200 and
-by how much longer than there the pieces before it took; a row names what was left out. A piece that
+A piece is skipped if it would not end within `--budget` seconds, estimated from its time on an H200
+and from how much longer than that earlier pieces took; a row names what was skipped. A piece that
 fails leaves its error in its row. The JSON file is written after each piece. `--small` runs it all in
 miniature, on a CPU too.
 
-Peaks are those of `benchmarks/flops.py`: fractions are of the *sustained* figure (790 TFLOP/s for an
-H100 or H200, whose nominal one is 989).
+Peaks are those of `benchmarks/flops.py`: fractions are of the *sustained* peak (790 TFLOP/s for an
+H100 or H200, whose nominal peak is 989).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from benchmarks.settings import NETS
 from benchmarks.timing import Row, figures
 from varmixup_jax import checks, corruptions
 
-BUDGET = 540.0  # seconds: of the ten minutes that a run may take
+BUDGET = 540.0  # seconds
 REAL = Sizes(
     NETS["r18"]._replace(batch=512),
     512,
@@ -62,8 +62,8 @@ class Piece(NamedTuple):
 
     Attributes:
       what: its name.
-      run: its rows.
-      seconds: what it takes on an H200, compiling included, with some room.
+      run: yields its rows.
+      seconds: its time on an H200, including compilation, with some margin.
     """
 
     what: str
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> Report:
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds (default 540)")
     args = parser.parse_args(argv)
     checks.positive(**{"--budget": args.budget})
-    # PyTorch needs its share of the device's memory; read when JAX starts its backend.
+    # Leaves device memory for PyTorch; read when JAX starts its backend.
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
     sizes = SMALL if args.small else REAL
     clock = {"repeats": args.repeats, "seconds": args.seconds}
@@ -108,8 +108,8 @@ def main(argv: list[str] | None = None) -> Report:
 
 
 def within(report: Report, todo: Iterable[Piece], budget: float, began: float) -> None:
-    """Runs pieces in their order, but none that would not end `budget` seconds after `began`."""
-    slower = 1.0  # than an H200
+    """Runs pieces in order, except those that would not end `budget` seconds after `began`."""
+    slower = 1.0  # time relative to an H200
     for piece in todo:
         start = time.monotonic()
         left, needs = began + budget - start, slower * piece.seconds
@@ -132,7 +132,7 @@ def _with_compiling(piece: Piece) -> Iterator[Row]:
 
 @contextlib.contextmanager
 def _cached(folder: str) -> Iterator[None]:
-    """Programs that several pieces share are compiled once; nothing is left of another run."""
+    """Programs shared by several pieces are compiled once; nothing is reused from another run."""
     settings = {
         "jax_compilation_cache_dir": folder,
         "jax_persistent_cache_min_compile_time_secs": 0,

@@ -24,14 +24,14 @@ EPOCH = 50_000  # training images of CIFAR-10
 
 
 class Sizes(NamedTuple):
-    """What differs between the real run and the miniature.
+    """What differs between the full run and the miniature.
 
     Attributes:
       net: the classifier.
       batch: of all pieces, and `batches` the others of the ERM step.
       calls: steps per call; the largest fills one program.
       vaes: (width, blocks, latent size) of the VAEs, and `vae_batch` of their own step.
-      others: methods that are measured against ERM besides.
+      others: further methods that are measured against ERM.
       images: of the evaluation, and `eval_batch` its batch.
       names, severities: of the corruptions.
     """
@@ -50,7 +50,7 @@ class Sizes(NamedTuple):
 
 
 def throughput(sizes: Sizes, clock: dict, batch: int) -> Iterator[Row]:
-    """Images per second of the ERM step against what the peak allows."""
+    """Images per second of the ERM step, relative to the device's peak."""
     case = _case(sizes, batch)
     peak = flops.peak(jax.devices()[0].device_kind)
     most = max(sizes.calls)
@@ -152,7 +152,7 @@ def against_torch(sizes: Sizes, clock: dict, batch: int, *, compiled: bool) -> I
     if not gpu:
         if jax.default_backend() != "cpu":
             raise RuntimeError("torch has no CUDA here")
-        torch.set_num_threads(1)  # the miniature: threads would only wait for each other
+        torch.set_num_threads(1)  # in miniature, threads would only wait for each other
     case, most = _case(sizes, batch), max(sizes.calls)
     peer = Peer(case, device="cuda" if gpu else "cpu", compiled=compiled, bf16=True)
     order = torch.tensor(cases.batches(case, batch, most), dtype=torch.long)
@@ -175,7 +175,7 @@ def against_torch(sizes: Sizes, clock: dict, batch: int, *, compiled: bool) -> I
 
 
 def evaluation(sizes: Sizes) -> Iterator[Row]:
-    """The computed corruption evaluation, first and again, against its forward passes alone."""
+    """The computed corruption evaluation, first and repeated, against its forward passes alone."""
     case = cases.make_case(sizes.net, dtype="bfloat16", examples=sizes.images)
     logits, variables = cases.logits(case), jax.device_put(case.variables)
     views = computed_views(corruptions.corrupt, sizes.names, sizes.severities)

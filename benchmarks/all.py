@@ -1,11 +1,11 @@
-"""The tables of `docs/benchmarks.md`, one process after the other; what is there is not repeated.
+"""The tables of `docs/benchmarks.md`, one process after another; existing results are not repeated.
 
     python -m benchmarks.all --out DIR [--only NAME ...]
     python -m benchmarks.tables DIR --into docs/benchmarks.md
 
-Each piece leaves DIR/NAME.json when it has finished, so an interrupted run resumes where it
-stopped. Leave the machine alone meanwhile: PyTorch's threads wait for each other at every
-operation, and a second busy process slows them down many times more than ours.
+Each piece writes DIR/NAME.json when it has finished, so an interrupted run resumes where it
+stopped. Run nothing else meanwhile: PyTorch's threads wait for each other at every operation, and a
+second busy process slows them down many times more than ours.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.attack [--nets r8 r18] [--out FILE]
 
-The classifier is in evaluation mode, the gradient with respect to the image alone, in all variants.
-"10 gradients" is the jitted gradient of the loss, called ten times from Python: what the loop would
-cost if looping were free.
+In all variants the classifier is in evaluation mode and the gradient is with respect to the image
+only. "10 gradients" is the jitted gradient of the loss, called ten times from Python: the cost of the
+attack without the loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the benchmarks run of ours: a classifier, a VAE, a data set of noise, and steps over them."""
+"""What the benchmarks run on our side: a classifier, a VAE, a data set of noise, and their steps."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Case(NamedTuple):
 
     Attributes:
       vae_width, vae_blocks, latent_size: of the VAE.
-      size: pixels a side.
+      size: pixels per side.
       module, apply, variables: the classifier.
       vae_module, vae, vae_params: the VAE.
       images, labels: uint8 `[N, H, W, 3]` and int32 `[N]` on the host.
-      latents: float32 `[N, h, w, c]`, noise in the place of the encoder's means.
+      latents: float32 `[N, h, w, c]`, noise instead of the encoder's means.
     """
 
     vae_width: int
@@ -100,7 +100,7 @@ def make_case(
 
 
 def optimizer() -> Any:
-    """SGD with momentum and coupled weight decay, as the peers have."""
+    """SGD with momentum and coupled weight decay, as in the peers."""
     schedule = make_schedule("constant", learning_rate=LEARNING_RATE, total_steps=1000)
     return make_optimizer("sgd", schedule, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
 

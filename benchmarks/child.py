@@ -1,4 +1,4 @@
-"""Pieces that need a process of their own: started, timed, and read back as JSON."""
+"""Starts and times pieces that need a separate process, and reads their results as JSON."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 def run_child(
     module: str, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 600
 ) -> dict[str, Any]:
-    """Runs `python -m benchmarks.MODULE ARGUMENTS` and returns what its last line says.
+    """Runs `python -m benchmarks.MODULE ARGUMENTS` and returns the content of its last line.
 
     Args:
-      module: of this package; its last line of output is a JSON object.
+      module: of this package; the last line of its output is a JSON object.
       *arguments: of the command.
       env: added to the environment.
       timeout: seconds.
@@ -29,7 +29,7 @@ def run_child(
       The object, with `wall`, the seconds from start to end of the process.
 
     Raises:
-      RuntimeError: the process failed; the message is the last line of its errors.
+      RuntimeError: the process failed; the message is the last line of its standard error.
     """
     start = time.perf_counter()
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""How long XLA compiles, told by JAX itself."""
+"""XLA's compile times, as reported by JAX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 @contextmanager
 def compile_times() -> Iterator[list[tuple[str, float]]]:
-    """While inside, fills a list: program, and seconds that compiling it, or finding it kept, took."""
+    """Inside the block, fills a list with each program and the seconds to compile or load it."""
     found: list[tuple[str, float]] = []
 
     def heard(event: str, seconds: float, **about: Any) -> None:

@@ -1,12 +1,12 @@
-"""What a trained classifier makes of our corruptions and of the original recipe's, 19 x 5 conditions.
+"""A classifier's accuracy under our corruptions and the original recipe's, in 19 x 5 conditions.
 
     python -m benchmarks.corruption_accuracy RUN_DIR [--images 1000] [--draws 4] [--most_draws 24]
 
-RUN_DIR is a finished run of 32-pixel images. Both sides corrupt the same test images; random
-corruptions are drawn `--draws` times each and again until the standard error of the difference, over
+RUN_DIR is a finished run on 32-pixel images. Both sides corrupt the same test images; random
+corruptions are drawn at least `--draws` times each, until the standard error of the difference, over
 the draws, is below `--error` points. Frost is compared twice, synthesised and from the photographs
 (of `--frost_dir`, by default inside the installed package `imagecorruptions`), each time with the
-recipe on the photographs. Exit status 1 when a difference is beyond `BOUND` points.
+recipe on the photographs. Exit status 1 if a difference exceeds `BOUND` points.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BOUND = 1.5
 BATCH = 500
 
 Right = Callable[[np.ndarray], np.ndarray]
-"""`images uint8 [N, 32, 32, 3] -> [N]`, 1.0 where the classifier is right."""
+"""`images uint8 [N, 32, 32, 3] -> [N]`, 1.0 where the classifier is correct."""
 
 
 class Cell(NamedTuple):
@@ -73,10 +73,10 @@ def measure(
       severity: 1 to 5.
       pictures: uint8 `[N, 32, 32, 3]`.
       right: the classifier and its labels.
-      textures: what our frost is cut from, None synthesises it.
-      photographs: what the recipe's frost is cut from.
-      draws: the least and the most of each side.
-      error: points, enough draws when the standard error is below.
+      textures: what our frost is cropped from, None synthesises it.
+      photographs: what the recipe's frost is cropped from.
+      draws: minimum and maximum for each side.
+      error: points; stops drawing once the standard error is below.
 
     Returns:
       The cell.
@@ -101,7 +101,7 @@ def measure(
 
 
 def standard_error(*sides: np.ndarray) -> float:
-    """Of the difference of two mean accuracies `[draws, N]`, in points, over independent draws."""
+    """Standard error over draws of the difference of two mean accuracies `[draws, N]`, in points."""
     if len(sides[0]) == 1:
         return 0.0
     variances = [side.var(axis=0, ddof=1).sum() / len(side) for side in sides]
@@ -118,11 +118,11 @@ def line(label: str, cells: list[Cell]) -> str:
 
 
 def main() -> None:
-    """Prints the table and what of it is out of bounds."""
+    """Prints the table, and which of its cells are out of bounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--draws", type=int, default=4, help="the least, of random corruptions")
+    parser.add_argument("--draws", type=int, default=4, help="minimum, for random corruptions")
     parser.add_argument("--most_draws", type=int, default=24)
     parser.add_argument("--error", type=float, default=0.45, help="points")
     parser.add_argument("--frost_dir", default="imagecorruptions")

@@ -36,7 +36,7 @@ class Row(NamedTuple):
       name, severity: which.
       exact: deterministic, compared pixel by pixel.
       difference: mean absolute difference, grey levels (deterministic only).
-      within: share of pixel values that differ by at most one grey level (deterministic only).
+      within: fraction of pixel values that differ by at most one grey level (deterministic only).
       ratio: mean |x' - x| of ours over that of the reference.
       psnr: PSNR of ours minus that of the reference, dB, each from the mean squared change.
       means: largest difference of a channel's mean, grey levels.
@@ -67,16 +67,16 @@ class Row(NamedTuple):
         )
 
     def explained(self) -> bool:
-        """Out of bounds by the reference's luck: a single draw of ours is as far off as often.
+        """Out of bounds by chance: a single draw of ours is just as likely to be this far off.
 
-        The reference is one draw of a few images. Where one draw of ours varies so much that the
-        bound is within three of its standard deviations, a distance of less than three is chance.
+        The reference is one draw of a few images. If one draw of ours varies so much that the bound
+        is within three of its standard deviations, a distance of less than three is chance.
         """
         return not self.exact and abs(self.z) < CHANCE
 
 
 def find_reference() -> Path | None:
-    """The file in $VARMIXUP_REFERENCE_DATA, or in a folder `shared/data` beside the repository."""
+    """The file in $VARMIXUP_REFERENCE_DATA, or in a folder `shared/data` next to the repository."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("VARMIXUP_REFERENCE_DATA", beside))
     path = folder / REFERENCE_NAME
@@ -84,7 +84,7 @@ def find_reference() -> Path | None:
 
 
 def power(change: np.ndarray) -> np.ndarray:
-    """Mean power of `[N, S, S, C]` in `BANDS` radial bands of frequency, zero frequency left out."""
+    """Mean power of `[N, S, S, C]` in `BANDS` radial frequency bands, without the zero frequency."""
     spectrum = np.mean(np.abs(np.fft.fft2(change, axes=(1, 2))) ** 2, axis=(0, 3))
     frequency = np.fft.fftfreq(change.shape[1])
     radius = np.hypot(frequency[:, None], frequency[None])
@@ -165,7 +165,7 @@ def line(row: Row) -> str:
 
 
 def main() -> None:
-    """Prints the table; exit status 1 when a row is out of bounds."""
+    """Prints the table; exit status 1 if a row is out of bounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reference", type=Path, default=find_reference())
     parser.add_argument("--frost_dir", type=Path, default=None)

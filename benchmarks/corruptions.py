@@ -2,9 +2,9 @@
 
     python -m benchmarks.corruptions [--images 1000] [--recipe_images 40] [--repeats 3]
 
-Needs scipy, opencv-python-headless, scikit-image and Pillow besides the package. Of the recipe
+Needs scipy, opencv-python-headless, scikit-image and Pillow besides the package. In the recipe
 (`benchmarks/recipe.py`) two operations are replaced by faster ones: ImageMagick's motion blur by one
-OpenCV correlation, and the frost photographs by random arrays of their size. Both favour it.
+OpenCV correlation, and the frost photographs by random arrays of their size. Both favour the recipe.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PHOTOGRAPHS = [DRAWS.uniform(size=(120, 180, 3))]
 
 
 def seconds(run: Callable[[], object], repeats: int) -> float:
-    """The least of `repeats` wall times."""
+    """The smallest of `repeats` wall times."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Random crop and flip of a batch on the device, against PyTorch and against numpy on the host.
+"""Random crop and flip of a batch on the device, against PyTorch and against NumPy on the host.
 
     python -m benchmarks.crop_flip [--out FILE]
 
@@ -30,7 +30,7 @@ def ours(images: np.ndarray) -> Callable[[], None]:
 
 
 def host(images: np.ndarray) -> Callable[[], None]:
-    """numpy, image by image."""
+    """NumPy, image by image."""
     rng = np.random.default_rng(0)
     size = images.shape[1]
 

@@ -1,4 +1,4 @@
-"""Floating-point operations of a network, counted from its traced program, and peaks of devices."""
+"""Floating-point operations of a network, counted in its traced program, and peaks of devices."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jax.extend import core as jex_core
 
 from benchmarks import cases
 
-# Dense bfloat16 TFLOP/s by a part of the device's name: nominal, and what large matrix products
-# reach (the ceiling fractions are stated against). First match counts.
+# Dense bfloat16 TFLOP/s by a part of the device's name: nominal, and as reached by large matrix
+# products (which fractions refer to). The first match counts.
 PEAKS = (
     ("H200", 989.0, 790.0),
     ("H100 PCIe", 756.0, 600.0),
@@ -45,7 +45,7 @@ def decode(case: cases.Case) -> float:
 def train_step(case: cases.Case, method: str = "erm") -> float:
     """FLOP of one image's share of a training step.
 
-    Three forward passes less the gradient with respect to the pixels; VAE methods add one decode.
+    Three forward passes minus the gradient with respect to the pixels; VAE methods add one decode.
     """
     width = case.module.stem_width or case.module.width
     stem = 2 * 9 * 3 * width * case.size**2
@@ -54,12 +54,12 @@ def train_step(case: cases.Case, method: str = "erm") -> float:
 
 
 def attack_step(case: cases.Case) -> float:
-    """FLOP of one image's share of one attack step: forward, and back to the pixels alone."""
+    """FLOP of one image's share of one attack step: forward, and back to the pixels only."""
     return 2 * forward(case)
 
 
 def count(function: Any, *args: Any) -> float:
-    """FLOP of the convolutions and matrix products in a function, loops not counted."""
+    """FLOP of the convolutions and matrix products in a function, not counting loops."""
     return _of(jax.make_jaxpr(function)(*args).jaxpr)
 
 

@@ -1,14 +1,14 @@
-"""What a training step does on a GPU, read from the program that XLA compiles for it: no GPU needed.
+"""The cost of a training step on a GPU, from the program that XLA compiles for it, without a GPU.
 
     pip install -e '.[gpu-program]'              # about 5 GB, Python >= 3.12: an environment of its own
     python -m benchmarks.gpu_program [--method M ...] [--kinds] [--top N] [--hlo DIR]
     python -m benchmarks.gpu_program --parse FILE.hlo
 
-XLA compiles for a card from its description alone. Only the choice of cuDNN's algorithms needs the
-card itself; fusions, layouts, the number of kernels and the bytes that each moves do not. The time at
-the limit of a kernel is the longest of its bytes at the card's copy speed, its FLOP at the sustained
-peak and two microseconds, the least that a launch takes. "vae" and "vae_adversarial" are the steps of
-the VAEs, with batches of half the size.
+XLA can compile for a card from its description alone. Only the choice of cuDNN's algorithms needs the
+card itself; fusions, layouts, the number of kernels and the bytes that each moves do not. A kernel's
+time at the limit is the longest of its bytes at the card's copy speed, its FLOP at the sustained peak
+and two microseconds, the minimum for a launch. "vae" and "vae_adversarial" are the steps of the VAEs,
+with batches of half the size.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Price(NamedTuple):
 
 
 def price(kernels: Iterable[Kernel]) -> Price:
-    """The sum over kernels, each as often as it runs."""
+    """The sum over kernels, each counted as often as it runs."""
     kernels = list(kernels)
     return Price(
         sum(k.runs for k in kernels),
@@ -70,7 +70,7 @@ def compiled(
       name: a method, or one of `VAES`.
       net: one of `NETS`.
       dtype: of the computation.
-      batch: examples a step (of a VAE's, half of it).
+      batch: examples per step (half of it for a VAE's).
       vae: width, blocks and latent size.
       flat: the parameters in one vector (`training/flat.py`).
     """
@@ -112,7 +112,7 @@ def compiled(
     tx = cases.optimizer()
     run = make_flat_run(loss, tx, state.params) if flat else make_run(make_step(loss, tx))
     run = jax.jit(run, donate_argnums=0, in_shardings=place, out_shardings=place)
-    # The package writes some things differently for a CPU, and asks JAX which backend it runs on.
+    # The package has different code for CPUs, and asks JAX which backend it runs on.
     with mock.patch.object(jax, "default_backend", return_value="gpu"):
         return run.lower(*shapes).compile()
 
@@ -130,7 +130,7 @@ HEADER = "| step | kernels | GB moved | GFLOP | temporary GB | ms at the limit |
 
 
 def show(name: str, kernels: list[Kernel], *, memory: int | None, kinds: bool, top: int) -> None:
-    """Prints a step's row, its kinds of kernels and those that move the most."""
+    """Prints a step's row, its kinds of kernels and the kernels that move the most bytes."""
     print(line(name, price(kernels), memory), flush=True)
     if kinds:
         parts = {kind: price(k for k in kernels if k.kind == kind) for kind in _kinds(kernels)}

@@ -1,9 +1,9 @@
 """The kernels of a program that XLA compiled for a GPU, read from its text.
 
-Counted is what one round of the program's outermost loop does, a training step: its kernels, the
-bytes that each reads and writes, and the floating-point operations of its convolutions. An inner
-loop counts as often as it runs where the compiler knows that, else once; of a conditional the
-branch that moves the most counts. An operand counts whole, also where a kernel reads a slice of it.
+It counts one iteration of the program's outermost loop, a training step: its kernels, the bytes that
+each reads and writes, and the floating-point operations of its convolutions. An inner loop counts as
+often as it runs if the compiler knows that, else once; of a conditional, the branch that moves the
+most bytes counts. An operand counts in full, even if a kernel reads only a slice of it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Kernel(NamedTuple):
     """A kernel of one step.
 
     Attributes:
-      name: as the program has it.
+      name: as in the program.
       kind: "element-wise", "reduction", "convolution, forward" (also "image", "weights": its
         gradients), or the library call's own name.
       moved: bytes read and written.
@@ -53,7 +53,7 @@ def read(text: str) -> list[Kernel]:
     """The kernels of one step.
 
     Args:
-      text: a compiled module's text, `compiled.as_text()` or a file that `--xla_dump_to` left.
+      text: a compiled module's text, `compiled.as_text()` or a file written by `--xla_dump_to`.
 
     Raises:
       ValueError: there is no entry computation.
@@ -61,7 +61,7 @@ def read(text: str) -> list[Kernel]:
     bodies, entry = _computations(text)
     loops = [o for o in bodies[entry] if o.opcode == "while"]
     start = entry
-    if loops:  # the one that does the most; others fill arrays or draw random numbers
+    if loops:  # the one with the most work; others fill arrays or draw random numbers
         start = max(
             (_called(loop, "body") for loop in loops),
             key=lambda name: sum(k.runs * k.moved for k in _kernels(bodies, name)),
@@ -147,7 +147,7 @@ def _sliced(body: list[_Operation]) -> dict[int, int]:
 
 
 def _taken(body: list[_Operation], name: str) -> int | None:
-    """How many of a value's entries are used, None where it may be all of them."""
+    """How many of a value's entries are used, None if it may be all of them."""
     total = 0
     users = [o for o in body if name in o.operands]
     for user in users:
@@ -161,7 +161,7 @@ def _taken(body: list[_Operation], name: str) -> int | None:
 
 
 def _convolution(target: str, result: str, read_from: list[str], text: str) -> tuple[str, int]:
-    """2 (multiply, add) times the kernel's entries times the places it is applied at."""
+    """2 (multiply, add) times the kernel's entries times the positions it is applied at."""
     first, second = (_shapes(one)[0][1] for one in read_from[:2])
     out = _shapes(result)[0][1]
     if "BackwardInput" in target:
@@ -176,7 +176,7 @@ def _convolution(target: str, result: str, read_from: list[str], text: str) -> t
 
 
 def size(type_: str) -> int:
-    """Bytes of a type as the program's text has it, a tuple's parts added up.
+    """Bytes of a type as written in the program's text, summed over the parts of a tuple.
 
     >>> size("(f32[2,3]{1,0}, bf16[4]{0})")
     32

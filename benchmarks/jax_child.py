@@ -1,4 +1,4 @@
-"""A process that trains a few ERM steps of ours and says what it took. Started by others."""
+"""A process that trains a few of our ERM steps and prints their cost. Started by other benchmarks."""
 
 from __future__ import annotations
 

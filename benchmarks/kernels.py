@@ -1,4 +1,4 @@
-"""Where the time of a program goes: its busy time by kind of kernel, from `jax.profiler`."""
+"""Where a program spends its time: busy time by kind of kernel, from `jax.profiler`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-# As `hlo_kernels` calls them. First match counts, in "operation kernel": XLA names the first, cuDNN,
-# cuBLAS or XLA the second.
+# Named as in `hlo_kernels`. The first match counts, in "operation kernel": XLA names the operation;
+# cuDNN, cuBLAS or XLA the kernel.
 KINDS = (
     ("convolution, weights", r"wgrad|bw-filter|bwd_filter"),
     ("convolution, image", r"dgrad|bw-input|bwd_data"),
@@ -34,7 +34,7 @@ def profiled(call: Callable[[], None]) -> dict[str, Busy]:
     """Busy time by kind of kernel while `call` runs, the longest first.
 
     Args:
-      call: returns when its work is done; call it once before, so that nothing is compiled.
+      call: returns when its work is done; call it once beforehand, so that nothing is compiled.
 
     Raises:
       RuntimeError: the profiler saw no kernel.
@@ -56,7 +56,7 @@ def profiled(call: Callable[[], None]) -> dict[str, Busy]:
 
 
 def kind(name: str) -> str:
-    """The kind of a kernel by the names of its operation and its own.
+    """The kind of a kernel, from the names of its operation and itself.
 
     >>> kind("cudnn-conv-bw-filter.3 sm90_xmma_wgrad_implicit_gemm_bf16")
     'convolution, weights'
@@ -69,8 +69,8 @@ def kind(name: str) -> str:
 def kernels(planes: Iterable[Any]) -> list[tuple[str, float]]:
     """Name and own time, in seconds, of each kernel of a profile.
 
-    On a GPU those are the events of its streams; elsewhere the operations of XLA, whose loops and
-    calls hold the time of what runs inside them, which is subtracted.
+    On a GPU those are the events of its streams; elsewhere XLA's operations, where the time of loops
+    and calls includes what runs inside them, which is subtracted.
     """
     found = []
     for plane in planes:
@@ -89,13 +89,13 @@ def kernels(planes: Iterable[Any]) -> list[tuple[str, float]]:
 
 
 def own_times(events: Iterable[tuple[float, float, str]]) -> list[tuple[str, float]]:
-    """Name and own seconds of events (start, duration, name; ns) that may lie within each other.
+    """Name and own seconds of events (start, duration, name; ns) that may be nested.
 
     >>> own_times([(0, 10e9, "while"), (1e9, 2e9, "a"), (4e9, 5e9, "b"), (20e9, 1e9, "c")])
     [('while', 3.0), ('a', 2.0), ('b', 5.0), ('c', 1.0)]
     """
     found: list[list[Any]] = []
-    around: list[tuple[float, int]] = []  # ends and places of the events that are open
+    around: list[tuple[float, int]] = []  # ends and indices of the open events
     for start, duration, name in sorted(events, key=lambda event: (event[0], -event[1])):
         while around and around[-1][0] <= start:
             around.pop()

@@ -2,8 +2,8 @@
 
     python -m benchmarks.loop [--out FILE]
 
-Inside a loop XLA's CPU compiler may leave the fast convolutions (see `varmixup_jax/models/conv.py`),
-and then a step is up to 45 times slower; this shows that it does not happen.
+Inside a loop XLA's CPU compiler may not use the fast convolutions (see `varmixup_jax/models/conv.py`),
+which makes a step up to 45 times slower; this shows that it does not happen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from varmixup_jax.training.step import make_run
 
 
 def looped(case: cases.Case, method: str, batch: int, steps: int) -> Callable[[], None]:
-    """`steps` training steps in one program, waited for."""
+    """A call that runs `steps` training steps in one program and waits for them."""
     step, state, fixed = cases.step_parts(case, method)
     run = jax.jit(make_run(step), donate_argnums=0)
     order = jax.device_put(cases.batches(case, batch, steps))

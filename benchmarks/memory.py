@@ -2,9 +2,9 @@
 
     python -m benchmarks.memory [--out FILE]
 
-The peak is the resident set of a process that trained three steps (CPU), imports and compilation
-included; on an accelerator, the device's own peak. An attack's temporary buffers are those its
-compiled program asks for: 2 steps and 40 steps must need the same.
+On a CPU the peak is the resident set of a process that trained three steps, including imports and
+compilation; on an accelerator, the device's own peak. An attack's temporary buffers are those that
+its compiled program asks for: 2 steps and 40 steps must need the same.
 """
 
 from __future__ import annotations

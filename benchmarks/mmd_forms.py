@@ -1,10 +1,10 @@
-"""MMD^2 by one matrix product against the broadcast difference, as most published codes write it.
+"""MMD^2 by one matrix product against the broadcast difference, as in most published code.
 
     python -m benchmarks.mmd_forms [--sizes 128 512 1024 2048 4096] [--dim 512] [--out FILE]
 
 Value and gradient of the unbiased rbf estimate between two samples `[B, d]`. The broadcast form
-makes three `[B, B, d]` arrays, and their gradients; sizes whose arrays would not fit into half of
-the free memory are left out of it, and the row says so.
+makes three `[B, B, d]` arrays, and their gradients; it is skipped for sizes whose arrays would not
+fit in half of the free memory, and the row says so.
 """
 
 from __future__ import annotations

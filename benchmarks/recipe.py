@@ -1,7 +1,7 @@
 """The original recipe, image by image, with the operations of the published generators.
 
-Written for today's NumPy, so that it runs where the generators do not. ImageMagick's motion blur is
-one OpenCV correlation here, which is faster. Needs scipy, opencv-python-headless and scikit-image.
+Written for current NumPy, on which the generators no longer run. ImageMagick's motion blur is one
+OpenCV correlation here, which is faster. Needs scipy, opencv-python-headless and scikit-image.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def corrupted(
     draws: Draws,
     photographs: list[np.ndarray],
 ) -> np.ndarray:
-    """Corrupts images one after the other.
+    """Corrupts images one by one.
 
     Args:
       name: of the corruption.
       pictures: uint8 `[N, 32, 32, 3]`.
       parameters: of one severity.
       draws: a generator.
-      photographs: to cut frost from, float `[H, W, 3]` in [0, 1] each.
+      photographs: to crop frost from, float `[H, W, 3]` in [0, 1] each.
 
     Returns:
       uint8 `[N, 32, 32, 3]`, clipped and truncated.
@@ -99,7 +99,7 @@ def glass_blur(draws: Draws, x: np.ndarray, sigma: float, reach: int, passes: in
 
 
 def streak(x: np.ndarray, radius: float, sigma: float, degrees: float) -> np.ndarray:
-    """ImageMagick's motion blur of values in [0, 1], truncated to 8 bits as it leaves them."""
+    """ImageMagick's motion blur of values in [0, 1], truncated to 8 bits as in its output."""
     taps = np.arange(2 * int(radius) + 1)
     weight = np.exp(-0.5 * (taps / sigma) ** 2)
     angle, reach = np.deg2rad(degrees), 2 * int(radius)
@@ -260,7 +260,7 @@ def jpeg_compression(draws: Draws, x: np.ndarray, quality: float) -> np.ndarray:
 
 
 def _as_read(levels: np.ndarray) -> np.ndarray:
-    """In [0, 1], so that truncation gives these grey levels again."""
+    """Grey levels to [0, 1], such that truncation gives them back."""
     return (levels + 0.5) / 255
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark leaves: a table as its rows come, and a JSON file with what they depend on."""
+"""The output of a benchmark: a table printed row by row, and a JSON file that includes provenance."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PACKAGES = ("varmixup_jax", "jax", "jaxlib", "flax", "optax", "torch", "numpy")
 
 
 class Report:
-    """The rows of one benchmark, printed as they come and kept in a JSON file after each piece.
+    """The rows of one benchmark, printed as they come and saved in a JSON file after each piece.
 
     A piece that raises leaves a row with its error, and the next one runs. In miniature no row has
-    a goal: the goals are for real sizes.
+    a goal: goals are for full sizes.
 
     Args:
       name: of the benchmark, its module.
-      args: what `arguments` parsed; `args.out` is the JSON file, or None.
+      args: the result of `arguments`; `args.out` is the JSON file, or None.
       argv: what was parsed, None for the command line.
     """
 
@@ -63,14 +63,14 @@ class Report:
         self.save()
 
     def keep(self, rows: Iterable[Row]) -> None:
-        """Keeps rows that need no running."""
+        """Adds rows that need no running."""
         for row in rows:
             self.rows.append(row)
             print(line(row), flush=True)
         self.save()
 
     def save(self) -> None:
-        """Writes the file whole, never half."""
+        """Writes the file atomically."""
         if self.out is None:
             return
         content = {
@@ -101,14 +101,14 @@ def line(row: Row) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits without an exponent."""
+    """Three significant digits, without an exponent."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 
 
 def provenance() -> dict[str, Any]:
-    """Device, versions, environment and date: what a figure depends on besides the code."""
+    """Device, versions, environment and date: what a result depends on besides the code."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -139,7 +139,7 @@ def describe(provenance: Mapping[str, Any]) -> str:
 
 
 def processor() -> str:
-    """The processor's name, as the system gives it."""
+    """The processor's name, as reported by the system."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.scaling [--counts 1 2 4 8] [--via jit pmap] [--out FILE]
 
-The global batch stays the same. On a CPU the devices are fake and share the cores, so that a ratio
-of 1 to the single device is the best there can be and what is above is overhead. On several real
-devices ratios fall. Under jit the losses of the first steps must agree with the single device's;
-pmap has BatchNorm statistics and pairs per device, so its losses differ by design.
+The global batch stays the same. On a CPU the devices are virtual and share the cores, so the best
+possible ratio to a single device is 1, and anything above is overhead. On several real devices ratios
+fall. Under jit the losses of the first steps must agree with the single device's; pmap has BatchNorm
+statistics and pairs per device, so its losses differ by design.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def spread(count: int, via: str, method: str, net: Net) -> Callable[[], np.ndarr
 def measure(
     counts: Sequence[int], via: str, method: str, net: Net, *, repeats: int, seconds: float
 ) -> Iterator[Row]:
-    """Time of each count against one device, and the difference of their first losses."""
+    """Time of each device count against one device, and the difference of their first losses."""
     calls = {count: spread(count, via, method, net) for count in counts}
     losses = {count: call() for count, call in calls.items()}
     name = {count: f"{count} device{'s' if count > 1 else ''}" for count in counts}

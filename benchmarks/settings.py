@@ -1,4 +1,4 @@
-"""What our side and the peers agree on. Imports neither JAX nor PyTorch: children start with either."""
+"""Settings common to us and the peers. Imports neither JAX nor PyTorch: child processes use either."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ATTACKS = ("at", "trades", "iat")
 
 
 class Net(NamedTuple):
-    """A network as a benchmark runs it.
+    """A network as benchmarks run it.
 
     Attributes:
       classifier, width, blocks: of the network.
-      size: pixels a side.
-      batch, attack_batch: examples a step, of methods without and with attacks.
+      size: pixels per side.
+      batch, attack_batch: examples per step, for methods without and with attacks.
       vae_widths: of the VAEs that VarMixup runs with; the first serves the other methods too.
       steps: how many in one program, as training on a CPU runs them; with an attack 1.
       goal: of an ERM step against PyTorch eager.

@@ -1,10 +1,10 @@
-"""From the start of the process to the end of the first training step; and a state's readiness.
+"""Time from the start of a process to the end of the first training step, and to draw a state.
 
     python -m benchmarks.startup [--net r8] [--out FILE]
 
-Each start is a process of its own: ours with an empty compilation cache (cold), ours again (what
-the command line does at every start but the first), and PyTorch. The state of a ResNet-18 is drawn
-in our process after the first step, so that importing JAX is not counted.
+Each start is a separate process: ours with an empty compilation cache (cold), ours again (as the
+command line does at every start but the first), and PyTorch. The state of a ResNet-18 is drawn in our
+process after the first step, so that importing JAX is not counted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def measure(net: str, repeats: int) -> Iterator[Row]:
 
 
 def states(repeats: int) -> Iterator[Row]:
-    """Seconds until a ResNet-18's variables are there, against the goal of one second."""
+    """Seconds to draw a ResNet-18's variables, against the goal of one second."""
     seen: dict[str, list[float]] = {COLD: [], CACHED: []}
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as cache:

@@ -1,4 +1,4 @@
-"""Training steps in any number: in one program, or a program each."""
+"""Any number of training steps, in one program or in one program each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from varmixup_jax.training.step import make_run
 
 
 class Training:
-    """Steps of one method, or "vae", that can be run in any number, in one program or one by one.
+    """Any number of steps of one method, or of "vae", in one program or one by one.
 
     `make_run` takes the number of steps as an argument, so one compilation serves all of them.
     """

@@ -2,8 +2,8 @@
 
     python -m benchmarks.tables DIR --into docs/benchmarks.md
 
-A pair of lines `<!-- table:NAME -->` and `<!-- end -->` in the page encloses what is made of
-DIR/NAME.json: the command, the hardware and the rows. Without that file, what is between them stays.
+A pair of lines `<!-- table:NAME -->` and `<!-- end -->` in the page encloses what is made from
+DIR/NAME.json: the command, the hardware and the rows. Without that file, the text between them stays.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def table(content: dict[str, Any]) -> str:
 
 
 def busy(seen: dict[str, Any]) -> str:
-    """A warning where other processes took more than a tenth of a core meanwhile."""
+    """A warning if other processes used more than a tenth of a core meanwhile."""
     if seen["others"] <= 0.1:
         return ""
     return f" **Other processes kept {seen['others']} cores busy: do not trust the ratios.**"
 
 
 def filled(page: str, folder: Path) -> str:
-    """The page with every table replaced whose file is there."""
+    """The page with every table replaced for which there is a file."""
 
     def one(match: re.Match) -> str:
         path = folder / f"{match['name']}.json"

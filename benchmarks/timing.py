@@ -1,8 +1,7 @@
-"""Timing by alternating medians, and the rows that are made of them.
+"""Timing by alternating medians, and the rows made from them.
 
-Variants take turns in one process (ours, peer, ours, peer, ...), so that a slow minute of the
-machine falls on all of them alike. A row never shows a time alone: it has ours, a peer's and their
-ratio.
+Variants take turns in one process (ours, peer, ours, peer, ...), so that a slow phase of the machine
+affects all of them alike. A row never shows a time alone: it has ours, a peer's and their ratio.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ class Row(NamedTuple):
       ours, peer: medians, in `unit`.
       unit: "ms", "s", "MiB", "TFLOP/s", ...
       ratio: ours / peer.
-      low, high: least and largest ratio of two neighbouring repeats (of two single figures, `ratio`).
-      repeats: how many repeats the medians are of.
+      low, high: smallest and largest ratio within a repeat (`ratio`, for two single figures).
+      repeats: number of repeats that the medians are taken over.
       goal: what `ratio` should be at most (at least, if `at_least`), or None.
       at_least: the sense of the goal.
       error: why there are no figures, else "".
@@ -55,8 +54,8 @@ def alternate(
 ) -> dict[str, list[float]]:
     """Seconds per call of each variant, `repeats` times, the variants taking turns.
 
-    Each variant is called twice before the clock starts (it compiles), and within a repeat as often
-    in a row as about `seconds` allow.
+    Each variant is called twice before the clock starts (it compiles), and within a repeat as many
+    times in a row as fit in about `seconds`.
 
     Args:
       variants: name -> a call that returns when its work is done.
@@ -64,7 +63,7 @@ def alternate(
       seconds: the length of one measurement; a call that takes longer is made once.
 
     Returns:
-      name -> seconds per call, one entry a repeat.
+      name -> seconds per call, one entry per repeat.
     """
     calls = {}
     for name, call in variants.items():
@@ -124,7 +123,7 @@ def figures(
     at_least: bool = False,
     repeats: int = 1,
 ) -> Row:
-    """A row of two figures that are no times, or medians taken elsewhere."""
+    """A row of two figures that are not times, or of medians taken elsewhere."""
     ratio = ours[1] / peer[1]
     return Row(
         what,

@@ -1,4 +1,4 @@
-"""A process that trains a few ERM steps in PyTorch and never imports JAX. Started by others."""
+"""A process that trains a few ERM steps in PyTorch without JAX. Started by other benchmarks."""
 
 from __future__ import annotations
 

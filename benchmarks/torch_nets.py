@@ -162,7 +162,7 @@ class VAE(nn.Module):
 
 
 def nets(case: Case, device: str = "cpu") -> tuple[ResNet, VAE]:
-    """Both networks of a case with its very parameters, channels last."""
+    """Both networks of a case with the same parameters, channels last."""
     classifier = ResNet(case.module.blocks, case.module.width)
     vae = VAE(case.vae_width, case.vae_blocks, case.latent_size, case.vae_module.downsample)
     load(classifier, case.variables["params"], case.variables["batch_stats"])
@@ -171,10 +171,10 @@ def nets(case: Case, device: str = "cpu") -> tuple[ResNet, VAE]:
 
 
 def load(module: nn.Module, params: Mapping[str, Any], stats: Mapping[str, Any]) -> None:
-    """Copies Flax parameters and statistics into a module whose children have their names.
+    """Copies Flax parameters and statistics into a module whose children have the same names.
 
     Raises:
-      ValueError: a parameter without a counterpart, or the other way round.
+      ValueError: a parameter without a counterpart on either side.
     """
     loaded = {}
     for path, value in [*_flat(params), *_flat(stats)]:

@@ -1,7 +1,7 @@
 """The peers: one training step of each method, PGD and the MMD-VAE in PyTorch.
 
-Written as a careful user of PyTorch would: channels last, images on the device, gradients with
-respect to the image alone under attack, only the drawn stage mixed by Manifold Mixup.
+Written as by a careful PyTorch user: channels last, images on the device, gradients only with respect
+to the image in attacks, only the drawn stage mixed by Manifold Mixup.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pgd(
     step_size: float = PGD_STEP,
     sigma: float | None = None,
 ) -> Tensor:
-    """Projected sign-gradient ascent in the l-infinity ball; `sigma` starts normally, else uniform."""
+    """Projected sign-gradient ascent in the l-infinity ball; normal start with `sigma`, else uniform."""
     if sigma is None:
         start = torch.empty_like(image).uniform_(-EPS, EPS)
     else:
@@ -79,7 +79,7 @@ class Peer:
         self.decoder = torch.compile(vae.decoder) if compiled else vae.decoder
         self.images = torch.tensor(case.images, device=device)
         self.labels = torch.tensor(case.labels, device=device, dtype=torch.long)
-        # An NHWC array seen as NCHW is channels last.
+        # An NHWC array viewed as NCHW is channels last.
         self.latents = torch.tensor(case.latents, device=device).permute(0, 3, 1, 2)
         self.optimizer = torch.optim.SGD(
             model.parameters(), LEARNING_RATE, MOMENTUM, weight_decay=WEIGHT_DECAY
@@ -152,7 +152,7 @@ class Peer:
         )
 
     def step(self, method: str, index: Tensor) -> Tensor:
-        """One training step; the loss comes back unread."""
+        """One training step; returns the loss without waiting for it."""
         self.model.train()
         with self.cast():
             loss = self.loss(method, *self.batch(index), index)
@@ -211,7 +211,7 @@ class VAEPeer:
         )
 
     def step(self, index: Tensor) -> Tensor:
-        """Mean squared error plus gamma MMD^2 against fresh normal samples; one step of it."""
+        """One step on the mean squared error plus gamma MMD^2 against fresh normal samples."""
         image = (self.images[index].float() / 255).permute(0, 3, 1, 2)
         mean, log_std = self.encoder(image)
         latent = mean + log_std.exp() * torch.randn_like(mean)

@@ -4,7 +4,7 @@
 
 r8 is ResNet-8 of width 16 with batches of 128, r18 the CIFAR ResNet-18 of width 64 with batches of
 64 (16 for methods that attack, which take nearly ten times as long). 32x32 images, float32, SGD with
-momentum; images and labels lie on the device and no side crops or flips. Ours are steps in one program
+momentum; images and labels are on the device, without crop and flip. Ours are steps in one program
 (8, 2 with r18, 1 with an attack) under the commands' XLA flags, as training on a CPU runs them. PyTorch
 runs eagerly in channels-last layout; for ERM also through `torch.compile`, where that works.
 """
@@ -57,7 +57,7 @@ def measure(
 
 
 def _working(variants: dict[str, Callable[[], None]]) -> dict[str, Callable[[], None]]:
-    """Leaves out `torch.compile` where this machine cannot run it (it may need a C++ compiler)."""
+    """Leaves out `torch.compile` if it does not run here (it may need a C++ compiler)."""
     if "torch.compile" in variants:
         try:
             variants["torch.compile"]()

@@ -19,7 +19,7 @@ from benchmarks.timing import Row, alternate, compared
 
 
 def measure(case: cases.Case, batch: int, *, repeats: int, seconds: float) -> Iterator[Row]:
-    """The step and the decoder; PyTorch eager, compiled for the step."""
+    """The step and the decoder; PyTorch eager, and compiled for the step."""
     from benchmarks.torch_peers import VAEPeer
 
     order = cases.batches(case, batch, 1)

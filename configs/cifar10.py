@@ -8,16 +8,16 @@
     python -m varmixup_jax.main --config=configs/cifar10.py:record            # the best we know
     python -m varmixup_jax.main --config=configs/cifar10.py:all,cpu           # a small table, no GPU
 
-Presets: `modern` (default: SGD, one-cycle, bfloat16, batch 512, 30 epochs) and `poster_guess`
+Presets: `modern` (default: SGD, one-cycle, bfloat16, batch 512, 30 epochs), `poster_guess`
 (ResNet-34, Adam 1e-3 constant, batch 128, 100 epochs: what evidence suggests the authors ran; not a
 claim of exact reproduction), `record` (as `modern`, 150 epochs, latent style with AugMix unless a
-method is named: by the price of its steps 8 minutes on an H200, not run yet), `record_long` (the same
+method is named: by the cost of its steps 8 minutes on an H200, not run yet), `record_long` (the same
 with a WideResNet-28-4 and 200 epochs), and `cpu` (ResNet-8, 10,000 training and 1,000 test images,
-10 epochs, 3 for methods that attack, a small VAE): what two CPU cores can do, to compare methods with
-one another and with nothing else.
+10 epochs, 3 for methods that attack, a small VAE): feasible on two CPU cores, only for comparing
+methods with one another.
 
-Cost: about 10^5 GFLOP an epoch (3.3 GFLOP an image and training step); attacks cost 6 to 9 times
-that. Result: see the results table in README.md; rows that were not run are not there.
+Cost: about 10^5 GFLOP per epoch (3.3 GFLOP per image and training step); attacks cost 6 to 9 times
+that. Result: see the results table in README.md, which has no rows for methods that were not run.
 """
 
 from varmixup_jax.config import base_config, method_argument

@@ -4,7 +4,7 @@
 
 `config.data.dir` is the folder as distributed (train/, val/, wnids.txt).
 
-Cost: 8 times CIFAR-10's an epoch (100,000 images of four times the pixels).
+Cost: 8 times CIFAR-10's per epoch (100,000 images of four times the pixels).
 Result: not measured.
 """
 

@@ -3,7 +3,7 @@
     pip install equinox
     python examples/equinox_loop.py
 
-Equinox writes layers for one example, channels first; vicinities see batches `[B, H, W, C]`.
+Equinox layers take one example, channels first; vicinities take batches `[B, H, W, C]`.
 """
 
 from __future__ import annotations

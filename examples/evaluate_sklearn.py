@@ -1,6 +1,6 @@
-"""A scikit-learn model measured as this package measures: `python evaluate_sklearn.py`.
+"""Evaluates a scikit-learn model with this package: `python evaluate_sklearn.py`.
 
-A random forest gives probabilities, and of flat vectors: both are said in the call.
+A random forest takes flat vectors and returns probabilities: the call says both.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ import varmixup_jax as vj
 
 
 def main(out: str = "runs/forest", corruptions: str | list[str] = "computed") -> vj.Results:
-    """Trains, evaluates and saves; `python -m varmixup_jax.report runs` shows it beside other runs."""
+    """Trains, evaluates and saves; `python -m varmixup_jax.report runs` compares it with other runs."""
     digits = load_digits()
     images = (digits.images[..., None] / 16).astype(np.float32)  # [N, H, W, C] in [0, 1]
     first = 3 * len(images) // 4

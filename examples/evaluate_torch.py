@@ -1,4 +1,4 @@
-"""A PyTorch model, trained your own way, measured as this package measures: `python evaluate_torch.py`.
+"""Evaluates a PyTorch model, trained in any way, with this package: `python evaluate_torch.py`.
 
 Needs PyTorch; takes half a minute on a CPU.
 """
@@ -13,7 +13,7 @@ EPOCHS = 20
 
 
 def split():
-    """Digits as PyTorch wants them, `[N, C, H, W]` in [0, 1]; the last quarter is the test set."""
+    """Digits in PyTorch's layout, `[N, C, H, W]` in [0, 1]; the last quarter is the test set."""
     digits = load_digits()
     images = (digits.images[:, None] / 16).astype(np.float32)
     first = 3 * len(images) // 4
@@ -41,9 +41,9 @@ def train(images: np.ndarray, labels: np.ndarray) -> torch.nn.Module:
 
 
 def main(out: str = "runs/torch", corruptions: str | list[str] = "computed") -> vj.Results:
-    """Trains, evaluates and saves; `python -m varmixup_jax.report runs` shows it beside other runs."""
+    """Trains, evaluates and saves; `python -m varmixup_jax.report runs` compares it with other runs."""
     (x, y), (x_test, y_test) = split()
-    held_out = len(x) - 200  # for the temperature: neither trained on nor tested on
+    held_out = len(x) - 200  # for the temperature: used neither for training nor for testing
     net = train(x[:held_out], y[:held_out])
     results = vj.evaluate(
         net,

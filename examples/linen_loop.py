@@ -2,7 +2,7 @@
 
     python examples/linen_loop.py
 
-A Linen module is a pure function already: the vicinity gets one with `train=False`.
+A Linen module is already a pure function: the vicinity gets it with `train=False`.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Net(nnx.Module):
 
 @nnx.jit
 def step(model, optimizer, key, image, label):
-    # The attack sees running statistics and leaves them alone; the training pass updates them.
+    # The attack uses the running statistics without changing them; the training pass updates them.
     env = vj.Env(logits=vj.nnx_logits(model))
     sample = VICINITY(key, env, vj.Draw(image, label))
 

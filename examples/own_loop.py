@@ -1,4 +1,4 @@
-"""VarMixup in somebody else's training loop, and a tenth method: plain JAX, optax and this library.
+"""VarMixup in your own training loop, and a tenth method: plain JAX, optax and this library.
 
     python examples/own_loop.py
 
@@ -30,7 +30,7 @@ def dense(key, sizes):
 
 
 def forward(layers, x):
-    """A network of `dense` with ReLU in between."""
+    """A network of `dense` layers with ReLU in between."""
     for weight, bias in layers[:-1]:
         x = jax.nn.relu(x @ weight + bias)
     weight, bias = layers[-1]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 SHARED_MEMORY = 0.9  # of a GPU, divided among its runs; the rest is for CUDA itself in each process
 FRACTION = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-# Whoever sets one of these has a plan for the memory.
+# If the user sets one of these, memory is left to them.
 MEMORY_SETTINGS = (
     FRACTION,
     "XLA_CLIENT_MEM_FRACTION",
@@ -21,18 +21,18 @@ MEMORY_SETTINGS = (
 def share(
     slot: int, parallel: int, gpus: Sequence[str], environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment variables of a run: its GPUs, and its part of one that it shares.
+    """The environment variables of a run: its GPUs, and its memory fraction on a shared one.
 
-    Up to as many runs as there are GPUs divide them among themselves. Of more runs, several share
-    one GPU: JAX would take three quarters of its memory for each process, so each is told an equal
-    part. Without GPUs nothing is set: the runs compete for the cores, and none has fewer threads
-    than alone, for on a CPU the number of threads decides how results are rounded.
+    With at most as many runs as GPUs, the GPUs are divided among the runs. With more runs, several
+    share a GPU: JAX would reserve three quarters of its memory for each process, so each gets an
+    equal part. Without GPUs nothing is set: the runs compete for the cores, and each has as many
+    threads as it would alone, as on a CPU the number of threads affects rounding.
 
     Args:
       slot: of the run, from 0, below `parallel`.
       parallel: how many run at a time.
-      gpus: all there are, as `CUDA_VISIBLE_DEVICES` names them.
-      environment: of the user, whose own memory settings stay.
+      gpus: all there are, as named in `CUDA_VISIBLE_DEVICES`.
+      environment: of the user, whose own memory settings are kept.
 
     >>> share(1, 2, ["0", "1", "2", "3"], {})
     {'CUDA_VISIBLE_DEVICES': '1,3'}
@@ -54,7 +54,7 @@ def share(
 
 
 def visible_gpus() -> list[str]:
-    """NVIDIA GPUs that programs here may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    """NVIDIA GPUs that programs here may use, as named in `CUDA_VISIBLE_DEVICES`."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name for name in chosen.split(",") if name.strip() and name != "-1"]

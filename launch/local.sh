@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# One run as several processes on this machine, over the loopback interface: what a cluster does, to
-# try it out. (Without a cluster one process is enough: varmixup_jax.main uses all devices it sees.)
+# One run as several processes on this machine, over the loopback interface, to try out what a cluster
+# does. (Without a cluster one process is enough: varmixup_jax.main uses all devices it sees.)
 #
 #     bash launch/local.sh --processes=2 --devices=2 -- --config=configs/digits.py --workdir=runs/a
 #
 # in a clone of this repository; the words after -- go to varmixup_jax.main. Nothing to edit.
 #
 #   --processes=N   how many (default 2)
-#   --devices=N     pretend that each process has N CPU devices; without it each takes what JAX finds
+#   --devices=N     pretend that each process has N CPU devices; default: the devices that JAX finds
 #   --port=N        of the coordinator (default: a free one)
 #   --dry-run       print the commands and do nothing
 #   --help          print this
-#   PYTHON          the interpreter (default: the python that is found first)
-#   GRACE           seconds from SIGTERM to SIGKILL, where a process has failed (default 10)
+#   PYTHON          the interpreter (default: the first python found)
+#   GRACE           seconds from SIGTERM to SIGKILL, if a process has failed (default 10)
 #
-# Every line of output begins with the number of its process. When a process fails the others are
+# Every line of output begins with the number of its process. If a process fails, the others are
 # ended. SIGTERM and Ctrl-C are passed on as SIGTERM, on which a run saves its state.
 #
 # Exit code: that of the first process that failed, or 0.
@@ -67,7 +67,7 @@ trap '[ -n "$asked" ] || { asked=yes; end_all TERM; }' TERM INT
 for ((i = 0; i < processes; i++)); do
     command=("$python" -m varmixup_jax.main "$@" "--coordinator=127.0.0.1:$port")
     command+=("--num_processes=$processes" "--process_id=$i")
-    # In one write, so that no process that runs already prints into the line.
+    # In one write, so that processes already running do not print into the line.
     printf -v line ' %q' "${command[@]}"
     printf '+%s\n' "$line"
     [ -z "$dry" ] || continue

@@ -15,7 +15,7 @@ from .plan import Job
 from .run_logs import last_lines
 
 POLL_SECONDS = 0.2
-STATUS_SECONDS = 10.0  # between two lines on each run that is under way
+STATUS_SECONDS = 10.0  # between two status lines of each active run
 SAVE_SECONDS = 120.0  # from SIGTERM to SIGKILL
 
 
@@ -23,8 +23,8 @@ class Outcome(NamedTuple):
     """How the runs ended.
 
     Attributes:
-      codes: what a shell would show of each run that began, by its name.
-      stopped: what ended the sweep before its time, "" where nothing did.
+      codes: exit code, as in a shell, of each run that was started, by name.
+      stopped: what ended the sweep early, "" if nothing did.
     """
 
     codes: dict[str, int]
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
 
 
 class Active(NamedTuple):
-    """A run under way, and when it began."""
+    """An active run, and when it began."""
 
     job: Job
     process: subprocess.Popen[bytes]
@@ -45,17 +45,17 @@ def run(
     say: Callable[[str], None],
     budget: float | None = None,
 ) -> Outcome:
-    """Runs every job, `parallel` at a time in their order; each prints into its own log.
+    """Runs every job, `parallel` at a time, in order; each prints to its own log.
 
-    Of each run under way the last line of its log is said every ten seconds. SIGTERM, Ctrl-C and
-    the end of the budget reach the runs as SIGTERM, so that what is training saves its state;
-    nothing new is started then, and who has not left after two minutes is killed.
+    The last line of each active run's log is shown every ten seconds. SIGTERM, Ctrl-C and the end of
+    the budget reach the runs as SIGTERM, so that a run in training saves its state; then no run is
+    started any more, and those that have not ended after two minutes are killed.
 
     Args:
       jobs: what to run.
-      parallel: how many at a time; what each gets of the GPUs is `devices.share`.
+      parallel: how many at a time; see `devices.share` for how they share GPUs.
       say: prints a line.
-      budget: seconds until all that still runs is stopped; None for no end.
+      budget: seconds until all runs are stopped; None for no limit.
     """
     gpus, waiting = visible_gpus(), list(jobs)
     running: dict[int, Active] = {}
@@ -98,7 +98,7 @@ def run(
 
 
 def exit_code(returncode: int) -> int:
-    """The code a shell would show: 128 + n for a process that signal n ended.
+    """The exit code that a shell would show: 128 + n for a process killed by signal n.
 
     >>> exit_code(3), exit_code(-9)
     (3, 137)
@@ -108,7 +108,7 @@ def exit_code(returncode: int) -> int:
 
 def _start(job: Job, given: dict[str, str]) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    # A session of its own: Ctrl-C in the terminal reaches it as one SIGTERM, from here.
+    # In its own session, so that Ctrl-C in the terminal reaches it only as one SIGTERM from here.
     with job.log.open("wb") as log:
         return subprocess.Popen(
             job.words,
@@ -122,7 +122,7 @@ def _start(job: Job, given: dict[str, str]) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """While inside, SIGTERM and SIGINT are remembered; yields the question whether one came."""
+    """Inside the block SIGTERM and SIGINT are recorded; yields a function that tells if one came."""
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))

@@ -1,4 +1,4 @@
-"""Runs of a sweep as one SLURM job array, by submitit."""
+"""Runs of a sweep as one SLURM job array, using submitit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .plan import Job
 
 SAVE_SECONDS = 120  # from SIGTERM to the end of the time limit
 FIRST_POLL_SECONDS = 1.0
-SAVED = 143  # exit code of a run that SIGTERM ended and that the same command resumes
+SAVED = 143  # exit code of a run that was ended by SIGTERM and can be resumed
 
 
 def run(
@@ -29,15 +29,15 @@ def run(
 ) -> None:
     """Submits every job that is not queued yet, and waits until none is left in the queue.
 
-    What was submitted is remembered in `logs/jobs.json`: started again after this process was ended,
-    it waits for those.
+    Submitted jobs are recorded in `logs/jobs.json`: if this process is interrupted and restarted, it
+    waits for those.
 
     Args:
       jobs: what to run.
-      parallel: at most so many at a time.
+      parallel: the maximum number at a time.
       settings: options of sbatch, `{"partition": "long", "gpus-per-node": 1}`.
       say: prints a line.
-      poll_seconds: between two looks at the queue, at most.
+      poll_seconds: the longest time between two queries of the queue.
 
     Raises:
       ValueError: submitit or SLURM is missing, or SLURM refuses the jobs.
@@ -61,14 +61,14 @@ def run(
         time.sleep(wait)
         wait = min(2 * wait, poll_seconds)
         still = _queued()
-        if still is None:  # the controller is busy or restarting: ask again
+        if still is None:  # the controller is busy or restarting: try again
             continue
         for number in sorted(waiting.keys() - still):
             say(f"{waiting.pop(number)}: left the queue")
 
 
 class Task(NamedTuple):
-    """What a job of the array does: one run, inside the job's own process, so that signals reach it.
+    """What a job of the array does: one run, inside the job's process, so that signals reach it.
 
     Attributes:
       arguments: of `varmixup_jax.main`.
@@ -79,10 +79,10 @@ class Task(NamedTuple):
     log: Path
 
     def __call__(self) -> None:
-        """Runs; queues the job again where the time limit or a preemption ended it."""
+        """Runs; requeues the job if the time limit or a preemption ended it."""
         number = os.environ["SLURM_JOB_ID"]
         for name in [name for name in os.environ if name.startswith("SLURM_")]:
-            del os.environ[name]  # a process of its own, which uses all its GPUs
+            del os.environ[name]  # so that the run is a single process, which uses all its GPUs
         with _printing_into(self.log):
             from varmixup_jax.main import main  # JAX, only now
 
@@ -97,7 +97,7 @@ class Task(NamedTuple):
 def _submit(
     jobs: Sequence[Job], parallel: int, settings: Mapping[str, Any], folder: Path
 ) -> dict[str, str]:
-    """The number of each job's SLURM job, by its name."""
+    """The SLURM job id of each job, by name."""
     try:
         import submitit  # not needed for anything else
     except ImportError:
@@ -109,7 +109,7 @@ def _submit(
         array_parallelism=parallel,
         stderr_to_stdout=True,
         setup=['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"'],
-        # By default submitit asks for a signal of its own; main answers SIGTERM.
+        # By default submitit requests another signal; main handles SIGTERM.
         additional_parameters={"signal": f"TERM@{SAVE_SECONDS}", "requeue": True, **settings},
     )
     tasks = [Task(job.words[3:], job.log.absolute()) for job in jobs]
@@ -126,7 +126,7 @@ def _submit(
 
 
 def _queued() -> set[str] | None:
-    """The numbers of the user's jobs that have not ended; None where SLURM does not answer."""
+    """The ids of the user's jobs that have not ended; None if SLURM does not answer."""
     done = subprocess.run(
         ["squeue", "--noheader", "--array", "--me", "--format=%i"],
         capture_output=True,
@@ -142,7 +142,7 @@ def _output(words: Sequence[str]) -> str:
 
 @contextmanager
 def _printing_into(log: Path) -> Iterator[None]:
-    """While inside, this process and its children print into a file, at its end."""
+    """Inside the block, the output of this process and its children is appended to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)

@@ -1,4 +1,4 @@
-"""What a sweep consists of: one process per method (or named run) and seed, each in its directory."""
+"""The runs of a sweep: one process per method (or named run) and seed, each in its directory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Kind(NamedTuple):
 
     Attributes:
       name: of its directories.
-      method: what trains.
+      method: the training method.
       overrides: `--config.x=y`.
       config: the recipe with these.
     """
@@ -41,11 +41,11 @@ class Job(NamedTuple):
     """One run.
 
     Attributes:
-      name: `<method>-s<seed>`, or with the name that `--run` gives in the place of the method.
-      place: its run directory, as `varmixup_jax.main` lays out a sweep of its own.
-      log: the file for what it prints.
+      name: `<method>-s<seed>`, or with the name given by `--run` instead of the method.
+      place: its run directory, the same as `varmixup_jax.main` would use for a sweep.
+      log: the file for its output.
       words: the command.
-      done: whether it ended with all its results; it is not run again then.
+      done: whether it ended with all its results; if so, it is not run again.
     """
 
     name: str
@@ -77,13 +77,13 @@ def plan(
 
     Args:
       recipe: `FILE[:WORDS]` or `NAME[:WORDS]`.
-      methods: several separated by commas, or "all"; "" for the recipe's own, and for none where
-        there are named runs.
+      methods: several separated by commas, or "all"; "" for the recipe's own, or for none if there
+        are named runs.
       seeds: whole numbers separated by commas; "" for the recipe's own.
-      workdir: the runs live in `workdir/<method>-s<seed>`, named ones in `workdir/<name>-s<seed>`;
-        None for the place that `varmixup train` chooses.
-      overrides: `--config.x=y`, of all runs.
-      baseline: a method or named run of the sweep; None for `config.eval.baseline` where it is run.
+      workdir: the runs are in `workdir/<method>-s<seed>`, named ones in `workdir/<name>-s<seed>`;
+        None for the directory that `varmixup train` chooses.
+      overrides: `--config.x=y`, for all runs.
+      baseline: a method or named run of the sweep; None for `config.eval.baseline` if it is run.
       named: "NAME METHOD FIELD=VALUE ...", runs that differ from the others in some fields.
       modules: what each run imports first.
 
@@ -127,7 +127,7 @@ def plan(
 
 
 def _named(text: str, recipe: str, overrides: Sequence[str], seeds: str) -> Kind:
-    """A run that `--run` describes."""
+    """The run described by a `--run`."""
     name, method, *fields = [*shlex.split(text), "", ""]
     fields = fields[:-2]
     if not method or not re.fullmatch(r"[\w.+-]+", name):
@@ -145,7 +145,7 @@ def _named(text: str, recipe: str, overrides: Sequence[str], seeds: str) -> Kind
 
 
 def _config(recipe: str, overrides: Sequence[str], seeds: str) -> ConfigDict:
-    """What `varmixup_jax.main` makes of the same words, with the seeds, where there are some."""
+    """The configuration that `varmixup_jax.main` makes of the same words, with the seeds, if any."""
     for word in overrides:
         name, equals, _ = word.removeprefix("--").partition("=")
         if not word.startswith("--config.") or not equals:

@@ -1,4 +1,4 @@
-"""The logs that the runs of a sweep print into."""
+"""The log files of the runs of a sweep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TAIL_BYTES = 1 << 16
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The last lines with anything in them, at most `count`; none of a log that is not there."""
+    """The last non-blank lines, at most `count`; none if there is no log."""
     if not log.exists():
         return []
     with log.open("rb") as file:

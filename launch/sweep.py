@@ -20,9 +20,9 @@ from .run_logs import last_lines
 
 USAGE = "varmixup sweep --config=RECIPE[:WORDS] [--methods=...] [--seeds=...] [--workdir=DIR] ..."
 DESCRIPTION = """Runs x seeds, one process each, on this machine or as a SLURM job array; then the page
-that compares them. Runs live in WORKDIR/METHOD-sSEED, where `varmixup train` keeps those of a sweep,
+that compares them. Runs are in WORKDIR/METHOD-sSEED, where `varmixup train` keeps those of a sweep,
 so that either resumes what the other started: finished runs are skipped, interrupted ones resume. The
-VAE is trained by whoever comes first; the others wait for it.
+first run that needs the VAE trains it; the others wait for it.
 
 examples:
   varmixup sweep --config=digits --methods=erm,varmixup --seeds=0,1 --workdir=runs/digits --parallel=2
@@ -31,7 +31,7 @@ examples:
       --run='half varmixup methods.varmixup.clean_weight=0.5' --run='narrow varmixup vae.width=16'
 
 Fields of the recipe are changed as in `varmixup train`, by --config.FIELD=VALUE."""
-EPILOG = """With --parallel=N and fewer GPUs than that several runs share one, each with a part of its
+EPILOG = """With --parallel=N and fewer than N GPUs, several runs share a GPU, each with a part of its
 memory: one compiles or evaluates while another trains.
 
 exit codes:
@@ -41,7 +41,7 @@ exit codes:
   143  a signal came or the budget was used up: the same command resumes"""
 
 TAIL = 8  # lines of a failed run's log that are shown
-STOPPED = 143  # exit code of a sweep, or of a run, that resumes
+STOPPED = 143  # exit code of a sweep, or of a run, that can be resumed
 RESUMES, NOT_BEGUN = "stopped; it resumes", "not begun"
 
 
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The flags, but for those that change fields."""
+    """The flags, except those that change fields."""
     parser = Parser(prog="varmixup sweep", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
     parser.add_recipe()
     for name, text in {
@@ -110,11 +110,11 @@ def parser() -> Parser:
         action="append",
         default=[],
         metavar="'NAME METHOD [FIELD=VALUE ...]'",
-        help="a run with fields of its own; may be given several times",
+        help="a run with its own fields; may be given several times",
     )
     parser.add_argument("--on", default="local", choices=("local", "slurm"), help="where to run")
-    parser.add_argument("--parallel", type=int, default=1, help="so many at a time (default 1)")
-    parser.add_argument("--budget", type=float, help="seconds, with --on=local (default: no end)")
+    parser.add_argument("--parallel", type=int, default=1, help="runs at a time (default 1)")
+    parser.add_argument("--budget", type=float, help="seconds, with --on=local (default: no limit)")
     parser.add_argument("--baseline", help="method or named run that mCE is relative to")
     parser.add_argument("--dry_run", action="store_true", help="print the commands and do nothing")
     slurm = parser.add_argument_group("with --on=slurm")
@@ -133,7 +133,7 @@ def parser() -> Parser:
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Options of sbatch."""
+    """Options for sbatch."""
     checks.whole(0, **{"--gpus": options.gpus})
     checks.whole(1, **{"--cpus": options.cpus})
     settings: dict[str, Any] = {"cpus-per-task": options.cpus, "time": options.time}
@@ -158,7 +158,7 @@ def _check_budget(options: argparse.Namespace) -> None:
 
 
 def _conclude(sweep: Sweep, outcome: on_local.Outcome) -> int:
-    """Writes the page, names every run that is not done, and shows the ends of failed ones' logs."""
+    """Writes the page, names every run that is not done, and shows the ends of failed runs' logs."""
     left = [job for job in sweep.jobs if not run_directory.is_done(job.place)]
     begun = [job.place for job in sweep.jobs if (job.place / "summary.json").exists()]
     if len(left) < len(sweep.jobs):
@@ -176,7 +176,7 @@ def _conclude(sweep: Sweep, outcome: on_local.Outcome) -> int:
 
 
 def _how_it_ended(code: int | None, stopped: bool) -> str:
-    """The status of an unfinished run, from its exit code where that is known."""
+    """The status of an unfinished run, from its exit code if known."""
     if code is None and stopped:
         return NOT_BEGUN
     if code == STOPPED:

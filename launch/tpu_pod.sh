@@ -15,10 +15,10 @@ PYTHON=${PYTHON:-python3} # on every host, an environment with this package and 
 DRY_RUN=${DRY_RUN:-}      # not empty: print the command and do nothing
 #
 # Once, on all hosts (gcloud compute tpus tpu-vm ssh "$TPU" --worker=all --command=...): clone the
-# repository, pip install -e . 'jax[tpu]', and mount the same NFS share (Filestore) at the same place;
-# --workdir, the VAE store and the data lie there.
+# repository, pip install -e . 'jax[tpu]', and mount the same NFS share (Filestore) at the same path;
+# --workdir, the VAE store and the data are there.
 #
-# A preempted slice is recreated by you or by a queued resource; the same command then resumes.
+# A preempted slice is recreated by you or by a queued resource; the same command then resumes the run.
 #
 # Exit code: 0, or that of gcloud when a host failed.
 

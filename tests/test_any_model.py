@@ -171,20 +171,20 @@ def test_a_file_of_logits_gives_the_numbers_of_the_model(of_jax, tmp_path):
         evaluate_logits(tmp_path / "theirs.npz", outputs="probabilities")
     clean = logits_file.Predictions(SCORES, LABELS)
     for name, logits, message in (
-        ("fog", SCORES[:, :2], "have 2 and 3 classes, must have as many everywhere"),
+        ("fog", SCORES[:, :2], "have 2 and 3 classes, must all have the same number"),
         ("fogg", SCORES, "corruption = 'fogg': must be one of .* mean fog"),
     ):
         other = logits_file.Predictions(logits, LABELS)
         with pytest.raises(ValueError, match=message):
             evaluate_logits({("none", 0): clean, (name, 3): other})
     for settings, message in (
-        ({"validation": clean}, "validation: are the logits of the test images, must be of others"),
+        ({"validation": clean}, "validation: are the logits of the test images, must be held-out"),
         ({"validation": logits_file.Predictions(SCORES[:, :2], LABELS)}, "have 2 and 3 classes"),
         ({"ood": {"a": SCORES[:, :2]}}, "have 2 and 3 classes"),
     ):
         with pytest.raises(ValueError, match=message):
             evaluate_logits({("none", 0): clean}, **settings)
-    with pytest.raises(ValueError, match="ood: is told from the clean images"):
+    with pytest.raises(ValueError, match="ood: is compared with the clean images"):
         evaluate_logits({("fog", 3): clean}, ood={"a": SCORES})
 
 
@@ -195,7 +195,7 @@ calls = iter(range(100))
     ("changes", "message"),
     [
         ({"labels": LABELS + 1}, r"labels: from 1 to 3, must lie in \[0, 2\]"),
-        ({"labels": LABELS[:5]}, "labels: has 5, must be 40 as there are images"),
+        ({"labels": LABELS[:5]}, "labels: has 5, must have 40, one per image"),
         ({"images": IMAGES.astype(np.float32)}, "images: has values from 0 to 255"),
         ({"images": IMAGES.astype(np.int32)}, "images: dtype is int32, must be floating"),
         ({"images": IMAGES.transpose(0, 3, 1, 2)}, "must be NHWC; pass layout='NCHW'"),
@@ -217,7 +217,10 @@ calls = iter(range(100))
             {"images": np.where(IMAGES > 9, IMAGES / 255, np.nan)},
             "images: has values that are not f",
         ),
-        ({"validation": (IMAGES, LABELS)}, "validation: are the test images, must be others"),
+        (
+            {"validation": (IMAGES, LABELS)},
+            "validation: are the test images, must be held-out images",
+        ),
         ({"ood": {"grey": IMAGES[..., :1]}}, r"grey: has images \[8, 8, 1\], must be \[8, 8, 3\]"),
         ({"name": "a\nb"}, r"name = 'a\\nb': must be printable text"),
         ({"dataset": ""}, "dataset = '': must be printable text"),

@@ -191,7 +191,7 @@ def test_a_run_that_does_not_tell_its_data_is_evaluated_where_it_was(sweep, npz,
         kept = {**arrays, "about": np.array(json.dumps({**about, "data": None}))}
     np.savez(old / FILE, **kept)
     moved = f"npz:{altered(npz, tmp_path / 'elsewhere')}"
-    with pytest.raises(ValueError, match="does not tell the sha256 of its data"):
+    with pytest.raises(ValueError, match="does not record the sha256 of its data"):
         evaluate_again([old], tmp_path / "out", {"data.source": moved})
 
 
@@ -222,7 +222,7 @@ def test_places_that_do_not_do_are_refused(sweep, tmp_path):
     with pytest.raises(ValueError, match="'erm-s0' is the name of several runs"):
         evaluate_again([sweep, twin], tmp_path / "out", {})
     (twin / FILE).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"model\.npz: is no model file"):
+    with pytest.raises(ValueError, match=r"model\.npz: is not a model file"):
         evaluate_again([twin], tmp_path / "out", {})
     assert not (tmp_path / "out").exists()
 

@@ -133,8 +133,8 @@ OURS = ["--model=my_models:logits", "--data=digits", "--out=x"]
         (["--logits=l.npz", "--out=x"], "l.npz: not a readable npz file"),
         (["--logits=l.npz", "--out=x", "--bin=3"], "--bin=3"),
         (["--logits=l.npz"], "--out"),
-        (["--logits=l.npz", "--out=x", "--examples=3"], "--examples: says nothing of --logits"),
-        (["--logits=l.npz", "--out=x", "--data=digits"], "--data: says nothing of --logits"),
+        (["--logits=l.npz", "--out=x", "--examples=3"], "--examples: does not apply to --logits"),
+        (["--logits=l.npz", "--out=x", "--data=digits"], "--data: does not apply to --logits"),
         ([*OURS, "--quiet=yes"], "--quiet: invalid"),
         ([*OURS, "--linearity_eps=(1"], "--linearity_eps: invalid"),
         (

@@ -68,7 +68,7 @@ def test_a_batch_that_is_too_large_is_halved_once_and_all_is_measured(monkeypatc
     monkeypatch.setattr(suite, "batch_logits", small)
     monkeypatch.setattr(programs, "pgd", small_attack)
     halved, said, _ = measure()
-    assert said == ["out of device memory with 8 images at once, going on with half"]
+    assert said == ["out of device memory with 8 images at once, continuing with half"]
     assert sizes[0] == 8
     assert set(sizes[1:]) == {4}
     clean_and_views = [m for m in whole.metrics if "pgd" not in m["metric"]]

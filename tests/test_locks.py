@@ -68,7 +68,7 @@ def test_no_locks_are_said_to_be_missing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(locks.fcntl, "flock", flock)
     with (
-        pytest.warns(UserWarning, match="has no locks; .lock.held stands for one"),
+        pytest.warns(UserWarning, match="has no locks; using .lock.held instead"),
         locked(tmp_path),
     ):
         assert (tmp_path / ".lock.held").read_text() == f"{socket.gethostname()} {os.getpid()}"
@@ -90,9 +90,7 @@ def test_what_a_killed_process_leaves_is_stale_here_and_named_elsewhere(tmp_path
     with locked(tmp_path):
         assert mark.read_text().endswith(f" {os.getpid()}")
     mark.write_text("elsewhere 1")
-    with pytest.raises(
-        Held, match=f"^process 1 on elsewhere; where that has ended, remove {mark}$"
-    ):
+    with pytest.raises(Held, match=f"^process 1 on elsewhere; if that has ended, remove {mark}$"):
         locked(tmp_path).__enter__()
     mark.write_text("")  # between its making and its writing
     with pytest.raises(Held, match=f"^another process; .* remove {mark}$"):

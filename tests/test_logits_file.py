@@ -51,7 +51,7 @@ GOOD = {"labels": LABELS, "clean": np.zeros((4, 3), np.float32)}
     ("arrays", "message"),
     [
         ({"clean": GOOD["clean"]}, "has no array 'labels'"),
-        ({"labels": LABELS}, "has labels alone"),
+        ({"labels": LABELS}, "has only labels"),
         ({**GOOD, "fog": GOOD["clean"]}, "has an array 'fog', must be labels, clean, or"),
         ({**GOOD, "fog/6": GOOD["clean"]}, "has an array 'fog/6'"),
         ({**GOOD, "fog/3": np.zeros((4, 3), np.int8)}, r"fog/3 is int8 \[4, 3\], must be floating"),

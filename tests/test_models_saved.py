@@ -117,7 +117,7 @@ def test_what_is_no_model_file_is_refused_in_one_line(spoil, tmp_path):
     spoil(tmp_path / FILE)
     with pytest.raises(
         ValueError,
-        match=r"model\.npz: (array \S+: )?(is no model file \(.+\)|holds Python objects .+)$",
+        match=r"model\.npz: (array \S+: )?(is not a model file \(.+\)|holds Python objects .+)$",
     ) as refused:
         load_model(tmp_path)
     assert "\n" not in str(refused.value)

@@ -84,8 +84,8 @@ def test_sentences_say_what_the_images_allow(two):
     )
     assert corrupted.startswith("Under corruption, varmixup is best with ")
     assert "on the same 200 images more than chance (95 % interval +" in corrupted
-    alike = "alike, local linearity error of erm and varmixup is 0.6400 nats alike."
-    assert errors == f"Calibration error of erm and varmixup is 5.00 % {alike}"
+    linearity = "local linearity error of erm and varmixup is equal at 0.6400 nats"
+    assert errors == f"Calibration error of erm and varmixup is equal at 5.00 %, {linearity}."
     grid = table(found, pairs)
     assert [cell.text for cell in grid.rows[0]][:5] == ["varmixup", "+9.0", "30", "12", "0.0079"]
 
@@ -156,8 +156,8 @@ def test_errors_are_told_with_what_their_seeds_allow(tmp_path):
     errors = sentences(read(tmp_path), ())[-1]
     first, second = errors.split("; local")
     assert first.startswith(
-        "Calibration error is least for varmixup (1.00 %; erm 5.00 %): more than"
+        "Calibration error is lowest for varmixup (1.00 %; erm 5.00 %): more than"
     )
-    assert second.startswith(" linearity error is least for varmixup (")
+    assert second.startswith(" linearity error is lowest for varmixup (")
     assert second.endswith(".")
     assert "no more than the seeds vary (3 and 3 seeds, Welch p = " in second

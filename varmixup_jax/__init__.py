@@ -1,7 +1,7 @@
 """VarMixup, vicinal and adversarial training, corruptions, calibration and local linearity in JAX.
 
 The public names are those of `__init__.pyi`, which type checkers and editors read. Each is imported on
-first use, so that `import varmixup_jax` stays light.
+first use, so that `import varmixup_jax` is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The public names, and where each is. Type checkers read this file, and Python its table."""
+"""The public names and their modules. Read by type checkers and, at run time, by `__init__.py`."""
 
 from varmixup_jax.attacks.balls import Ball as Ball
 from varmixup_jax.attacks.balls import l2 as l2

@@ -1,4 +1,4 @@
-"""Files that are whole or refused: written by temporary file, fsync and rename; JSON that is strict."""
+"""Atomic files, written by temporary file, fsync and rename; strict JSON."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from varmixup_jax.checks import one_line
 
 
 def user_path(text: str) -> Path:
-    """The path that a word names: a shell leaves the ~ of `--out=~/x` as it is."""
+    """A path from the command line: shells do not expand the ~ of `--out=~/x`."""
     return Path(os.path.expanduser(text))
 
 
 def obstacle(directory: Path) -> Path | None:
-    """What keeps a directory from being made and written to; None where nothing does."""
+    """What prevents a directory from being created and written to; None if nothing does."""
     there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
     return None if there.is_dir() and os.access(there, os.W_OK | os.X_OK) else there
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the name `path` at the end of the block.
+    """A file to write, which is renamed to `path` at the end of the block.
 
-    A reader sees the old content or the new, never a part; what was there stays if anything fails; a
-    new file can be read by everyone.
+    A reader sees the old content or the new, never a part; the old file stays if anything fails; a
+    new file is readable by everyone.
 
     Args:
-      path: its directory is made where it is missing.
+      path: its directory is created if missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -44,7 +44,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp's 0600 would hide a shared run from its readers.
+        # mkstemp's 0600 would make a shared run unreadable for others.
         os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o644)
         os.replace(name, path)
     except BaseException:
@@ -53,24 +53,24 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Writes a whole file by `replacing`."""
+    """Writes a whole file using `replacing`."""
     with replacing(path) as file:
         file.write(content)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """The same of a text; a lone surrogate, which JSON can contain but UTF-8 cannot, is escaped."""
+    """The same for text; a lone surrogate, which JSON can contain but UTF-8 cannot, is escaped."""
     replace_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path | str, value: Any) -> Path:
-    """Writes `dumps(value)`, indented, by `replacing`; returns the path."""
+    """Writes `dumps(value)`, indented, using `replacing`; returns the path."""
     replace_text(Path(path), dumps(value, indent=2) + "\n")
     return Path(path)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a compressed npz file by `replacing`."""
+    """Writes a compressed npz file using `replacing`."""
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
@@ -82,15 +82,15 @@ def read_arrays(
 
     Args:
       path: the file.
-      wrong: what the refusal says of it.
+      wrong: what the error says about it.
       only: names of the arrays to read; None for all.
 
     Raises:
-      ValueError: it is missing, damaged, no npz file, or needs pickle; the array is named.
+      ValueError: it is missing, damaged, not an npz file, or needs pickle; the array is named.
     """
     found, at = {}, ""
     try:
-        # Opened here: np.load leaves a file open if it is not a whole archive.
+        # Opened here: np.load leaves a file open if it is not a complete archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             for name in arrays.files:
                 if only is None or name in only:
@@ -104,12 +104,12 @@ def read_arrays(
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
-    """The JSON text of a value: a number that is not finite becomes null, since JSON has no NaN.
+    """The JSON text of a value: a non-finite number becomes null, since JSON has no NaN.
 
     Args:
       value: nested dicts and sequences of strings, numbers, booleans and None; numpy scalars and
         arrays, paths, sets and tuples become the JSON types.
-      indent: as of `json.dumps`.
+      indent: as in `json.dumps`.
 
     Raises:
       TypeError: a value has no JSON form; the message names its type.
@@ -121,7 +121,7 @@ def dumps(value: Any, indent: int | None = None) -> str:
 
 
 def loads(text: str | bytes, parse_int: Callable[[str], Any] = int) -> Any:
-    """The value of a JSON text, which has no NaN and no Infinity, though Python would read them.
+    """The value of a JSON text, without NaN and Infinity, which Python would accept.
 
     Args:
       text: JSON.

@@ -1,4 +1,4 @@
-"""Refusals: every message names the field, the value it has and what is allowed."""
+"""Checks of values: every message names the field, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, SupportsFloat, TypeGuard
 
 import numpy as np
 
-INT_MAX = 2**31 - 1  # what an int32 on the device holds
+INT_MAX = 2**31 - 1  # the largest int32
 FLOAT_MAX = float(np.finfo(np.float32).max)
 SHOWN = 200  # characters of a value that a message quotes
 
@@ -101,9 +101,9 @@ def floating(what: str, **fields: Any) -> None:
 
 
 def labels(image: Any, label: Any) -> None:
-    """Raises TypeError/ValueError unless labels are `[B, K]` floating, in [0, 1], one row an image.
+    """Raises TypeError/ValueError unless labels are `[B, K]` floating, in [0, 1], one row per image.
 
-    Of traced arrays shape and dtype are checked alone.
+    For traced arrays only shape and dtype are checked.
     """
     what = "rows that sum to 1, as jax.nn.one_hot gives"
     floating(what, label=label)
@@ -114,10 +114,10 @@ def labels(image: Any, label: Any) -> None:
 
 
 def values_within(low: float, high: float, remedy: str = "", **fields: Any) -> None:
-    """Raises ValueError if a value of an array lies outside [low, high], by more than half a grey
-    level of 8 bits.
+    """Raises ValueError if a value of an array lies outside [low, high], by more than half an 8-bit
+    grey level.
 
-    Says nothing of traced arrays, whose values are not known, nor of NaN.
+    Traced arrays, whose values are not known, and NaN pass.
 
     >>> values_within(0, 1, confidence=np.array([87.0, 95.5]))
     Traceback (most recent call last):
@@ -130,7 +130,7 @@ def values_within(low: float, high: float, remedy: str = "", **fields: Any) -> N
             continue
         try:
             least, most = float(value.min()), float(value.max())
-        except (TypeError, RuntimeError):  # traced, or spread over several processes
+        except (TypeError, RuntimeError):  # traced, or sharded over several processes
             continue
         if least < low - slack or most > high + slack:
             text = f"has values from {least:.6g} to {most:.6g}, must lie in [{low:g}, {high:g}]"
@@ -143,7 +143,7 @@ NORMALISED = "; the model does what normalisation it needs itself"
 def pixels(bounds: tuple[float, float] | None = (0.0, 1.0), **fields: Any) -> None:
     """Raises TypeError/ValueError unless every value is a floating `[B, H, W, C]` within `bounds`.
 
-    Of traced arrays shape and dtype are checked alone.
+    For traced arrays only shape and dtype are checked.
     """
     float_image(**fields)
     if bounds is not None:
@@ -162,11 +162,11 @@ def float_image(**fields: Any) -> None:
 
 
 def like(template: Mapping[str, Any], name: str, value: Any) -> None:
-    """Raises ValueError unless `value` has the fields of `template`, each of its type.
+    """Raises ValueError unless `value` has the fields of `template`, with the same types.
 
-    A whole number passes for a float, a list for a tuple; a tuple's entries are of the type of the
-    template's first, or strings where it has none. Numbers are finite and fit 32 bits, strings are
-    printable.
+    An integer passes for a float, a list for a tuple; a tuple's entries must have the type of the
+    template's first one, or be strings if it has none. Numbers are finite and fit 32 bits, strings
+    are printable.
 
     Args:
       template: nested mappings of defaults.
@@ -207,13 +207,13 @@ def shown(value: Any) -> str:
     """
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # whole numbers of thousands of digits are not converted
+    except ValueError:  # Python does not convert integers of thousands of digits
         text = f"a {type(value).__name__} too large to print"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line, or its kind where it says nothing.
+    """The message of an error in one line, or its type if it has no message.
 
     >>> one_line(OSError("no such\\n  file")), one_line(EOFError())
     ('no such file', 'EOFError')
@@ -222,7 +222,7 @@ def one_line(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """`one_line`, cut to `SHOWN` characters: of errors that other people's parsers raise."""
+    """`one_line`, cut to `SHOWN` characters: for errors raised by third-party parsers."""
     return one_line(error)[:SHOWN]
 
 
@@ -246,5 +246,5 @@ def _is_number(value: Any) -> TypeGuard[float]:  # or a scalar array, which comp
         return False
     try:
         return math.isfinite(value)
-    except (TypeError, OverflowError):  # the latter: a whole number beyond any float
+    except (TypeError, OverflowError):  # the latter: an integer too large for a float
         return False

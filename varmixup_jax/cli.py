@@ -1,6 +1,6 @@
-"""The command `varmixup`: its first word names a command, which gets the other words.
+"""The command `varmixup`: its first word names a command, which gets the remaining words.
 
-Nothing heavy is imported before that word is known.
+Nothing slow is imported before that word is known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from varmixup_jax.version import __version__
 
 COMMANDS = {  # the module of each, and a summary
     "train": ("main", "train and evaluate what a recipe names"),
-    "evaluate": ("evaluate", "evaluate runs that have ended, on other data or measures"),
+    "evaluate": ("evaluate", "evaluate finished runs on other data or with other measures"),
     "report": ("report.__main__", "compare runs on one page"),
     "sweep": ("launch.sweep", "train many runs, several at a time or on SLURM"),
     "corrupt": ("corruptions.__main__", "corrupt images as CIFAR-10-C does"),
@@ -23,7 +23,7 @@ COMMANDS = {  # the module of each, and a summary
     "methods": ("methods.__main__", "list the methods and their terms"),
     "fields": ("fields", "list the fields of the configuration"),
 }
-DESCRIPTION = """VarMixup and its neighbours in JAX: training, evaluation under corruption, calibration.
+DESCRIPTION = """VarMixup and related methods in JAX: training, evaluation under corruption, calibration.
 
 examples:
   varmixup train --config=digits
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (module, _) in COMMANDS.items():
         length = len(name.split())
         if arguments[:length] == name.split():
-            # As `python -m` of the module has them: a run records its command.
+            # As with `python -m` of the module: a run records its command.
             sys.argv[1:] = arguments[length:]
             return importlib.import_module(f"varmixup_jax.{module}").main(sys.argv[1:])
     _parser().parse_args(arguments)
@@ -46,14 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """What there is; it accepts no command, as those that exist have been found before."""
+    """The parser for help and errors; it accepts no command, as existing ones are found earlier."""
     lines = [f"  {name:<14}{summary}" for name, (_, summary) in COMMANDS.items()]
     parser = argparse.ArgumentParser(
         prog="varmixup",
         usage="varmixup COMMAND [ARGUMENT ...]",
         description="\n".join([DESCRIPTION, "", "commands:", *lines]),
         epilog="`varmixup COMMAND --help` describes a command.\n"
-        "`python -m varmixup_jax COMMAND` is the same, where the script is not installed.",
+        "`python -m varmixup_jax COMMAND` does the same if the script is not installed.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"varmixup_jax {__version__}")

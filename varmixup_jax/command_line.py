@@ -1,4 +1,4 @@
-"""What the commands share: recipes, fields changed by words, and modules that register own methods."""
+"""Shared by the commands: recipes, words that change fields, modules that register custom methods."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ FIELD = re.compile(r"--?(no)?config\.")  # begins a word that changes a field
 
 
 class Parser(argparse.ArgumentParser):
-    """Keeps the line breaks of its texts, and refuses by a ValueError."""
+    """Keeps the line breaks of its texts, and raises ValueError on errors."""
 
     def __init__(self, **settings: Any):
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
 
     def error(self, message: str) -> NoReturn:
-        """Raises ValueError in the place of printing and leaving."""
+        """Raises ValueError instead of printing and exiting."""
         raise ValueError(message)
 
     def add_recipe(self) -> None:
@@ -41,11 +41,11 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(
             "--config",
             metavar="RECIPE[:WORDS]",
-            help=f"{', '.join(recipe_names())}, or the file of a recipe of your own; behind the "
+            help=f"{', '.join(recipe_names())}, or the file of your own recipe; after the "
             "colon a method, several separated by commas, or all",
         )
         self.add_argument(
-            "--workdir", metavar="DIR", help="where the runs live (default: runs/DATA-METHODS)"
+            "--workdir", metavar="DIR", help="directory of the runs (default: runs/DATA-METHODS)"
         )
 
     def add_modules(self) -> None:
@@ -56,15 +56,15 @@ class Parser(argparse.ArgumentParser):
             default=[],
             dest="modules",
             metavar="MODULE",
-            help="import this first: a module that registers methods of your own; is looked for "
-            "in the working directory too, and may be given several times",
+            help="import this first: a module that registers your own methods; it may be in the "
+            "working directory; may be given several times",
         )
 
     def parse(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """The options, and the words that are left: those that change fields.
+        """The options, and the remaining words, which change fields.
 
         Raises:
-          ValueError: any other flag is left.
+          ValueError: there is any other flag.
         """
         options, words = self.parse_known_args(arguments)
         known = [word for action in self._actions for word in action.option_strings]
@@ -81,7 +81,7 @@ def imported(name: str, flag: str = "--import") -> ModuleType:
     Raises:
       ValueError: it cannot be imported; the message begins with the flag that names it.
     """
-    if os.getcwd() not in sys.path:  # a console script does not search it
+    if os.getcwd() not in sys.path:  # not searched by a console script
         sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(name)
@@ -96,7 +96,7 @@ def recipe_names() -> list[str]:
 
 
 def located(recipe: str) -> Path:
-    """The file of `FILE[:WORDS]`, or of `NAME[:WORDS]` where there is no such file."""
+    """The file of `FILE[:WORDS]`, or of `NAME[:WORDS]` if there is no such file."""
     name = recipe.partition(":")[0]
     packaged = RECIPES / f"{name}.py"
     return packaged if name in recipe_names() and not Path(name).is_file() else Path(name)
@@ -109,7 +109,7 @@ def default_workdir(config: ConfigDict | Config) -> str:
 
 
 def read_config(recipe: str | None, words: Sequence[str]) -> ConfigDict:
-    """What a recipe returns, with the fields changed that `--config.FIELD=VALUE` name.
+    """The configuration of a recipe, after the changes by `--config.FIELD=VALUE` words.
 
     Args:
       recipe: `FILE[:WORDS]` or `NAME[:WORDS]`.
@@ -117,7 +117,7 @@ def read_config(recipe: str | None, words: Sequence[str]) -> ConfigDict:
 
     Raises:
       ValueError: there is no recipe, it returns no configuration, or a word does not change a field.
-      Exception: what the recipe raises, and absl for a value of the wrong type.
+      Exception: raised by the recipe, or by absl for a value of the wrong type.
     """
     if not recipe:
         text = f"must be {', '.join(recipe_names())}, or the file of a recipe"
@@ -126,11 +126,11 @@ def read_config(recipe: str | None, words: Sequence[str]) -> ConfigDict:
 
 
 def change_fields(config: Any, words: Sequence[str]) -> ConfigDict:
-    """The configuration after `--config.FIELD=VALUE` changed fields of it, each to its type.
+    """The configuration after the changes by `--config.FIELD=VALUE` words, which keep types.
 
     Raises:
-      ValueError: it is no configuration, or a word does not change a field.
-      Exception: of absl, for a value of the wrong type.
+      ValueError: it is not a configuration, or a word does not change a field.
+      Exception: raised by absl for a value of the wrong type.
     """
     check_fields(config)
     known = flags.FlagValues()
@@ -143,7 +143,7 @@ def change_fields(config: Any, words: Sequence[str]) -> ConfigDict:
 
 
 def without_effect(words: Sequence[str], methods: Sequence[str]) -> list[str]:
-    """The fields that words change of methods that are not run.
+    """The fields changed by words that belong to methods which are not run.
 
     >>> without_effect(["--config.methods.at.steps=5", "--config.epochs=1"], ["erm"])
     ['config.methods.at.steps']
@@ -154,7 +154,7 @@ def without_effect(words: Sequence[str], methods: Sequence[str]) -> list[str]:
 
 
 def run_recipe(recipe: str) -> Any:
-    """What `get_config` of a recipe returns, called with WORDS where there are some."""
+    """The result of a recipe's `get_config`, called with WORDS if there are any."""
     _, colon, words = recipe.partition(":")
     file = located(recipe)
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""How the commands have programs compiled: XLA's flags, and JAX's persistent cache in the user's."""
+"""Compilation in the commands: XLA flags, and JAX's persistent cache in the user's cache directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EIGEN = (
     "--xla_cpu_experimental_ynn_fusion_type="
     "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 )
-# Where that was measured (docs/benchmarks.md); XLA ends a process whose flags it does not know.
+# Versions in which that was measured (docs/benchmarks.md); XLA aborts on flags it does not know.
 _MEASURED = ("0.10.2", "0.11.2", "0.12.0.1")
 
 
@@ -28,12 +28,12 @@ def configure(*, deterministic: bool = False) -> None:
 def choose_flags(*, deterministic: bool = False) -> None:
     """Sets `XLA_FLAGS` for this process and those it starts.
 
-    On several CPU cores training steps of 32x32 images take 10 to 40 % less time, for sums in another
-    order. Where the user has set `XLA_FLAGS`, what stands there stays as it is.
+    On several CPU cores training steps on 32x32 images take 10 to 40 % less time, and sums are in
+    another order. If the user has set `XLA_FLAGS`, those flags are kept as they are.
 
     Args:
-      deterministic: whether GPUs are to repeat results bit by bit, at some speed; added to what the
-        user has set.
+      deterministic: whether GPUs are to give bit-identical results, at some cost in speed; added to
+        what the user has set.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if not flags and jax.__version__ in _MEASURED and _cores() > 1:
@@ -45,14 +45,14 @@ def choose_flags(*, deterministic: bool = False) -> None:
 
 
 def keep_programs() -> None:
-    """Keeps compiled programs under the user's cache directory: a second start takes a quarter.
+    """Caches compiled programs in the user's cache directory: later starts take a quarter of the time.
 
-    `JAX_COMPILATION_CACHE_DIR`, where set, names another place.
+    `JAX_COMPILATION_CACHE_DIR`, if set, names another directory.
     """
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         cache = user_cache()
         if cache is None:
-            text = "compiled programs are not kept: set XDG_CACHE_HOME to a directory of yours"
+            text = "compiled programs are not kept: set XDG_CACHE_HOME to a writable directory"
             print(f"no cache directory can be written; {text}", file=sys.stderr, flush=True)
             return
         jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
@@ -63,8 +63,8 @@ def keep_programs() -> None:
 def user_cache() -> Path | None:
     """This package's part of the user's cache directory, which may not exist yet.
 
-    None where it could not be written: no HOME and no entry among the users, as in some containers,
-    or a directory of somebody else.
+    None if it could not be written: no HOME and no user entry, as in some containers, or a directory
+    of another user.
     """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     place = Path(base) / "varmixup_jax"
@@ -72,5 +72,5 @@ def user_cache() -> Path | None:
 
 
 def _cores() -> int:
-    """CPU cores that this process may use; 1 where that cannot be asked, as on macOS."""
+    """CPU cores that this process may use; 1 if that cannot be queried, as on macOS."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

@@ -1,8 +1,8 @@
-"""The configuration of a run, from the form that recipes and the command line change to the frozen one.
+"""The configuration of a run: from the `ConfigDict` of recipes and command line to the frozen form.
 
 A recipe under `configs/` is a function `get_config(argument)` that changes a few fields of
 `base_config()`. The command line changes any (`--config.optim.learning_rate=0.05`); a field that is not
-listed in `varmixup_jax/fields.py`, or a value of another type, is refused.
+listed in `varmixup_jax/fields.py`, or a value of the wrong type, is an error.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def freeze(config: Any) -> Config:
 
 
 def check_fields(config: Any) -> None:
-    """Refuses what does not have the fields of `base_config()` with their types.
+    """Raises unless `config` has the fields of `base_config()` with their types.
 
     Raises:
       ValueError: one line that names the field, its value and what is allowed.
@@ -68,8 +68,8 @@ def vaes(vae: VaeConfig) -> tuple[VaeConfig, ...]:
     """The section of each VAE of a run: its own, then those of `vae.others`, with their changes.
 
     Raises:
-      ValueError: words that are no `field=value` of the section, a field that VAEs of a run share, or
-        a value that is not allowed.
+      ValueError: words that are not `field=value` of the section, a field that the VAEs of a run
+        share, or a value that is not allowed.
     """
     found = [vae]
     for changes in vae.others:

@@ -1,7 +1,7 @@
-"""Declaring a section of the configuration: frozen dataclasses whose fields carry their own rules.
+"""Declares sections of the configuration: frozen dataclasses whose fields carry their own rules.
 
 A field has two forms. In the `ConfigDict` of recipes and the command line it always has a value; in the
-frozen section the value that stands for none is None.
+frozen section the value that stands for "none" becomes None.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Field(NamedTuple):
       default: its value, whose type the field keeps.
       meaning: what it does, its unit, and what a special value stands for.
       rules: what values are allowed.
-      used_if: the field of the same section that must not be 0 for the rules to hold, since nothing
-        reads the value else; "" where they always do.
-      none: the value that stands for None; None where there is no such value.
+      used_if: a field of the same section; if it is 0, this field is not used and its rules do not
+        apply. "" if they always apply.
+      none: the value that stands for None; None if there is no such value.
     """
 
     default: Any
@@ -45,12 +45,12 @@ def setting(default: T, meaning: str, *rules: Rule, used_if: str = "") -> T:
 
 
 def optional(default: T, meaning: str, *rules: Rule, none: Any = None) -> T | None:
-    """A field that may be None, for which `none` stands: by default the default itself."""
+    """A field that may be None, represented by `none`: by default the default itself."""
     return _declare(Field(default, meaning, rules, none=default if none is None else none))
 
 
 def declared(kind: type, prefix: str = "") -> Iterator[tuple[str, Field]]:
-    """The dotted names and the fields of a section, those of its sections among them."""
+    """The dotted names and the fields of a section, including those of its subsections."""
     for entry in dataclasses.fields(kind):
         name = f"{prefix}{entry.name}"
         if dataclasses.is_dataclass(entry.default):
@@ -62,7 +62,7 @@ def declared(kind: type, prefix: str = "") -> Iterator[tuple[str, Field]]:
 
 
 def frozen(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A section of nested mappings that have been checked."""
+    """A section made from nested mappings that have been checked."""
     own: dict[str, Any] = {}
     for entry in dataclasses.fields(cast(Any, kind)):
         value, field = values[entry.name], entry.metadata.get("field")
@@ -77,7 +77,7 @@ def frozen(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def plain(section: Any) -> dict[str, Any]:
-    """The inverse of `frozen`: nested dicts, as a `ConfigDict` and a run's `config.json` have them."""
+    """The inverse of `frozen`: nested dicts, as in a `ConfigDict` and in a run's `config.json`."""
     nested: dict[str, Any] = {}
     for entry in dataclasses.fields(section):
         value, field = getattr(section, entry.name), entry.metadata.get("field")
@@ -100,7 +100,7 @@ length = partial(checks.in_range, 0.0, 1e6)
 
 
 def choice(*allowed: Any) -> Rule:
-    """One of these."""
+    """The value is one of these."""
     return partial(checks.one_of, allowed)
 
 
@@ -112,7 +112,7 @@ def each_positive(**radii: Iterable[float]) -> None:
 
 
 def distinct_seeds(**fields: tuple[int, ...]) -> None:
-    """Whole numbers >= 0, at least one, each once."""
+    """Whole numbers >= 0, at least one, without repeats."""
     for name, values in fields.items():
         if not values or min(values) < 0:
             text = "must be whole numbers >= 0, at least one"

@@ -52,7 +52,7 @@ def js_divergence(target_logits: Array, logits: Array) -> Array:
         m = \tfrac12 (p + q)
 
     with p = softmax(target_logits), q = softmax(logits). It is symmetric and bounded, unlike KL: a
-    confident prediction that turns into another costs log 2 and no more.
+    confident prediction that turns into another costs at most log 2.
 
     Gradients flow through both arguments. They are finite for all finite logits, as m is never formed:
 
@@ -85,10 +85,10 @@ def js_divergence(target_logits: Array, logits: Array) -> Array:
 
 
 def float32_pair(logits: Array, label: Array, name: str = "label") -> tuple[Array, Array]:
-    """Both as float32, refused unless their shapes agree (broadcasting would hide a mistake).
+    """Both as float32; raises unless their shapes agree (broadcasting would hide a mistake).
 
     Args:
-      logits, label: of one shape, any dtype.
+      logits, label: of the same shape, any dtype.
       name: what a message calls `label`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Errors of a command, as one line and an exit code."""
+"""Reports errors of a command as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from varmixup_jax.runs.sweep import Diverged
 from varmixup_jax.training.loop import Preempted
 from varmixup_jax.validation import unknown_field
 
-HEAD, TAIL = 1000, 150  # characters of a long message that are kept from its two ends
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)  # of errors that the disk causes
+HEAD, TAIL = 1000, 150  # characters kept from the two ends of a long message
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)  # of errors caused by the disk
 
 
 def exit_code(action: Callable[[], None], arguments: Sequence[str]) -> int:
-    """Runs a command and turns the way it ends into an exit code, and one line where it is not 0.
+    """Runs a command and turns its outcome into an exit code, and one line if that is not 0.
 
     0 done; 2 refused; 3 a loss stopped being finite; 4 the disk is full or broken; 5 another process
-    was lost; 130 Ctrl-C; 143 SIGTERM came. With `--debug` among the arguments errors are raised instead.
+    was lost; 130 Ctrl-C; 143 SIGTERM. With `--debug` among the arguments errors are raised instead.
     """
     try:
         action()
@@ -32,12 +32,12 @@ def exit_code(action: Callable[[], None], arguments: Sequence[str]) -> int:
         return refuse(error, 3, arguments)
     except Preempted as error:
         return refuse(error, 128 + error.signal, arguments)
-    except KeyboardInterrupt:  # before the run took over the signal
+    except KeyboardInterrupt:  # before the run installed its signal handlers
         return refuse(Preempted(), 130, arguments)
     except (ValueError, TypeError, OSError, JaxRuntimeError) as error:
         if not cluster.broke_off(error):
             return refuse(error, 4 if getattr(error, "errno", None) in DISK else 2, arguments)
-        cluster.settle()  # does not return where another process is lost
+        cluster.settle()  # does not return if another process is lost
         traceback.print_exc()
         return cluster.leave(1)
     return 0
@@ -69,7 +69,7 @@ def recipe_of(arguments: Sequence[str]) -> Path | None:
 def described(error: BaseException, arguments: Sequence[str]) -> str:
     """One line for an error of a command line, at most about `HEAD + TAIL` characters.
 
-    A field that does not exist is named with the nearest ones; an error inside the recipe begins
+    For a field that does not exist the nearest names are given; an error inside the recipe begins
     with its file and line.
     """
     if not isinstance(error, (OSError, SystemExit)):
@@ -81,9 +81,9 @@ def described(error: BaseException, arguments: Sequence[str]) -> str:
 
 
 def _in_recipe(error: BaseException, recipe: Path) -> str | None:
-    """`file:line: kind: text` of an error of the recipe's own; None of any other.
+    """`file:line: type: text` for an error in the recipe's own code; None for any other.
 
-    What this package refuses names the value itself: the line of the recipe would add nothing.
+    Errors raised by this package name the value itself: the line of the recipe would add nothing.
     """
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, ValueError) and Path(frames[-1].filename) == Path(checks.__file__):
@@ -103,7 +103,7 @@ def _in_recipe(error: BaseException, recipe: Path) -> str | None:
 
 
 def _one_line(error: BaseException) -> str:
-    # The string of a LookupError is the repr of its text.
+    # str() of a LookupError is the repr of its text.
     text = str(error.args[0] if isinstance(error, LookupError) and error.args else error)
     text = " ".join(text.split()) or type(error).__name__
     if len(text) > HEAD + TAIL:

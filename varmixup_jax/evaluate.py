@@ -1,4 +1,4 @@
-"""Evaluates runs that have ended once more, without training anything: `varmixup evaluate`."""
+"""Evaluates finished runs again, without training anything: `varmixup evaluate`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from varmixup_jax.runs.reevaluate import evaluate_again
 from varmixup_jax.saved_config import flatten
 
 USAGE = """varmixup evaluate RUN [RUN ...] --out=DIR [--config.eval.FIELD=VALUE ...]
-       varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR  (--model --help says more)
+       varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR  (see --model --help)
        varmixup evaluate --logits=FILE.npz --out=DIR"""
-DESCRIPTION = """Evaluates runs that have ended once more, without training anything: on published files
-of corrupted images, for instance, or under a stronger attack.
+DESCRIPTION = """Evaluates finished runs again, without training anything: on published files of
+corrupted images, for instance, or under a stronger attack.
 
 examples:
   varmixup evaluate runs/a --out=runs/a-published --config.eval.corruptions=CIFAR-10-C
@@ -39,7 +39,7 @@ EPILOG = """exit codes:
   4    the disk is full or broken
   5    another process of this command was lost
   130  Ctrl-C
-  143  SIGTERM came"""
+  143  SIGTERM"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The flags, but for those that change fields."""
+    """The flags, except those that change fields."""
     made = Parser(prog="varmixup evaluate", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
     made.add_argument(
         "runs",
@@ -85,14 +85,14 @@ def parser() -> Parser:
 
 
 def changed_fields(words: Sequence[str]) -> dict[str, Any]:
-    """The fields that `--config.FIELD=VALUE` change, each of its type."""
+    """The fields that `--config.FIELD=VALUE` words change, with values of their types."""
     fields = flatten(change_fields(base_config(), words).to_dict())
     names = {FIELD.sub("", word.split("=")[0]) for word in words if FIELD.match(word)}
     return {name: fields[name] for name in sorted(names)}
 
 
 class _Evaluate(ModuleType):
-    """Imported, this module takes the name of the function `varmixup_jax.evaluate`, and its place."""
+    """Makes the module callable: importing it shadows the function `varmixup_jax.evaluate`."""
 
     def __call__(self, *arguments: Any, **settings: Any) -> Results:
         return evaluate(*arguments, **settings)

@@ -24,9 +24,9 @@ from varmixup_jax.logits_file import FILE
 SOURCES = ("--model", "--logits")  # the flags that ask for this command
 USAGE = """varmixup evaluate --model=MODULE:FUNCTION --data=SOURCE --out=DIR [--SETTING=VALUE ...]
        varmixup evaluate --logits=FILE.npz --out=DIR [--name=NAME] [--outputs=probabilities]"""
-DESCRIPTION = f"""Evaluates any model, of whatever framework, as trained runs are evaluated, or what it
-said of the test images. DIR gets a run directory and its page, DIR/report.html; `varmixup report DIR
-runs/... --out=compared` puts it beside others.
+DESCRIPTION = f"""Evaluates a model of any framework, or its saved logits of the test images, in
+the same way as trained runs. DIR gets a run directory and its page, DIR/report.html;
+`varmixup report DIR runs/... --out=compared` compares it with others.
 
 examples:
   varmixup evaluate --model=mine:logits --data=digits --out=runs/mine
@@ -42,7 +42,7 @@ for corrupted views, `fog/3` [N, K]; docs/measures.md describes it, and every nu
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit code."""
-    if {"-h", "--help"} & set(arguments):  # also behind a flag that asks for this command
+    if {"-h", "--help"} & set(arguments):  # also after a flag that selects this command
         parser().print_help()
         return 0
     try:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
                 raise ValueError(f"--ood = {name}=...: was given before, must have another name")
         for flag in ("data", "data_dir", *_settings(evaluate)) if options.logits else ():
             if getattr(options, flag) is not None and flag not in _settings(evaluate_logits):
-                raise ValueError(f"--{flag}: says nothing of --logits, must be left out")
+                raise ValueError(f"--{flag}: does not apply to --logits, must be left out")
         if any((options.out / name).exists() for name in ("summary.json", "results.jsonl")):
             raise ValueError(f"--out = {options.out}: holds a run, must be a new directory")
         there = obstacle(options.out)
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
 
         compilation.configure()
         results = _of_logits(options) if options.logits else _of_model(options)
-        print_table([results.as_run()])  # first, for the disk may have filled up meanwhile
+        print_table([results.as_run()])  # before writing: the disk may be full
         results.save(options.out)
         page = report.write([options.out], options.out)
         print(f"page: {page}")
@@ -87,7 +87,7 @@ def parser() -> Parser:
     """The flags: those of this command, and every setting of `evaluate`."""
     made = Parser(prog="varmixup evaluate", usage=USAGE, description=DESCRIPTION)
     made.add_argument("--model", metavar="MODULE:FUNCTION", help="the function of a batch")
-    made.add_argument("--logits", metavar="FILE", type=user_path, help="what a model said, as npz")
+    made.add_argument("--logits", metavar="FILE", type=user_path, help="a model's logits, as npz")
     made.add_argument(
         "--data", metavar="SOURCE", help="as `data.source`: digits, tfds:cifar10, ..."
     )
@@ -104,7 +104,7 @@ def parser() -> Parser:
         metavar="NAME=FILE",
         action="append",
         default=[],
-        help="images of another set to tell from these: a file or folders, or a source as of --data; "
+        help="images of another set, for OOD detection: a file or folders, or a source as in --data; "
         "with --logits a file like that; may be given several times",
     )
     made.add_argument("--out", metavar="DIR", type=user_path, required=True, help="a new directory")
@@ -121,7 +121,7 @@ def parser() -> Parser:
 
 
 def _settings(function: Callable[..., Any]) -> dict[str, Any]:
-    """Keywords with defaults that a word can stand for."""
+    """Keyword arguments whose defaults can be given as one word."""
     return {
         name: parameter.default
         for name, parameter in inspect.signature(function).parameters.items()
@@ -203,7 +203,7 @@ def _of_model(options: Any) -> Results:
 
 
 def _held_out(place: Path, data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of a validation set, its classes numbered as those of the test set."""
+    """Images and labels of a validation set, with classes numbered as in the test set."""
     found = read_clean_set(place, None)
     if not found.classes:
         return found.images, found.labels
@@ -224,7 +224,7 @@ def _named(word: str) -> tuple[str, str]:
 
 
 def _model(path: str) -> Callable[[Any], Any]:
-    """The object that `MODULE:NAME` names, also of a module in the working directory.
+    """The object that `MODULE:NAME` names; the module may be in the working directory.
 
     Raises:
       ValueError: there is no such module or name.

@@ -92,7 +92,7 @@ class Config:
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     parallel: ParallelConfig = ParallelConfig()
     methods: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    """The settings of each method, as it was registered with."""
+    """The settings of each method, with the defaults it was registered with."""
 
 
 FIELDS: Mapping[str, Field] = dict(declared(Config))
@@ -121,7 +121,7 @@ def check(config: Mapping[str, Any], prefix: str = "") -> None:
 
 
 def lines(prefix: str = "") -> Iterator[str]:
-    """One line per field whose name starts with `prefix`, the settings of methods among them.
+    """One line per field whose name starts with `prefix`, including the settings of methods.
 
     >>> next(lines("vae.gamma"))
     'vae.gamma = 0.01    weight of MMD^2 against the mean squared error per pixel'

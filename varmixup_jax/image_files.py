@@ -1,4 +1,4 @@
-"""Encoded images to uint8 arrays without loss, and arrays to another size."""
+"""Decodes images to uint8 arrays without loss, and resizes arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-# Pillow is imported where it is called: a set of arrays needs none.
+# Pillow is imported where it is used: data sets of arrays do not need it.
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -21,10 +21,10 @@ _GREY, _ALPHA = ("1", "L"), ("LA", "PA", "RGBA")
 def decode_image(
     encoded: bytes | Path, channels: int | None, size: int | None = None
 ) -> np.ndarray:
-    """Decodes a PNG, JPEG, BMP or WebP of 8 bits or fewer a channel, to the pixels it has.
+    """Decodes a PNG, JPEG, BMP or WebP of at most 8 bits per channel to its exact pixels.
 
     Palettes are looked up, an alpha channel that is opaque everywhere is dropped and grey becomes RGB;
-    whatever 8 bits of grey or RGB cannot hold is refused rather than converted.
+    anything that 8 bits of grey or RGB cannot hold is refused rather than converted.
 
     Args:
       encoded: the file's bytes, or its path.
@@ -35,8 +35,8 @@ def decode_image(
       uint8 `[H, W, channels]`.
 
     Raises:
-      OSError: if the bytes are not a whole image, or it has 16 bits a channel, transparent pixels,
-        several frames, inks (CMYK) in place of RGB, or colours where grey is asked for.
+      OSError: if the bytes are not a whole image, or it has 16 bits per channel, transparent pixels,
+        several frames, CMYK instead of RGB, or colours where grey is asked for.
     """
     from PIL import Image
 
@@ -46,7 +46,7 @@ def decode_image(
             wrong = _not_held(opened)
             image = opened if wrong else _opaque(opened)
             image.load()
-    except Exception as error:  # Pillow raises many kinds for a damaged image
+    except Exception as error:  # Pillow raises many types of errors for damaged images
         raise OSError(f"not a whole {', '.join(FORMATS)} image ({type(error).__name__})") from error
     if wrong or image.mode in _ALPHA:
         raise OSError(
@@ -57,7 +57,7 @@ def decode_image(
         channels = 1 if image.mode in _GREY else 3
     if channels == 1:
         if (array != array[..., :1]).any():
-            raise OSError("an image with colours, must be grey as the rest of the set")
+            raise OSError("a colour image, must be grey like the rest of the set")
         array = array[..., :1]
     return array if size is None else resize_images(array[None], size)[0]
 
@@ -72,7 +72,7 @@ def decode_images(
     """Decodes images of one size, each as `decode_image` does.
 
     Args:
-      encoded: what a refusal calls each image, and its bytes or path.
+      encoded: what an error calls each image, and its bytes or path.
       count: how many there are.
       channels: 1 for grey, 3 for RGB.
       size: if given, each image is resized to it.
@@ -100,11 +100,11 @@ def decode_images(
 
 
 def _not_held(image: Image.Image) -> str:
-    """What the image has that 8 bits of grey, RGB or alpha do not hold; "" where nothing is."""
-    # Pillow opens 16-bit colour in an 8-bit mode; the name of the stored mode tells.
+    """What the image has that 8 bits of grey, RGB or alpha cannot hold; "" if nothing."""
+    # Pillow opens 16-bit colour in an 8-bit mode; the name of the stored mode reveals it.
     stored = str(getattr(image, "tile", "")) if image.format == "PNG" else ""
     if image.mode[0] in "IF" or ";16" in stored:
-        return "more than 8 bits a channel"
+        return "more than 8 bits per channel"
     if image.mode not in ("P", "RGB", *_GREY, *_ALPHA):
         return f"the colours of mode {image.mode}"
     if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
@@ -113,7 +113,7 @@ def _not_held(image: Image.Image) -> str:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The image without its alpha channel, where that is opaque; with it where it is not."""
+    """The image without its alpha channel if that is opaque; else unchanged."""
     if image.mode not in _ALPHA and "transparency" not in image.info:
         return image
     layered = image.convert("RGBA")

@@ -1,13 +1,13 @@
-"""`logits.npz`: what a classifier said of every test image, for measures that nobody thought of.
+"""`logits.npz`: a classifier's logits for every test image, for computing further measures later.
 
     labels          int32 [N]       classes of the clean test images
     clean           float16 [N, K]  logits of the clean images
     fog/3           float16 [M, K]  logits of a corrupted view, CORRUPTION/SEVERITY
-    labels/fog/3    int32 [M]       its labels, only where they are not `labels` (M may differ from N)
+    labels/fog/3    int32 [M]       its labels, only if they are not `labels` (M may differ from N)
 
 The largest logit of each row was subtracted before rounding, which changes neither softmax nor order:
-float16 then keeps the prediction, where at 20 it could not tell logits 0.01 apart. Other people's
-files may hold any logits, floating of any width.
+float16 then keeps the prediction, while around 20 it could not distinguish logits that differ by 0.01.
+Files from elsewhere may hold any floating logits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from varmixup_jax.atomic_files import read_arrays
 
 FILE = "logits.npz"
 CLEAN = "clean"
-Condition = tuple[str, int]  # corruption and severity, ("none", 0) of the clean images
+Condition = tuple[str, int]  # corruption and severity, ("none", 0) for the clean images
 
 
 class Predictions(NamedTuple):
@@ -38,10 +38,10 @@ class Predictions(NamedTuple):
 
 
 def as_arrays(predictions: Mapping[Condition, Predictions]) -> dict[str, np.ndarray]:
-    """The content of a file: what `np.savez` takes.
+    """The content of a file, for `np.savez`.
 
     Args:
-      predictions: by corruption and severity, the clean ones, `("none", 0)`, among them.
+      predictions: by corruption and severity, including the clean ones, `("none", 0)`.
     """
     clean = predictions["none", 0].labels
     arrays = {"labels": clean.astype(np.int32)}
@@ -57,8 +57,8 @@ def read(path: Path | str) -> dict[Condition, Predictions]:
     """The predictions in a file, by corruption and severity; the clean ones are `("none", 0)`.
 
     Raises:
-      ValueError: the file is missing or damaged, has no labels, or has an array whose name, type or
-        shape is none of those above; the message names file and array.
+      ValueError: the file is missing or damaged, has no labels, or has an array whose name, dtype or
+        shape is not as above; the message names file and array.
     """
     arrays = read_arrays(Path(path))
     if "labels" not in arrays:
@@ -82,7 +82,7 @@ def read(path: Path | str) -> dict[Condition, Predictions]:
             raise ValueError(f"{path}: labels of {name} are {shown}, {text}")
         found[condition] = Predictions(logits, labels.astype(np.int32))
     if not found:
-        raise ValueError(f"{path}: has labels alone, must have logits: {CLEAN}, fog/3, ...")
+        raise ValueError(f"{path}: has only labels, must have logits: {CLEAN}, fog/3, ...")
     return found
 
 

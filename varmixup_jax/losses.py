@@ -45,8 +45,8 @@ def bce_softmax(logits: Array, label: Array) -> Array:
     BCE(p, y) = -(1/K) sum_k [ y_k log p_k + (1 - y_k) log(1 - p_k) ],  p = softmax(f).
 
     This is the loss of the manifold mixup authors' code. 1 - p_k is never formed for the largest
-    p_k, where it cancels: log(1 - p_k) = log sum_{j != k} p_j there, from log-probabilities. The
-    logarithms are not cut off, so gradients do not vanish far out.
+    p_k, where it cancels: there log(1 - p_k) = log sum_{j != k} p_j, from log-probabilities. The
+    logarithms are not clipped, so gradients do not vanish for extreme logits.
 
     Args:
       logits: `[B, K]`, K >= 2.
@@ -194,9 +194,9 @@ def js_to_clean(logits: Array, label: Array, clean_logits: Array | None) -> Arra
     The gradient flows through the clean logits as well. Labels are ignored. AugMix's loss is the
     divergence of *three* predictions, JS(p, p', p'') of the clean image and of two views. A
     `Distance` sees one view and the clean batch, so n views are n terms, and what is minimised is the
-    mean of their pairwise divergences: the two views are pulled to the clean prediction, and to one
-    another only through it. Near p, to second order, three-way = 16/9 of that mean where the views
-    move the prediction independently, and 8/9 where they move it alike.
+    mean of their pairwise divergences: the two views are pulled towards the clean prediction, and
+    towards each other only through it. Near p, to second order, the three-way divergence is 16/9 of
+    that mean if the views move the prediction independently, and 8/9 if they move it alike.
 
     Raises:
       ValueError: no earlier term of the objective computed clean logits.

@@ -46,7 +46,7 @@ each is given --coordinator=HOST:PORT --num_processes=N --process_id=I."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, runs, and turns refusals into one line and an exit code."""
+    """Parses the command line, runs, and turns errors into one line and an exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options, words = parser().parse(arguments)
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> Parser:
-    """The flags, but for those that change fields."""
+    """The flags, except those that change fields."""
     made = Parser(prog="varmixup train", usage=USAGE, description=DESCRIPTION, epilog=EPILOG)
     made.add_recipe()
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")

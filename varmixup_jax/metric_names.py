@@ -1,4 +1,4 @@
-"""Names of measures that hold a number: made where rows are written, taken apart where they are read."""
+"""Names of measures that contain a number: made when rows are written, parsed when they are read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 
 _LINEARITY = re.compile(r"local_linearity_error_(\d+(?:\.\d+)?(?:e[+-]\d+)?)/255")
-_DIGITS = 4  # so that 0.031373 is 8/255: a radius typed as a decimal number is the radius it means
+_DIGITS = 4  # so that 0.031373 gives 8/255: a radius typed as a decimal gives the intended fraction
 
 
 def linearity_name(eps: float) -> str:
@@ -19,7 +19,7 @@ def linearity_name(eps: float) -> str:
 
 
 def linearity_radius(name: str) -> float | None:
-    """The radius in units of 1/255 that a measure's name holds; None where it is another measure.
+    """The radius in units of 1/255 in a measure's name; None for any other measure.
 
     >>> linearity_radius("local_linearity_error_7.65/255"), linearity_radius("accuracy")
     (7.65, None)

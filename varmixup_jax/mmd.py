@@ -56,9 +56,9 @@ def make_kernel(name: str, dim: int, bandwidth: float | None = None) -> Kernel:
     """The kernel as a function of the squared distance.
 
     `rbf`:  k = exp(-|a-b|^2 / (2 s^2)) with s^2 = `bandwidth`, by default d: for a, b ~ N(0, I_d) the
-    squared distance is about 2d, so the kernel sits at e^-1 and sees changes of scale and of mean.
-    `zhao`: k = exp(-|a-b|^2 / d^2), the published InfoVAE code: nearly flat in high dimension, so
-    its gamma must be about 10^3 larger.
+    squared distance is about 2d, so the kernel is about e^-1 and sensitive to scale and mean.
+    `zhao`: k = exp(-|a-b|^2 / d^2), as in the published InfoVAE code: nearly flat in high dimension,
+    so its gamma must be about 10^3 larger.
     `imq`:  k = sum_c C / (C + |a-b|^2), C = 2 d c over c in {.1, .2, .5, 1, 2, 5, 10}.
 
     Args:
@@ -88,8 +88,8 @@ def mmd_squared(a: Array, b: Array, kernel: Kernel, *, unbiased: bool = True) ->
     .. math::
         \mathrm{MMD}^2(P, Q) = E\, k(a, a') - 2 E\, k(a, b) + E\, k(b, b')
 
-    The unbiased estimate (Gretton et al. 2012, eq. 3) leaves the diagonals of the two within-sample
-    means out: its expectation does not depend on the sample size, and it can be negative. The biased
+    The unbiased estimate (Gretton et al. 2012, eq. 3) leaves out the diagonals of the two within-sample
+    means: its expectation does not depend on the sample size, and it can be negative. The biased
     one (eq. 5, the V-statistic) is >= 0 and shrinks with the sample size.
 
     Args:
@@ -102,7 +102,7 @@ def mmd_squared(a: Array, b: Array, kernel: Kernel, *, unbiased: bool = True) ->
       A scalar.
 
     Raises:
-      ValueError: a and b are not two sets of points of one dimension, or too few of them.
+      ValueError: a and b are not two sets of points of the same dimension, or have too few points.
 
     >>> points = jnp.array([[0.0], [1.0], [2.0]])
     >>> abs(float(mmd_squared(points, points, make_kernel("rbf", 1), unbiased=False))) < 1e-6
@@ -179,7 +179,7 @@ def mmd_vae_loss(
 
     with the squared error averaged over pixels.
     Both terms are minimised: the first is a negative log-likelihood up to constants (papers that
-    print "E log p(x|z)" beside "+ gamma MMD" have the sign of one of the two reversed).
+    print "E log p(x|z)" next to "+ gamma MMD" have the sign of one of the two reversed).
 
     Args:
       key: for the reparameterisation noise and the prior's samples.
@@ -190,7 +190,7 @@ def mmd_vae_loss(
       kernel, bandwidth, unbiased: see `mmd_to_normal`.
       target: what is to be reconstructed, by default `image` (the clean image when `image` is
         adversarially perturbed).
-      further: `(restored, target) -> scalar`, a distance that is added as it is; None for none.
+      further: `(restored, target) -> scalar`, a distance that is added without a weight, or None.
 
     Returns:
       A `VAELoss` of float32 scalars.

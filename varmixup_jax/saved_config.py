@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# Fields in which the runs of one group may differ: the seed, places, what is printed or kept, and
-# what a page compares with.
+# Fields in which the runs of one group may differ: the seed, directories, what is printed or kept,
+# and what a page compares with.
 NOT_SETTINGS = frozenset(
     {"seed", "seeds", "quiet", "data.dir", "vae.store", "eval.baseline", "eval.save_logits"}
 )
 
-# Fields of older sections that runs of older versions do not have, with the values these ran with.
+# Fields added to existing sections later, with the values that runs of older versions used.
 LATER_FIELDS: Mapping[str, Any] = {
     "vae.others": [],
     "vae.perceptual": 0.0,
@@ -47,7 +47,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def with_later_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Adds the fields of a section that are newer than a run, as the run had them.
+    """Adds fields of existing sections that are newer than a run, with the values the run used.
 
     Args:
       config: flattened.

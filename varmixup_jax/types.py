@@ -1,4 +1,4 @@
-"""Types shared by all packages: a batch, a vicinal draw, what a vicinity may see.
+"""Types shared by all packages: a batch, a vicinal draw, what a vicinity can access.
 
 Shapes use B (batch), H, W, C (image), K (classes). Images are float32 in [0, 1] (NHWC); labels are
 probability rows. Nothing here computes anything.
@@ -36,18 +36,18 @@ def identity_augment(key: Key, image: Array) -> Array:
 class Draw(NamedTuple):
     """A batch of samples: the training batch itself, or one sample of a vicinal distribution.
 
-    A pytree that `jit`, `scan` and `checkpoint` take and return, as long as `tap` is one: a tap of
-    your own that holds arrays is a `jax.tree_util.Partial(function, *arrays)`, not a closure.
+    A pytree that `jit`, `scan` and `checkpoint` take and return, as long as `tap` is one: your own
+    tap with arrays must be a `jax.tree_util.Partial(function, *arrays)`, not a closure.
 
     Attributes:
-      image: float32 `[B, H, W, C]` in [0, 1]: the (augmented) view that is shown to the model.
+      image: float32 `[B, H, W, C]` in [0, 1]: the (augmented) view that the model gets.
       label: float32 `[B, K]`, each row a probability distribution.
       tap: applied by the model to its input (stage 0) and to the output of each residual stage
         (stage 1, 2, ...); `mix_hidden` mixes hidden activations through it.
       latent: `[B, ...]` the encoder's mean of the *un-augmented* examples where it is known (cached
         for the whole training set), else None. A vicinity that changes `image` sets it to None.
-      stage: int32 `[]`, the one stage at which `tap` changes anything, where a vicinity drew one,
-        else None. A later vicinity of a chain acts at the same.
+      stage: int32 `[]`, the one stage at which `tap` changes anything, if a vicinity drew one, else
+        None. `noisy_hidden` later in the same chain acts at that stage.
     """
 
     image: Array
@@ -58,7 +58,7 @@ class Draw(NamedTuple):
 
 
 class Env(NamedTuple):
-    """All that a vicinity may know of the models: pure closures over the current variables.
+    """All that a vicinity may use of the models: pure closures over the current variables.
 
     Attributes:
       logits: `image [B, H, W, C] -> logits [B, K]` float32, in evaluation mode (running BatchNorm
@@ -67,8 +67,8 @@ class Env(NamedTuple):
       decode: `latent -> image` in [0, 1], the mean of p(x|z), or None without a VAE.
       augment: `(key, image) -> image`, the random crop and flip of the training recipe. It is
         applied after decoding a cached latent, so that decoded samples are augmented as pixels are.
-      latent_std: float `[...]`, shape of one latent: how far q(z|x) spreads in each coordinate, the unit
-        of `vicinal.mixing.noisy_latents`, or None. The trainer has it for methods whose setting
+      latent_std: float `[...]`, shape of one latent: the spread of q(z|x) in each coordinate, the unit
+        of `vicinal.mixing.noisy_latents`, or None. The trainer provides it for methods whose setting
         `latent_noise` is above 0.
     """
 
@@ -85,7 +85,7 @@ class Vicinity(Protocol):
     Guarantees, each tested for every registered method:
       * shapes and dtypes of `image` and `label` are kept;
       * label rows sum to 1, pixels stay in [0, 1];
-      * mixing with weight 1, or attacking with radius 0, gives its input back;
+      * mixing with weight 1, or attacking with radius 0, returns its input;
       * the labels enter linearly;
       * the same key gives the same sample.
     """
@@ -96,8 +96,8 @@ class Vicinity(Protocol):
 class Distance(Protocol):
     """How far a prediction is from what it should be: `-> [B]`, float32, per example.
 
-    `clean_logits` are the training-mode logits of the batch as it is, where this term or an earlier
-    one of the same objective computed them, else None; see `vicinal.objective.empirical_risk`.
+    `clean_logits` are the training-mode logits of the unchanged batch, if this term or an earlier one
+    of the same objective computed them, else None; see `vicinal.objective.empirical_risk`.
     """
 
     def __call__(self, logits: Array, label: Array, clean_logits: Array | None) -> Array: ...
@@ -117,7 +117,7 @@ class Term(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that training changes; a pytree of arrays and nothing else.
+    """Everything that training changes; a pytree of arrays only.
 
     Attributes:
       step: int32 `[]`, steps taken so far. With the run's seed it *is* the position in the data
@@ -125,8 +125,8 @@ class TrainState(NamedTuple):
       params: float32 leaves.
       stats: BatchNorm running statistics (an empty dict for a model without any).
       opt_state: of the optax transformation.
-      ema: exponential moving averages `(params, stats)`, each of the structure of its namesake; ()
-        where none is kept.
+      ema: exponential moving averages `(params, stats)`, with the same structures; () if none is
+        kept.
     """
 
     step: Array

@@ -1,4 +1,4 @@
-"""Which configurations can run: what must fit together beyond each field's own rules."""
+"""Checks whether a configuration can run: constraints between fields, beyond their own rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def validate(config: Any, devices: int | None = None) -> Config:
 
     Args:
       config: a (changed) `base_config()`.
-      devices: how many devices the batch would be spread over; None for those it chooses here.
+      devices: how many devices the batch would be spread over; None for those it selects here.
 
     Raises:
       ValueError: one line that names the field, its value and what is allowed.
@@ -51,11 +51,11 @@ def chosen_devices(parallel: ParallelConfig) -> list[jax.Device]:
     """The devices to use.
 
     Raises:
-      ValueError: more are asked for than there are, or JAX finds none of those it was told to use.
+      ValueError: more are requested than there are, or JAX finds none of the requested platform.
     """
     try:
         devices, wanted = jax.devices(), parallel.devices or 0
-    except (RuntimeError, AssertionError) as error:  # the latter for a platform without its plugin
+    except (RuntimeError, AssertionError) as error:  # the latter if a platform's plugin is missing
         chosen, why = os.environ.get("JAX_PLATFORMS", ""), f" ({error})" if str(error) else ""
         text = f"names what is not there{why}, must be a platform of this machine, e.g. cpu"
         raise ValueError(f"JAX_PLATFORMS = {chosen!r}: {text}") from None
@@ -66,7 +66,7 @@ def chosen_devices(parallel: ParallelConfig) -> list[jax.Device]:
 
 
 def unknown_field(arguments: Sequence[str]) -> ValueError | None:
-    """The refusal of the first `--config.a.b=value` whose field does not exist, or None."""
+    """The error for the first `--config.a.b=value` whose field does not exist, or None."""
     for argument in arguments:
         name = argument.lstrip("-").split("=")[0]
         if not name.startswith("config."):

@@ -133,7 +133,7 @@ def test_who_waits_for_the_vae_of_another_process_says_so(shared, tmp_path, monk
             obtain(config, setup)
         trained.assert_called_once()
     who = f"process {os.getpid()} on {socket.gethostname()}"
-    waits = f"VAE {key}: waiting for {who} (0 s), which makes it"
+    waits = f"VAE {key}: waiting for {who} (0 s), which is training it"
     assert capsys.readouterr().err.splitlines() == [waits]
 
 

@@ -109,7 +109,7 @@ def apgd(
     eta starts at twice the radius. At each of `checkpoints(steps)` it is halved, and the search
     restarts from the best point, for every example whose loss rose in fewer than `rho` of the steps
     since the last checkpoint, or whose best loss did not improve since a checkpoint that left eta
-    as it was. All of it is per example and in one `fori_loop`, so it can be jitted and its memory
+    unchanged. All of it is per example and in one `fori_loop`, so it can be jitted and its memory
     does not grow with `steps`.
 
     Args:
@@ -118,7 +118,7 @@ def apgd(
       loss: `image -> [B]`, maximised, e.g. cross-entropy or `losses.dlr`.
       ball: `linf(eps)` or `l2(eps)`.
       steps: gradient steps, >= 1.
-      start: where a start begins.
+      start: draws the starting points.
       restarts: independent starts, >= 1.
       momentum: alpha in (0, 1]; 1 is none.
       rho: fraction of rising steps that counts as progress, in [0, 1].

@@ -1,6 +1,6 @@
 """Threat models: norm balls around each image, and where in them an attack starts.
 
-A ball acts per example, over all axes but the first; its radius is in pixels' units, [0, 1]. The
+A ball acts per example, over all axes but the first; its radius is in pixel units, [0, 1]. The
 radius may be traced, so that one compilation serves several radii.
 """
 
@@ -72,14 +72,14 @@ class L2:
         _check_radius(self.radius)
 
     def project(self, delta: Array) -> Array:
-        """Scales back to the sphere what lies outside."""
+        """Scales points outside the ball back to the sphere."""
         norm = _norm(delta)
         inside = norm <= self.radius
         scale = jnp.asarray(self.radius, delta.dtype) / jnp.where(inside, jnp.ones_like(norm), norm)
         return jnp.where(inside, delta, delta * scale)
 
     def sample(self, key: Key, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-        """A uniform direction times radius * U^(1/n), n the entries of one example."""
+        """A uniform direction times radius * U^(1/n), n the number of entries of one example."""
         direction_key, length_key = jax.random.split(key)
         direction = self.ascent(jax.random.normal(direction_key, shape, dtype))
         per_example = (shape[0],) + (1,) * (len(shape) - 1)
@@ -132,7 +132,7 @@ def uniform_start(key: Key, ball: Ball, shape: tuple[int, ...]) -> Array:
 def zero_start(key: Key, ball: Ball, shape: tuple[int, ...]) -> Array:
     """The image itself. The gradient of a distance *from the image* is 0 there.
 
-    Up to rounding, whose sign an l-infinity step would follow: start such a distance elsewhere.
+    Up to rounding, whose sign an l-infinity step would follow: use another start for such distances.
     """
     del key, ball
     return jnp.zeros(shape, jnp.float32)

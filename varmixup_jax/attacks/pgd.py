@@ -1,12 +1,12 @@
 """Attacks: the worst image in a ball around each example, by projected gradient ascent.
 
-An attack needs no more than a loss per example as a function of the image, and as a vicinity
-(`attack`) it is one more way of sampling around an example.
+An attack only needs a loss per example as a function of the image; as a vicinity (`attack`) it is one
+more way of sampling around an example.
 
-Images, perturbations, losses and gradients are float32, whatever the network computes in. Between
-image and logits a network that trains in bfloat16 is attacked in bfloat16, the function that is being
-trained; bfloat16 has the exponents of float32, so no gradient is rounded to zero on the way, whose sign
-would be zero. Measures never depend on it: `models.forward.for_measures`.
+Images, perturbations, losses and gradients are float32, whatever the network's dtype. A network that
+trains in bfloat16 is attacked in bfloat16, the function that is being trained; bfloat16 has the
+exponent range of float32, so gradients do not underflow to zero, which would lose their sign.
+Measures never depend on it: `models.forward.for_measures`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all gradient attacks share: a frozen loss, staying in the ball, keeping the better point."""
+"""Common parts of gradient attacks: a frozen loss, projection, keeping the better point."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PIXELS = (0.0, 1.0)
 
 
 class Attacked(NamedTuple):
-    """Where an attack ended.
+    """The result of an attack.
 
     Attributes:
-      image: `[B, H, W, C]` in the dtype of the image that went in.
+      image: `[B, H, W, C]` in the dtype of the input image.
       loss: float32 `[B]`, the attacked loss there; -inf where no finite loss was met.
     """
 
@@ -77,14 +77,14 @@ def per_example(flag: Array, like: Array) -> Array:
 
 
 def better(old: Attacked, new: Attacked) -> Attacked:
-    """Per example the one of larger loss; `old` on ties and where the new loss is NaN."""
+    """Per example the one with the larger loss; `old` on ties and where the new loss is NaN."""
     wins = new.loss > old.loss
     image = jnp.where(per_example(wins, new.image), new.image, old.image)
     return Attacked(image, jnp.where(wins, new.loss, old.loss))
 
 
 def nothing_yet(origin: Array) -> Attacked:
-    """What any point with a number for a loss is better than."""
+    """The initial value for `better`: any point with a loss above -inf is better."""
     return Attacked(origin, jnp.full(origin.shape[:1], -jnp.inf, jnp.float32))
 
 
@@ -119,8 +119,8 @@ def check_ball(ball: Ball) -> None:
 
 
 def check_bounds(bounds: Bounds, ball: Ball) -> None:
-    """Raises ValueError unless `bounds` is None or (low, high) with low < high, or where pixels may
-    change by more than there is between the two: 8 is not 8 / 255."""
+    """Raises ValueError unless `bounds` is None or (low, high) with low < high, or if the radius
+    of an l-infinity ball exceeds high - low: 8 is not 8 / 255."""
     if bounds is None:
         return
     if not (len(bounds) == 2 and bounds[0] < bounds[1]):

@@ -1,12 +1,12 @@
 """Several processes as one: joining them, broadcasting the leader's decisions, ending together.
 
-Process 0 leads: it alone writes files. Everything else (training, evaluation, and every function here
-but `is_lead`, `broke_off`, `settle` and `leave`) is called by all processes in the same order. With a
-single process all of it is free and does nothing.
+Process 0 is the leader and the only one that writes files. Everything else (training, evaluation, and
+every function here except `is_lead`, `broke_off`, `settle` and `leave`) is called by all processes in
+the same order. With a single process all of it does nothing and costs nothing.
 
-A process that is lost, or silent, ends the others within `heartbeat_s`, exit code 5: `_watch` of
-`joining`. JAX and Gloo may be faster and abort them (SIGABRT, exit code 134 in a shell). Nothing is
-lost but the steps since the last checkpoint: the same command resumes.
+If a process is lost or unresponsive, the others end within `heartbeat_s`, with exit code 5: see
+`_watch` in `joining`. JAX and Gloo may be faster and abort them (SIGABRT, exit code 134 in a shell).
+Only the steps since the last checkpoint are lost: the same command resumes.
 """
 
 from varmixup_jax.cluster.agreement import (

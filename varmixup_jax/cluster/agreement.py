@@ -1,4 +1,4 @@
-"""What the processes of a run tell each other. With a single process all of it is free."""
+"""Communication between the processes of a run. With a single process it costs nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from varmixup_jax import checks
 from varmixup_jax.types import PyTree
 
 DAY = 86400.0
-LINE = 500  # bytes of a refusal
+LINE = 500  # bytes of an error message
 KINDS = {"ValueError": ValueError, "OSError": OSError}
 
 
@@ -31,21 +31,21 @@ def is_lead() -> bool:
 
 
 def barrier(name: str, timeout_s: float = DAY) -> None:
-    """Returns when every process has come here. No device takes part, so the wait may be long.
+    """Returns when every process has called it. No device is involved, so the wait may be long.
 
     Raises:
-      JaxRuntimeError: someone did not come in time.
+      JaxRuntimeError: a process did not arrive in time.
     """
     checks.positive(timeout_s=timeout_s)
     if jax.process_count() == 1:
         return
-    from orbax.checkpoint import multihost  # slow to import, and a single process does not need it
+    from orbax.checkpoint import multihost  # slow to import, and not needed by a single process
 
     multihost.get_barrier_sync_fn()(key=name, timeout_ms=int(1000 * timeout_s))
 
 
 def from_lead(value: bytes) -> bytes:
-    """The lead's bytes, everywhere; the others' argument does not matter."""
+    """The leader's bytes, on all processes; the others' argument does not matter."""
     if jax.process_count() == 1:
         return value
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(value))))
@@ -56,18 +56,18 @@ def from_lead(value: bytes) -> bytes:
 
 
 def on_lead(action: Callable[[], Any]) -> Any:
-    """Lets the lead act, and tells all what came of it: what it decides, the others follow.
+    """Runs an action on the leader and broadcasts its result or error to all processes.
 
     Args:
-      action: called by the lead alone (so it may not call on the others); returns a
+      action: called only by the leader (so it must not communicate with the others); returns a
         JSON-serialisable value.
 
     Returns:
-      What it returned, everywhere, as JSON keeps it.
+      What it returned, on all processes, as JSON keeps it.
 
     Raises:
       ValueError, OSError, RuntimeError: on all processes, what `action` raised (on the others an
-        error of that kind and text), so that all end in the same way.
+        error of that type and text), so that all end in the same way.
 
     >>> on_lead(lambda: 42)
     42
@@ -83,7 +83,7 @@ def on_lead(action: Callable[[], Any]) -> Any:
             error = raised
             kind = next((name for name, k in KINDS.items() if isinstance(raised, k)), "")
             outcome = {"kind": kind, "text": str(raised) or type(raised).__name__}
-    barrier("on_lead")  # the lead may take long, and a wait on the devices has its limits
+    barrier("on_lead")  # the leader may take long, and waiting on the devices would time out
     outcome = json.loads(from_lead(json.dumps(outcome).encode()))
     if "value" in outcome:
         return outcome["value"]
@@ -91,7 +91,7 @@ def on_lead(action: Callable[[], Any]) -> Any:
 
 
 def gathered(tree: PyTree) -> PyTree:
-    """Numpy arrays `[...]`, of equal shapes on all processes -> `[processes, ...]`, everywhere."""
+    """NumPy arrays `[...]`, of equal shapes on all processes -> `[processes, ...]` on all of them."""
     return multihost_utils.process_allgather(tree)
 
 
@@ -99,14 +99,14 @@ def check_same_everywhere(fields: Mapping[str, Any]) -> None:
     """Refuses a run whose processes were not given the same values.
 
     Args:
-      fields: dotted names and values that JSON has, e.g. of a flat configuration.
+      fields: dotted names and JSON values, e.g. of a flat configuration.
 
     Raises:
       ValueError: names the first field that differs, on every process.
     """
     if jax.process_count() == 1:
         return
-    # What is missing on one process must show too: a field has a text, or none.
+    # As texts, so that a field missing on one process is found too.
     mine = {name: json.dumps(value, sort_keys=True) for name, value in fields.items()}
     leads = json.loads(from_lead(json.dumps(mine).encode()))
     text = ""
@@ -120,11 +120,11 @@ def check_same_everywhere(fields: Mapping[str, Any]) -> None:
 
 
 class Vote:
-    """Whether any process says yes, told to all of them at the same call.
+    """Whether any process says yes; all of them get the answer at the same call.
 
-    For SIGTERM, which need not reach all processes, and never at the same step: every process calls
-    its vote after each chunk of steps and stops where it returns True. With several processes it
-    returns what was said at the call *before*, so nobody waits for the devices.
+    For SIGTERM, which may not reach all processes, and never at the same step: every process calls
+    its vote after each chunk of steps and stops if it returns True. With several processes it returns
+    the result of the *previous* call, so that none waits for the devices.
 
     >>> vote = Vote()
     >>> vote(False), vote(True)

@@ -1,4 +1,4 @@
-"""Joining the processes of a run, and leaving: together, or alone for a reason of one's own."""
+"""Joining the processes of a run, and leaving: together, or one alone."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from varmixup_jax.cluster.launchers import Found, find
 
 STATUS = r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|FAILED_PRECONDITION|DEADLINE_EXCEEDED): "
 LOST = 5  # exit code
-# Not longer: where the lead is gone JAX, which notices too, aborts this process within a second.
+# Not longer: if the leader is gone, JAX notices too and aborts this process within a second.
 GRACE_S = 0.05
 WAITING_S = 10.0
-LEAD_STAYS_S = 0.5  # where all end for the same reason, the others should not miss the lead
+LEAD_STAYS_S = 0.5  # if all end for the same reason, the others should not find the leader gone
 
 
 def initialize(
@@ -37,26 +37,26 @@ def initialize(
 ) -> int:
     """Joins the processes of a run, before anything else asks JAX for a device.
 
-    Without the three the environment is searched, see `launchers.find`. A process that nothing shows
-    to have companions is left as it is. SIGTERM is left to Python (JAX's preemption service
-    would take it over): see `Vote`.
+    Without the first three arguments the environment is searched, see `launchers.find`. A process
+    with no sign of others runs alone. SIGTERM is left to Python (JAX's preemption service would
+    handle it): see `Vote`.
 
     Args:
       coordinator: `host:port` of process 0, a free port there; all three or none.
       num_processes: how many, >= 1.
-      process_id: which this one is, in [0, num_processes).
+      process_id: the index of this one, in [0, num_processes).
       mode: "auto", "off" (a single process, whatever started it) or one of `launchers.MODES`, which
         must then be found.
       timeout_s: seconds to wait for the others.
       heartbeat_s: seconds without an answer after which a process counts as lost; also how long a
-        process that has ended waits for the others to end, so let the lead write its last file
+        process that has ended waits for the others to end, so the leader should write its last file
         before a `barrier`.
 
     Returns:
       The number of processes.
 
-    Where the others do not come in time, JAX aborts the process (`DEADLINE_EXCEEDED ...
-    RegisterTask`, exit code 134).
+    If the others do not join in time, JAX aborts the process (`DEADLINE_EXCEEDED ... RegisterTask`,
+    exit code 134).
 
     Raises:
       ValueError: the three are incomplete or out of range, or `mode` is not found.
@@ -69,12 +69,12 @@ def initialize(
     if found is None:
         return 1
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # Programs that run side by side could send their collectives in different orders.
+    # Programs that run concurrently could issue their collectives in different orders.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     jax.config.update("jax_enable_preemption_service", False)
     _join(found, timeout_s, heartbeat_s)
     if jax.process_count() > 1:
-        # Gloo waits 30 s for all to open a connection: open them while all are here.
+        # Gloo waits only 30 s for all to connect: connect while all are here.
         barrier("initialized", timeout_s)
         multihost_utils.sync_global_devices("initialized")
         Vote()(False)
@@ -83,9 +83,9 @@ def initialize(
 
 
 def broke_off(error: BaseException) -> bool:
-    """Whether the error is one of JAX's runtime, e.g. of a collective that a lost process broke off.
+    """Whether the error is from JAX's runtime, e.g. from a collective that lost a process.
 
-    Some of its calls raise a ValueError with the status in front.
+    Some of its calls raise a ValueError that begins with the status.
 
     >>> broke_off(ValueError("UNKNOWN: Gloo AllGather failed")), broke_off(ValueError("epochs = 0"))
     (True, False)
@@ -94,17 +94,16 @@ def broke_off(error: BaseException) -> bool:
 
 
 def settle() -> None:
-    """After a failure of the runtime: does not return if that was because another process is lost."""
+    """After a runtime error: does not return if its cause was the loss of another process."""
     if jax.process_count() > 1:
         time.sleep(1.5 * _within_s)
 
 
 def leave(code: int) -> int:
-    """Ends this process at once with `code` where there are others; else returns it.
+    """Ends this process at once with `code` if there are others; else returns it.
 
-    A process that ends in the ordinary way waits for the others, which may be waiting for it. Call
-    this where a process ends for a reason of its own (a refusal, a signal): the others then end
-    within the bounds that `initialize` set.
+    A process that ends normally waits for the others, which may be waiting for it. Call this if only
+    this process ends (an error, a signal): the others then end within the time that `initialize` set.
     """
     if jax.distributed.is_initialized() and jax.process_count() > 1:
         _leaving.set()
@@ -121,13 +120,13 @@ _within_s = 0.0
 
 
 def _watch(meet: Callable[[str, float], None], within_s: float) -> None:
-    """Ends this process where others no longer answer; each answers in a thread like this one.
+    """Ends this process if others no longer answer; each answers in a thread like this one.
 
-    Whatever the main thread is waiting for: one that hangs in a collective because another is lost is
-    not taken for the lost one.
+    The thread answers whatever the main thread waits for: a process that hangs in a collective
+    because another is lost does not itself count as lost.
     """
     for number in itertools.count():
-        # The wait itself may never end, where the lead is silent and its connections stay open.
+        # The wait itself may never end, if the leader hangs and its connections stay open.
         watchdog = threading.Timer(within_s, _end)
         watchdog.daemon = True
         watchdog.start()
@@ -141,7 +140,7 @@ def _watch(meet: Callable[[str, float], None], within_s: float) -> None:
 
 
 def _end() -> None:
-    # For this process to end for a reason of its own, as the other may have.
+    # Waits first: this process may be ending for its own reason, as the other may have.
     if not _leaving.wait(GRACE_S):
         text = "error: another process of this run was lost; the same command resumes"
         print(text, file=sys.stderr, flush=True)
@@ -149,7 +148,7 @@ def _end() -> None:
 
 
 def _keep_watch(within_s: float) -> None:
-    """Starts the watch, and sees to it that it ends with JAX's runtime."""
+    """Starts the watch, and makes sure that it ends with JAX's runtime."""
     global _within_s
     _within_s = within_s
     thread = threading.Thread(target=_watch, args=(barrier, within_s), name="watch", daemon=True)
@@ -157,7 +156,7 @@ def _keep_watch(within_s: float) -> None:
 
     def close() -> None:
         _leaving.set()
-        jax.distributed.shutdown()  # waits for the others, who may go on, then ends the answers
+        jax.distributed.shutdown()  # waits for the others, which may still run, then stops answering
         thread.join(within_s)
 
     atexit.register(close)
@@ -165,7 +164,7 @@ def _keep_watch(within_s: float) -> None:
 
 def _join(found: Found, timeout_s: int, heartbeat_s: int) -> None:
     text = f"waiting for the other processes (found by: {found.name}), for {timeout_s} s at most; "
-    text += "with --cluster=off a process stays alone"
+    text += "with --cluster=off a process runs alone"
     notice = threading.Timer(WAITING_S, lambda: print(text, file=sys.stderr, flush=True))
     notice.daemon = True
     notice.start()
@@ -177,7 +176,7 @@ def _join(found: Found, timeout_s: int, heartbeat_s: int) -> None:
             local_device_ids=found.local_device_ids,
             cluster_detection_method=found.method,
             initialization_timeout=timeout_s,
-            heartbeat_timeout_seconds=2 * heartbeat_s,  # the watch knows earlier
+            heartbeat_timeout_seconds=2 * heartbeat_s,  # the watch notices earlier
             shutdown_timeout_seconds=heartbeat_s,
         )
     except jax.errors.JaxRuntimeError as error:

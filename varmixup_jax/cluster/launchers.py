@@ -1,7 +1,7 @@
-"""What started this process, read from the environment: is it one of several, and which?
+"""Detects from the environment whether this process is one of several, and which one.
 
 JAX detects clusters too, but some of its detectors see a cluster in a lone process (an allocation of
-one task, a notebook in a pod) or give a task one GPU of several; this decides, then hands over.
+one task, a notebook in a pod) or give a task one GPU of several; this decides, then hands over to JAX.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Environment = Mapping[str, str]
 
 
 class Found(NamedTuple):
-    """What `jax.distributed.initialize` is told; None is left to JAX's own detection.
+    """Arguments of `jax.distributed.initialize`; None leaves a value to JAX's own detection.
 
     Attributes:
       name: of the launcher, for messages.
       coordinator: `host:port` of process 0.
-      num_processes, process_id: how many, and which this one is.
-      local_device_ids: the GPUs of this process, of those it sees.
+      num_processes, process_id: how many, and the index of this one.
+      local_device_ids: the GPUs of this process, among those visible to it.
       method: JAX's detection method.
     """
 
@@ -44,7 +44,7 @@ def find(
     *,
     mode: str = "auto",
 ) -> Found | None:
-    """How to join the other processes, or None where there are none.
+    """How to join the other processes, or None if there are none.
 
     In this order: the three arguments; the variables `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`
     and `JAX_PROCESS_ID`, all set; a SLURM step of more than one task; Open MPI with more than one
@@ -114,7 +114,7 @@ def _slurm(env: Environment) -> Found | None:
     names = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
     if not all(name in env for name in names):
         return None
-    # SLURM_NTASKS may be the allocation's; the step's count is that of what srun started.
+    # SLURM_NTASKS may be that of the allocation; the step's count is the number srun started.
     here = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in env else "SLURM_NTASKS"
     tasks = _whole(env, here)
     if tasks == 1:
@@ -125,9 +125,9 @@ def _slurm(env: Environment) -> Found | None:
 
 
 def _slurm_devices(env: Environment, tasks: int) -> list[int] | None:
-    """All GPUs bound to this task, or its even share of those that the tasks of a node all see.
+    """All GPUs bound to this task, or its equal share of those visible to all tasks of a node.
 
-    JAX alone would take GPU number `SLURM_LOCALID` only.
+    JAX by itself would use only GPU number `SLURM_LOCALID`.
     """
     if not env.get("CUDA_VISIBLE_DEVICES"):
         return None
@@ -146,7 +146,7 @@ def _openmpi(env: Environment) -> Found | None:
     if "OMPI_MCA_orte_hnp_uri" in env:
         return Found("openmpi", method="ompi")
     if not env.get("JAX_COORDINATOR_ADDRESS"):
-        text = "must be set to host:port of rank 0: this Open MPI does not tell it"
+        text = "must be set to host:port of rank 0: this Open MPI does not provide it"
         raise ValueError(f"JAX_COORDINATOR_ADDRESS = '': {text}")
     return _explicit(
         env["JAX_COORDINATOR_ADDRESS"],
@@ -165,7 +165,7 @@ def _tpu(env: Environment) -> Found | None:
     slices = _whole(env, "MEGASCALE_NUM_SLICES") if env.get("MEGASCALE_NUM_SLICES") else 1
     if hosts:
         return Found("tpu") if len(hosts.split(",")) > 1 or slices > 1 else None
-    # A virtual machine: the metadata server, which JAX asks, knows the other hosts.
+    # A virtual machine: JAX asks the metadata server, which knows the other hosts.
     return None if "TPU_SKIP_MDS_QUERY" in env else Found("tpu")
 
 

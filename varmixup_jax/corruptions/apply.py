@@ -29,7 +29,7 @@ from varmixup_jax.types import Array, Key
 Corruption = Callable[[Key, Array, Array, Table], Array]
 
 SMALLEST = 8
-"""Least number of pixels a side."""
+"""Minimum number of pixels per side."""
 
 FUNCTIONS: dict[str, Corruption] = {
     "gaussian_noise": noise.gaussian_noise,
@@ -54,10 +54,10 @@ FUNCTIONS: dict[str, Corruption] = {
 }
 
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""The four that are never averaged into the corruption accuracy."""
+"""The four that are not part of the mean corruption accuracy."""
 
 NAMES = tuple(name for name in FUNCTIONS if name not in EXTRA)
-"""The fifteen of the corruption accuracy, in the order of the paper."""
+"""The fifteen of the mean corruption accuracy, in the order of the paper."""
 
 DETERMINISTIC = (
     "defocus_blur",
@@ -82,10 +82,9 @@ def corrupt(
 ) -> Array:
     """Corrupts a batch of images as CIFAR-10-C, CIFAR-100-C or Tiny-ImageNet-C do.
 
-    The images are read as an 8-bit file would hold them (rounded to multiples of 1/255), corrupted
-    with one draw per image, clipped and truncated to multiples of 1/255 like the published files.
-    Pure: may be called inside jit, vmap and scan. Compiled once per name, table and shape; the
-    severity is data.
+    The images are rounded to multiples of 1/255, as in an 8-bit file, corrupted with one draw per
+    image, clipped and truncated to multiples of 1/255 like the published files. Pure: may be called
+    inside jit, vmap and scan. Compiled once per name, table and shape; the severity is traced.
 
     Args:
       key: typed key, `jax.random.key(...)`; one key gives the whole batch, independent per image.
@@ -94,7 +93,7 @@ def corrupt(
       severity: 1 to 5, a Python integer or an int32 scalar, which may be traced (a traced value out
         of range is clamped).
       table: `cifar` (made for 32 pixels) or `tiny_imagenet` (64).
-      frost_textures: of `load_textures`, for `frost` with the original photographs; None
+      frost_textures: from `load_textures`, for `frost` with the original photographs; None
         synthesises them. Other corruptions ignore it.
 
     Returns:
@@ -126,9 +125,9 @@ def corrupt(
     if textures is not None and min(textures.images.shape[1:3]) <= height:
         raise ValueError(
             f"frost_textures: has shape {tuple(textures.images.shape)}, must be larger than the "
-            f"images' {height} pixels a side"
+            f"images' {height} pixels per side"
         )
-    # As float32, not weakly typed: one program for arrays of every origin.
+    # As float32, not weakly typed: one program wherever the array comes from.
     pixels = jnp.asarray(images).astype(jnp.float32)
     return _apply(key, name, table, pixels, _severity(severity), textures)
 
@@ -136,8 +135,8 @@ def corrupt(
 def frost_source(frost_textures: FrostTextures | None) -> str:
     """What a result row says about where its frost came from.
 
-    Rows that say `procedural` were made before, with a Gaussian texture that costs a classifier up to
-    six points more: another corruption, under another name.
+    Rows that say `procedural` are from older versions, with a Gaussian texture that costs a classifier
+    up to six points more: a different corruption, hence another name.
     """
     return SYNTHETIC if frost_textures is None else "photographs"
 

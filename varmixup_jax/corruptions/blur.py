@@ -22,7 +22,7 @@ COARSE = 4096.0
 """Grid of the larger part of a tap of `defocus_blur`: 255 x 4096 fits in float32's 24 bits."""
 
 REST_SLACK = 5e-6
-"""Grey levels: more than the taps' own rounding moves a flat area, less than the alias does."""
+"""In grey levels: more than rounding of the taps shifts a flat area, less than the alias does."""
 
 
 def gaussian_blur(key: Key, images: Array, severity: Array, table: Table) -> Array:
@@ -45,9 +45,9 @@ def gaussian_blur(key: Key, images: Array, severity: Array, table: Table) -> Arr
 def defocus_blur(key: Key, images: Array, severity: Array, table: Table) -> Array:
     """Correlation with a disk that is itself blurred a little; borders mirrored about the edge pixel.
 
-    A disk of five equal taps gives whole grey levels but for what the alias moves, 1e-6 of a level:
-    whether that lies above or below decides what truncation gives. So the taps are split into a part
-    on a grid of 2^-12, whose sum float32 holds exactly, and a small rest.
+    A disk of five equal taps gives whole grey levels except for the effect of the alias, 1e-6 of a
+    level, whose sign decides the result of truncation. So the taps are split into a part on a grid of
+    2^-12, whose sum float32 holds exactly, and a small rest.
 
     Args: as `gaussian_blur`, images on the 8-bit grid; columns (radius, alias sigma) in pixels.
 
@@ -93,12 +93,12 @@ def zoom_blur(key: Key, images: Array, severity: Array, table: Table) -> Array:
 
     out = (x + sum_f zoom_f(x)) / (n + 1) over n factors f, the first of which is 1.
 
-    Args and Returns as `gaussian_blur`; columns (n,): how many factors.
+    Args and Returns as `gaussian_blur`; columns (n,): the number of factors.
     """
     del key
     counts = column(table, "zoom_blur", 0).astype(np.int32)
     size = images.shape[1]
-    # arange's own rounding: 1.25 is a little more than 1.25, which decides a tie in `centre_zoom`.
+    # By arange, for its rounding: 1.25 comes out slightly larger, which decides a tie in `centre_zoom`.
     factors = np.arange(1.0, 1.0 + ZOOM_STEP * (counts.max() - 0.5), ZOOM_STEP)
     matrices = jnp.asarray(np.stack([linear.centre_zoom(size, f) for f in factors]))
     planes = grid.planar(images)
@@ -114,12 +114,12 @@ def zoom_blur(key: Key, images: Array, severity: Array, table: Table) -> Array:
 def glass_blur(key: Key, images: Array, severity: Array, table: Table) -> Array:
     """Blur, local shuffle, blur.
 
-    The original visits the pixels from the bottom right to the top left and means to swap each with
-    a neighbour at an offset drawn uniformly from [-m, m) per axis. Its arrays alias, so that it
-    *copies* the neighbour's value and leaves the neighbour as it was; a neighbour visited before
-    hands on what it has received. Here all pixels look up their source at once: where the source was
-    visited before, the look-up is repeated from there, by pointer doubling. This gives exactly the
-    sequential result for the same offsets. With m = 1 no source has been visited before.
+    The original visits the pixels from the bottom right to the top left and is meant to swap each
+    with a neighbour at an offset drawn uniformly from [-m, m) per axis. Its arrays alias, so it
+    *copies* the neighbour's value and leaves the neighbour unchanged; a neighbour visited earlier
+    passes on what it received. Here all pixels look up their source at once: if the source was
+    visited earlier, the look-up is repeated from there, by pointer doubling. This gives exactly the
+    sequential result for the same offsets. With m = 1 no source was visited earlier.
 
     Args:
       key: typed key, for the offsets.
@@ -167,7 +167,7 @@ def shuffle_sources(down: Array, right: Array, reach: Array) -> Array:
     here = row * size + col
     there = jnp.where(visited[None], here[None] + down * size + right, here[None])
     here, there = here.reshape(1, -1), there.reshape(batch, -1)
-    # A source that lies after this pixel in reading order was visited before it.
+    # A source after this pixel in reading order was visited before it.
     waits = visited.reshape(-1)[there] & (there > here)
 
     def double(state: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""The images that `corruptions make` corrupts: from .npz, from .npy and .npy, or from class folders."""
+"""The images that `corruptions make` corrupts: from .npz, from two .npy files, or class folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIELDS = {
 }
 NAMES = {"classes": ("label_names", "class_names", "classes")}
 SYSTEM = (".", "__", "@", "$")
-"""Folders and files whose names begin so are a system's or a tool's, not data."""
+"""Folders and files whose names begin like this belong to the system or a tool and are not data."""
 
 
 class CleanSet(NamedTuple):
@@ -27,8 +27,8 @@ class CleanSet(NamedTuple):
     Attributes:
       images: as stored, `[N, S, S, C]` or `[N, S, S]`.
       labels: `[N]`.
-      classes: the name of each class, () where they are not known.
-      left_out: how many files of a class folder are no images that are read, by suffix.
+      classes: the name of each class, () if they are not known.
+      left_out: number of files in class folders skipped as not being images, by suffix.
     """
 
     images: np.ndarray
@@ -42,8 +42,8 @@ def read_clean_set(images: Path, labels: Path | None) -> CleanSet:
 
     Args:
       images: `.npz` with images and labels, `.npy` of images, or a folder `<class>/<image>`. Folders
-        are classes in the order of their names, of their numbers where all are whole numbers; images are
-        grey where all files are.
+        are classes in the order of their names, numerically if all are whole numbers; images are grey
+        if all files are.
       labels: `.npy` of labels; needed with `.npy` images only.
 
     Raises:
@@ -66,7 +66,7 @@ def read_clean_set(images: Path, labels: Path | None) -> CleanSet:
 
 
 def read_images(images: Path) -> np.ndarray:
-    """The images alone of a file or folder that `read_clean_set` reads; labels need not be there."""
+    """Only the images of a file or folder that `read_clean_set` reads; labels may be missing."""
     if images.is_dir():
         return _read_folder(images).images
     loaded = _load(images, {"images": FIELDS["images"]})
@@ -78,7 +78,7 @@ def _load(
     wanted: Mapping[str, Sequence[str]],
     optional: Mapping[str, Sequence[str]] | None = None,
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """The array of a .npy file, or of a .npz file an array for each choice of field names."""
+    """The array of a .npy file, or from a .npz file one array per choice of field names."""
     choices = {**wanted, **(optional or {})}
     try:
         # Opened here: np.load leaves a file open if it is not a whole archive.

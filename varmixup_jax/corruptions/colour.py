@@ -1,4 +1,4 @@
-"""Changes of every pixel by itself: brightness, contrast and saturate.
+"""Colour changes: brightness, contrast and saturate.
 
 References: Hendrycks and Dietterich 2019, section 4.1 and the published generators; HSV as in
 Smith 1978, "Color gamut transform pairs".
@@ -18,8 +18,8 @@ def brightness(key: Key, images: Array, severity: Array, table: Table) -> Array:
     """Adds c to the value V of HSV and clips V to [0, 1]; hue and saturation are kept.
 
     With V = max of the channels, keeping hue and saturation means x -> x V'/V; black becomes grey.
-    V + c is a whole number of grey levels where 255 c is one (severity 4: 51), and the recipe's
-    float64 is just below it for some V: those levels are tabulated in float64.
+    V + c is a whole number of grey levels if 255 c is one (severity 4: 51), and the recipe's float64
+    value is just below it for some V: those levels are tabulated in float64.
 
     Args:
       key: unused, deterministic.
@@ -56,7 +56,7 @@ def saturate(key: Key, images: Array, severity: Array, table: Table) -> Array:
     """Changes the saturation S of HSV to a S + b, clipped to [0, 1]; hue and value are kept.
 
     With V the largest channel and S = (V - min) / V, x = V (1 - S f) with a fraction f in [0, 1]
-    per channel that depends on the hue alone. Grey pixels have the hue of red, as usual. One
+    per channel that depends only on the hue. Grey pixels have the hue of red, as usual. A single
     channel is treated as grey RGB and the luma of the result is returned.
 
     Args and Returns as `brightness`; columns (a, b).

@@ -16,7 +16,7 @@ from varmixup_jax.types import Array, Key
 
 
 def pixelate(key: Key, images: Array, severity: Array, table: Table) -> Array:
-    """Box-resizes to floor(S c) pixels a side and back, rounding after each pass as Pillow does.
+    """Box-resizes to floor(S c) pixels per side and back, rounding after each pass as Pillow does.
 
     Args:
       key: unused, deterministic.
@@ -40,7 +40,7 @@ def pixelate(key: Key, images: Array, severity: Array, table: Table) -> Array:
 
 
 def jpeg_compression(key: Key, images: Array, severity: Array, table: Table) -> Array:
-    """JPEG at a quality, chroma halved in both directions, decoded again; see `jpeg.recompress`.
+    """JPEG compression and decoding, with chroma halved in both directions; see `jpeg.recompress`.
 
     Args and Returns as `pixelate`; columns (quality,), 1 to 100.
     """

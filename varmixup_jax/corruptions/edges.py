@@ -1,4 +1,4 @@
-"""Canny edges and the distance from them, batched and loop-free but for their fixed points.
+"""Canny edges and the distance from them, batched and without loops other than fixed points.
 
 References: Canny 1986; Borgefors 1986, "Distance transformations in digital images" (the 5 x 5
 chamfer weights that OpenCV uses).

@@ -15,14 +15,14 @@ from varmixup_jax.corruptions.severity_tables import Table, column
 from varmixup_jax.types import Array, Key
 
 FIELD_TRUNCATE = 3.0
-"""The displacement's Gaussian ends at this many sigma."""
+"""The displacement's Gaussian is cut at this many sigma."""
 
 SUBPIXEL = 32.0
 """OpenCV samples an affine map at multiples of 1/32 pixel."""
 
 
 def elastic_transform(key: Key, images: Array, severity: Array, table: Table) -> Array:
-    """An affine map given by three jittered points, then x -> x(p + alpha u(p)), u smoothed noise.
+    """An affine map of three jittered points, then x -> x(p + alpha u(p)) with u smoothed noise.
 
     Args:
       key: typed key.
@@ -86,7 +86,7 @@ def affine(images: Array, moved: Array) -> Array:
 
 
 def displace(images: Array, field: Array) -> Array:
-    """Reads each pixel at its place plus a displacement; borders mirrored with the edge pixel.
+    """Reads each pixel at its position plus a displacement; borders mirrored with the edge pixel.
 
     Args:
       images: float32 `[B, S, S, C]`.

@@ -1,8 +1,8 @@
 """Frost: a x + b texture, with a texture that is synthesised or cropped from photographs.
 
-The original draws one of five photographs of frozen windows and cuts a crop out of it. Where the
-photographs are at hand (`photographs.py`) so does this; elsewhere the texture is synthesised with
-their measured statistics (`ice.py`).
+The original draws one of five photographs of frozen windows and takes a crop of it. So does this if
+the photographs are available (`photographs.py`); otherwise the texture is synthesised with their
+measured statistics (`ice.py`).
 
 Reference: Hendrycks and Dietterich 2019, section 4.1 and the published generators.
 """
@@ -33,7 +33,7 @@ def frost(
       images: float32 `[B, S, S, C]` in [0, 1].
       severity: int32 scalar, 1 to 5.
       table: columns (a, b).
-      textures: of `load_textures`; None synthesises the texture. One channel gets its luma.
+      textures: from `load_textures`; None synthesises the texture. One channel gets its luma.
 
     Returns:
       float32 `[B, S, S, C]`.

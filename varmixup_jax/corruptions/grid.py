@@ -1,4 +1,4 @@
-"""The 8-bit grid the published files live on, and the two layouts the corruptions compute in."""
+"""The 8-bit grid of the published files, and the two layouts the corruptions compute in."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LEVELS = 255
 """Grey levels above black."""
 
 SLACK = 2e-4
-"""Grey levels added before truncation, so that float32 arithmetic which should give the integer k
-and gives k - 1e-4 is not truncated to k - 1, on whichever device it ran. No more than that: what the
-recipe has just below an integer, it truncates."""
+"""Grey levels added before truncation, so that on any device a float32 result of k - 1e-4 for an
+exact integer k is not truncated to k - 1. No larger, as values that are really just below an integer
+in the recipe are to be truncated."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the grey value (ITU-R BT.601)."""

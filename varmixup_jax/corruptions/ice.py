@@ -1,9 +1,9 @@
-"""A synthesised texture of ice, where the photographs that the original cuts frost from are not.
+"""A synthesised ice texture, for when the original frost photographs are not available.
 
 A random field whose crops have the measured statistics of the photographs' crops: mean colour and
-its spread, spectrum, tails and skewness, contrast that differs from place to place and from crop to
-crop, and two directions of colour. Portilla and Simoncelli 2000 and Wainwright and Simoncelli 2000
-(Gaussian scale mixtures) say why a power spectrum alone does not look like anything.
+its spread, spectrum, tails and skewness, contrast that varies within and between crops, and two
+directions of colour. Portilla and Simoncelli 2000 and Wainwright and Simoncelli 2000 (Gaussian scale
+mixtures) explain why a power spectrum alone does not look like a texture.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from varmixup_jax.types import Array, Key
 
 
 class Photograph(NamedTuple):
-    """What was measured on crops of 32 x 32 of one photograph, shrunk to 0.2.
+    """What was measured on 32 x 32 crops of one photograph, scaled by 0.2.
 
     Attributes:
       colour: mean red, green and blue.
       main: direction of colour with the largest variance, of unit length; its coordinate is a.
-      second: the second one; its coordinate is b.
+      second: the second such direction; its coordinate is b.
       level: standard deviation over crops of the mean of a.
       coarse: standard deviation within a crop of the part of a with a falling spectrum.
       coarse_slope: its power is f^-coarse_slope.
       fine: standard deviation of the other part of a, the grain.
       fine_slope: its power is f^-fine_slope.
-      bend: how far the grain's extremes are bent in, 0 for not at all.
+      bend: how much the grain's extremes are compressed, 0 for not at all.
       skew: weight of the grain's square.
       tails: standard deviation of the logarithm of the local amplitude.
       tails_slope: the power of that logarithm is f^-tails_slope.
@@ -137,7 +137,7 @@ _FIFTH = Photograph(
 )
 
 MEASURED = (_FIRST, _SECOND, _SECOND, _FOURTH, _FIFTH)
-"""Of frost1 to frost5. Two of the photographs are the same picture."""
+"""Statistics of frost1 to frost5. Two of the photographs are the same picture."""
 
 HUE_SLOPE = 2.5
 """b has power f^-2.5."""
@@ -154,12 +154,12 @@ def synthesise(key: Key, count: int, size: int) -> Array:
         a      = level m + global local (coarse u + fine grain)
         colour = mean + a main + b second
 
-    where r is level m + coarse u, scaled to unit variance, and b a field of its own.
+    where r is level m + coarse u, scaled to unit variance, and b an independent field.
 
     Args:
       key: typed key.
       count: B, how many.
-      size: S, pixels a side.
+      size: S, pixels per side.
 
     Returns:
       float32 `[B, S, S, 3]` in [0, 1].
@@ -196,7 +196,7 @@ def synthesise(key: Key, count: int, size: int) -> Array:
 
 
 def _mixed(correlation: Array, first: Array, second: Array) -> Array:
-    """A unit normal that has this correlation with the first of two independent ones."""
+    """A unit normal that has this correlation with the first of two independent unit normals."""
     return correlation * first + jnp.sqrt(1.0 - correlation**2) * second
 
 

@@ -1,8 +1,8 @@
-"""What a baseline JPEG file does to an image, without the file: entropy coding loses nothing.
+"""The effect of baseline JPEG on an image, without the file: entropy coding is lossless.
 
 Colour transform, 4:2:0 chroma, 8 x 8 DCT, quantisation, and back with triangular ("fancy") chroma
-interpolation, in the whole-number arithmetic of libjpeg: float arithmetic puts about one coefficient
-in a hundred on the other side of a rounding boundary.
+interpolation, in the integer arithmetic of libjpeg: float arithmetic would round about one coefficient
+in a hundred differently.
 
 References: ITU-T T.81 (1992), Annex K.1 (tables) and A.3.3 (DCT); JFIF 1.02 (colours); Loeffler,
 Ligtenberg and Moschytz 1989, "Practical fast 1-D DCT algorithms with 11 multiplications".
@@ -104,7 +104,7 @@ def _code(samples: Array, steps: Array) -> Array:
     frequency = _columns(dct, planes, BITS - EXTRA_BITS)
     frequency = _rows(dct, frequency, BITS + EXTRA_BITS)
     step = jnp.tile(steps, (tall // BLOCK, wide // BLOCK))[:, None].astype(jnp.int32)
-    # The transform is scaled by 8; halves go away from zero.
+    # The transform is scaled by 8; halves are rounded away from zero.
     kept = jnp.sign(frequency) * ((jnp.abs(frequency) + 4 * step) // (8 * step)) * step
     restored = _rows(dct.T, kept, BITS - EXTRA_BITS)
     restored = _columns(dct.T, restored, BITS + EXTRA_BITS + 3)
@@ -114,11 +114,10 @@ def _code(samples: Array, steps: Array) -> Array:
 
 
 def transform() -> np.ndarray:
-    """The 8-point DCT-II times sqrt(8) as Loeffler, Ligtenberg and Moschytz factor it.
+    """The 8-point DCT-II times sqrt(8), as factored by Loeffler, Ligtenberg and Moschytz.
 
-    The constants of the factorisation are rounded to `BITS` bits, so that the matrix, like the
-    program it stands for, is not quite round(2^BITS times the cosines). Its transpose is the
-    inverse, times 8.
+    The constants of the factorisation are rounded to `BITS` bits, so that the matrix, like libjpeg's
+    code, is not quite round(2^BITS times the cosines). Its transpose is the inverse, times 8.
 
     Returns:
       int64 `[8, 8]`, rows are frequencies.
@@ -173,7 +172,7 @@ def _exact(
     size: int,
     shift: int,
 ) -> Array:
-    """A whole-number matrix on each run of eight, then division by 2^shift, halves up.
+    """An integer matrix on each run of eight, then division by 2^shift, rounding halves up.
 
     |samples| < 2^14 and 7-bit parts keep every partial sum below 2^24.
     """
@@ -188,7 +187,7 @@ def _exact(
 
 
 def _shrink(samples: Array) -> Array:
-    """Means of 2 x 2, rounded with the alternating bias 1, 2; padded to whole blocks as libjpeg."""
+    """Means of 2 x 2, rounded with the alternating bias 1, 2; padded to whole blocks as in libjpeg."""
     _, height, width, _ = samples.shape
     # Columns are repeated before averaging up to whole blocks, rows only up to a pair.
     samples = _extend(samples, height % 2, -width % (2 * BLOCK))

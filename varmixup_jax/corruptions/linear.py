@@ -1,4 +1,4 @@
-"""Blurs, zooms and box resizes of an image's side as matrices, made with numpy from static sizes.
+"""Blurs, zooms and box resizes along one side as matrices, made with NumPy from static sizes.
 
 A separable linear filter with any border rule is x -> A x A^T with a `[size, size]` matrix A per
 severity. The matrices of the five severities are stacked and one is picked at run time, so that a
@@ -31,7 +31,7 @@ def gaussian(size: int, sigma: float, truncate: float = 4.0, border: str = "near
       size: pixels along the side.
       sigma: standard deviation in pixels; 0 gives the identity.
       truncate: the kernel ends at `int(truncate * sigma + 0.5)` pixels from its centre.
-      border: `nearest` (edge repeated) or `reflect` (edge pixel mirrored with itself).
+      border: `nearest` (edge repeated) or `reflect` (mirrored including the edge pixel).
 
     Returns:
       float32 `[size, size]`, rows sum to 1.
@@ -54,8 +54,8 @@ def centre_zoom(size: int, factor: float) -> np.ndarray:
     """Order-1 spline zoom of the centre crop, trimmed to the original size.
 
     The crop has c = ceil(size / factor) pixels; it is stretched to n = round(c factor) points with
-    end points on end points, so output i reads at i (c - 1) / (n - 1); the n points are trimmed to
-    `size` around the centre.
+    aligned end points, so output i reads at i (c - 1) / (n - 1); the n points are trimmed to `size`
+    around the centre.
 
     Args:
       size: pixels along the side.

@@ -1,7 +1,7 @@
 """Writes a directory of corrupted images in the layout of CIFAR-10-C, for any data set.
 
 `<name>.npy` is uint8 `[5 N, S, S, C]`, severity 1 first and the images in order; `labels.npy` is
-`[5 N]`. PyTorch and other code that reads CIFAR-10-C reads it unchanged.
+`[5 N]`. Code that reads CIFAR-10-C, in PyTorch or elsewhere, reads it unchanged.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def make(
     frost_textures: FrostTextures | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Corrupts a data set with every severity and writes it.
+    """Corrupts a data set at every severity and writes it.
 
-    The randomness of image i under a corruption and severity depends on `seed`, the name, the
-    severity and `batch_size` alone. A file that is interrupted is not left behind half-written; the
-    same call goes on with the files that are missing.
+    The randomness of image i under a corruption and severity depends only on `seed`, the name, the
+    severity and `batch_size`. If interrupted, no partial file is left behind, and the same call
+    continues with the missing files.
 
     Args:
-      out: directory, made when missing.
+      out: directory, created if missing.
       images: uint8 `[N, S, S, C]` (or `[N, S, S]`), S >= 8, C = 1 or 3.
       labels: whole numbers `[N]`.
       names: of the corruptions.
-      classes: a name for each label, by which an evaluation matches them; () where there are none.
+      classes: a name for each label, by which an evaluation matches them; () for none.
       table: severity table, `cifar` or `tiny_imagenet`; None: by the images' size.
       seed: >= 0.
       batch_size: images per step on the device.
@@ -59,7 +59,7 @@ def make(
 
     Raises:
       ValueError: arrays of another shape, an unknown name or table, names that do not fit the
-        labels, or a directory with files that are not of this call.
+        labels, or a directory with files that are not from this call.
       TypeError: images that are not uint8.
     """
     checks.one_of((None, *TABLES), table=table)
@@ -105,7 +105,7 @@ def make(
     root = jax.random.key(seed)
     for name in names:
         if name in done:
-            report(f"{folder / name}.npy  is there")
+            report(f"{folder / name}.npy  exists")
             continue
         key = jax.random.fold_in(root, list(FUNCTIONS).index(name))
         shape = (len(SEVERITIES) * len(images), *images.shape[1:])
@@ -124,7 +124,7 @@ def make(
 
 @contextmanager
 def _whole(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """A uint8 array to fill, on disk under its name only when the block ends well."""
+    """A uint8 array to fill, which gets its name on disk only if the block ends without error."""
     temporary = path.with_name(f"{path.name}.part")
     try:
         target = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
@@ -136,6 +136,6 @@ def _whole(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
 
 
 def _padded(images: np.ndarray, rows: int) -> jax.Array:
-    """The batch as floats, its last row repeated up to a fixed size: one compilation."""
+    """The batch as floats, padded with its last row to a fixed size, so as to compile once."""
     full = np.concatenate([images, np.repeat(images[-1:], rows - len(images), axis=0)])
     return jnp.asarray(full, jnp.float32) / 255

@@ -1,6 +1,6 @@
-"""`corruptions.json`: how a directory of corrupted images was made, and of which clean images.
+"""`corruptions.json`: how a directory of corrupted images was made, and from which clean images.
 
-A directory without one is a published set, or another tool's.
+A directory without one is a published set, or from another tool.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MANIFEST = "corruptions.json"
 
 
 def clean_sha256(images: np.ndarray, labels: np.ndarray) -> str:
-    """Identifies labelled images, whatever their order.
+    """Identifies labelled images, regardless of their order.
 
     Args:
       images: uint8 `[N, H, W, C]`.
@@ -37,7 +37,7 @@ def clean_sha256(images: np.ndarray, labels: np.ndarray) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a directory, None where it has none.
+    """The manifest of a directory, or None.
 
     Raises:
       ValueError: it is not JSON, or its `names` or `classes` are not lists of text.
@@ -54,7 +54,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             f"{file}: {reason(error)}, must be JSON as `corruptions make` writes"
         ) from None
     if not sound:
-        raise ValueError(f"{file}: names or classes is no list of text, must be")
+        raise ValueError(f"{file}: names or classes is not a list of text")
     return facts
 
 
@@ -62,12 +62,12 @@ def begin(folder: Path, facts: Mapping[str, Any], names: Sequence[str]) -> set[s
     """Claims a directory for corruptions that are made as `facts` say.
 
     Args:
-      folder: made where it is missing.
+      folder: created if missing.
       facts: all but `names`.
-      names: the corruptions to be made; they join those that are there.
+      names: the corruptions to be made, in addition to existing ones.
 
     Returns:
-      The names among them whose file is there already.
+      The names among them whose file already exists.
 
     Raises:
       ValueError: the directory holds other files, or corruptions that were made differently.

@@ -1,4 +1,4 @@
-"""One-sided motion blur along a random direction: motion_blur, and the streaks of snow.
+"""One-sided motion blur along a random direction, for motion_blur and the streaks of snow.
 
 References: Hendrycks and Dietterich 2019, section 4.1 and the published generators, which call
 ImageMagick's motion blur.
@@ -17,7 +17,7 @@ from varmixup_jax.corruptions.severity_tables import Table, column
 from varmixup_jax.types import Array, Key
 
 ANGLES = (-45.0, 45.0)
-"""Range of `motion_blur`'s direction, in degrees from the row's direction."""
+"""Range of `motion_blur`'s direction, in degrees from horizontal."""
 
 NEGLIGIBLE_WEIGHT = 1e-7
 """Taps whose weight relative to the first is below this are left out."""

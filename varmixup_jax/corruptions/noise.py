@@ -58,7 +58,7 @@ def shot_noise(key: Key, images: Array, severity: Array, table: Table) -> Array:
 
     The images hold at most 256 intensities, so the 256 distribution functions are tabulated and a
     uniform draw is inverted by bisection: exact to the resolution of float32, with no rejection
-    loop. The draw is cut at c + 7 sqrt(c) + 10 photons, whose tail is below 1e-9.
+    loop. The draw is cut at c + 7 sqrt(c) + 10 photons; the tail beyond is below 1e-9.
 
     Args and Returns as `gaussian_noise`; columns (c,): photons of a white pixel.
     """

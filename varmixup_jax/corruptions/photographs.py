@@ -1,7 +1,7 @@
-"""The photographs of frozen windows that the original cuts its frost from, where they are at hand.
+"""The photographs of frozen windows that the original crops its frost from, if available.
 
-They are not ours to ship. The PyPI package `imagecorruptions` holds the original files; they are read
-from where it is installed, and it is never imported.
+We may not redistribute them. The PyPI package `imagecorruptions` holds the original files; they are
+read from where it is installed, without importing it.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def load_textures(
 
     Args:
       where: a directory that holds `frost1.png` ... `frost5.jpg`; `imagecorruptions` for those
-        inside that installed package; `synthetic` for none; "" for those of the package where it is
-        installed and they are large enough, and none elsewhere.
+        inside that installed package; `synthetic` for none; "" for those of the package if it is
+        installed and they are large enough, else none.
       table: `cifar` (photographs shrunk to 0.2) or `tiny_imagenet` (0.3).
-      size: pixels a side of the images to corrupt; every photograph must be larger.
+      size: pixels per side of the images to corrupt; every photograph must be larger.
 
     Returns:
-      The textures, or None where the texture is to be synthesised.
+      The textures, or None if the texture is to be synthesised.
 
     Raises:
       ValueError: photographs that were asked for are missing, damaged or too small.

@@ -1,4 +1,4 @@
-"""The severity tables: what each corruption is given at severities 1 to 5, per data set.
+"""The severity tables: the parameters of each corruption at severities 1 to 5, per data set.
 
 A row is a severity, a column a parameter; the meaning of the columns is in the docstring of the
 corruption. `cifar` is the table of CIFAR-10-C and CIFAR-100-C (made for 32 x 32 pixels),
@@ -101,12 +101,12 @@ TABLES: dict[str, Table] = {"cifar": CIFAR, "tiny_imagenet": TINY_IMAGENET}
 
 
 def table_for(size: int) -> str:
-    """The table for images of `size` pixels a side: `cifar` up to 32, `tiny_imagenet` above."""
+    """The table for images of `size` pixels per side: `cifar` up to 32, `tiny_imagenet` above."""
     return "cifar" if size <= 32 else "tiny_imagenet"
 
 
 FROST_SCALE = {"cifar": 0.2, "tiny_imagenet": 0.3}
-"""By how much the photographs of `frost` are shrunk before a crop is taken."""
+"""The scale of the photographs of `frost` before a crop is taken."""
 
 
 def column(table: Table, name: str, index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Spatter: drops of water (severities 1 to 3) or of mud (4 and 5) on the lens.
+"""Spatter: drops of water (severities 1 to 3) or mud (4 and 5) on the lens.
 
 References: Hendrycks and Dietterich 2019, appendix B and the published generators, which call
 OpenCV; Canny 1986; Borgefors 1986 (the 5 x 5 chamfer distance).
@@ -24,13 +24,13 @@ FARTHEST = 20.0
 
 MEAN_SLACK = 1e-4
 """Added before mean distances are truncated: more than float32's error, less than the 3e-4 by which
-sums of chamfer lengths miss a whole number."""
+sums of chamfer lengths fall short of a whole number."""
 
 EMBOSS = ((-2.0, -1.0, 0.0), (-1.0, 1.0, 1.0), (0.0, 1.0, 2.0))
 
 
 def spatter(key: Key, images: Array, severity: Array, table: Table) -> Array:
-    """Blurred normal noise above a threshold is liquid; water is added, mud covers.
+    """Blurred normal noise above a threshold is liquid: water is added, mud covers.
 
     Args:
       key: typed key.

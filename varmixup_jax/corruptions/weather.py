@@ -1,4 +1,4 @@
-"""Weather: fog and snow (frost has its own file), and brightness.
+"""Weather: fog and snow (frost has its own module, brightness is in `colour`).
 
 References: Hendrycks and Dietterich 2019, section 4.1 and the published generators; the fog is the
 diamond-square "plasma" fractal of Fournier, Fussell and Carpenter 1982.
@@ -18,7 +18,7 @@ WIBBLE = 100.0
 """First amplitude of the plasma; it only matters relative to the later ones."""
 
 STREAK_ANGLES = (-135.0, -45.0)
-"""Range of the direction of snow's streaks, in degrees."""
+"""Range of the direction of the snow's streaks, in degrees."""
 
 
 def fog(key: Key, images: Array, severity: Array, table: Table) -> Array:
@@ -41,7 +41,7 @@ def fog(key: Key, images: Array, severity: Array, table: Table) -> Array:
 
 
 def plasma(key: Key, count: int, size: int, decay: Array) -> Array:
-    """Diamond-square height maps on a torus, the corner at 0, normalised to [0, 1].
+    """Diamond-square height maps on a torus, starting from 0 at the corner, normalised to [0, 1].
 
     At each level every new point is the mean of its four neighbours plus wibble^2 u with u uniform
     in (-1, 1), first the centres of the squares, then the centres of the edges; wibble starts at
@@ -70,7 +70,7 @@ def plasma(key: Key, count: int, size: int, decay: Array) -> Array:
         even = jnp.stack([height, top], axis=3).reshape(count, side, 2 * side)
         odd = jnp.stack([left, centre], axis=3).reshape(count, side, 2 * side)
         height = jnp.stack([even, odd], axis=2).reshape(count, 2 * side, 2 * side)
-        # Without the barrier the levels are fused into one another, which takes long to compile.
+        # Without the barrier the levels are fused with one another, which is slow to compile.
         height = jax.lax.optimization_barrier(height)
         wibble = wibble / decay
     height = height - jnp.min(height, axis=(1, 2), keepdims=True)
@@ -79,11 +79,11 @@ def plasma(key: Key, count: int, size: int, decay: Array) -> Array:
 
 
 def snow(key: Key, images: Array, severity: Array, table: Table) -> Array:
-    """Wind-blown flakes over a picture that is drawn towards a pale grey.
+    """Wind-blown flakes over an image that is blended towards a pale grey.
 
     A layer of normal noise is zoomed, cut below a threshold, and streaked along an angle uniform in
     (-135, -45) degrees. With g the grey value,
-    out = mix x + (1 - mix) max(x, 1.5 g + 0.5) + layer + layer turned by 180 degrees.
+    out = mix x + (1 - mix) max(x, 1.5 g + 0.5) + layer + layer rotated by 180 degrees.
 
     Args:
       key: typed key.

@@ -1,4 +1,4 @@
-"""Data sets behind one call, `load`, and the augmentation that runs on the device."""
+"""Data sets through one function, `load`, and the augmentation that runs on the device."""
 
 from varmixup_jax.data.augment import crop_and_flip
 from varmixup_jax.data.dataset import Dataset

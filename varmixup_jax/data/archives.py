@@ -1,4 +1,4 @@
-"""The data sets that are made from their original archives: NumPy only, no TensorFlow, no pickle.
+"""Data sets made from their original archives: NumPy only, no TensorFlow, no pickle.
 
 Archives are read by member name and in memory; nothing is ever extracted to disk.
 """
@@ -16,7 +16,7 @@ import numpy as np
 _CIFAR_SHAPE = (3, 32, 32)  # channel, row, column: the order of the bytes in the binary version
 
 Arrays = dict[str, np.ndarray]
-"""As an npz data set has them: `x_train`, `y_train`, `x_test`, `y_test`, `label_names`."""
+"""As in an npz data set: `x_train`, `y_train`, `x_test`, `y_test`, `label_names`."""
 
 
 def read_cifar(
@@ -30,15 +30,15 @@ def read_cifar(
 ) -> Arrays:
     """Reads the binary version of CIFAR-10 or CIFAR-100.
 
-    A record is one byte for each label, then 3072 bytes: red, green and blue plane, row by row.
+    A record is one byte per label, then 3072 bytes: red, green and blue plane, row by row.
 
     Args:
       files: the one `.tar.gz`.
-      folder: of the members within it.
+      folder: the folder of the members within it.
       train: the `.bin` members of the training split, in order.
       test: those of the test split.
       names: the member that lists the class names.
-      label_bytes: of a record; the last one is the label.
+      label_bytes: label bytes per record; the last one is the label.
 
     Returns:
       The arrays, with images `[N, 32, 32, 3]` in the order of the files.
@@ -111,7 +111,7 @@ def _tar_members(archive: Path, wanted: Sequence[str]) -> dict[str, bytes]:
             for member in tar:
                 if member.name in wanted and member.isreg():
                     stream = tar.extractfile(member)
-                    assert stream is not None  # as of every regular file
+                    assert stream is not None  # as for every regular file
                     found[member.name] = stream.read()
     except Exception as error:  # tarfile documents no set of errors for damaged files
         raise ValueError(f"{archive}: truncated, damaged or not a .tar.gz") from error
@@ -132,7 +132,7 @@ class Original(NamedTuple):
 
     Attributes:
       version: of the TFDS set that holds the same images.
-      files: the original files, of `published.txt`, in the order `read` takes them.
+      files: the original files, listed in `published.txt`, in the order `read` takes them.
       read: files to arrays.
     """
 

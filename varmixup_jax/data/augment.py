@@ -1,4 +1,4 @@
-"""The training augmentation, on the device: random crop of the padded image, and mirror image."""
+"""The training augmentation, on the device: random crop of the padded image, and random flip."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from varmixup_jax.types import Array, Key
 
 
 def crop_and_flip(key: Key, image: Array, *, pad: int, flip: bool) -> Array:
-    """Crops each image at random from its reflection-padded self, and mirrors half of them.
+    """Takes a random crop of each reflection-padded image, and flips half of them horizontally.
 
     Each example draws its own corner, `top, left ~ U{0, ..., 2 pad}`, and, if `flip`, a fair coin;
-    see `crop_at` for what is then computed. Pixels are only moved, so a range is kept.
+    see `crop_at` for what is then computed. Pixels are only moved, so their range is kept.
 
     Args:
       key: a typed key.
       image: `[B, H, W, C]` of any dtype.
-      pad: pixels of padding on each side, 0 <= pad < min(H, W); 0 leaves the crop out.
-      flip: whether to mirror left and right with probability 1/2.
+      pad: pixels of padding on each side, 0 <= pad < min(H, W); 0 does not crop.
+      flip: whether to flip horizontally with probability 1/2.
 
     Returns:
       `[B, H, W, C]`, the dtype of `image`. With `pad=0` and `flip=False`, `image` itself.
 
     Raises:
-      ValueError: if `image` has not four axes, or `pad` is out of range.
+      ValueError: if `image` does not have four axes, or `pad` is out of range.
 
     References:
       He et al. 2016, Deep Residual Learning, section 4.2 (pads with zeros; reflection keeps the
@@ -43,25 +43,25 @@ def crop_and_flip(key: Key, image: Array, *, pad: int, flip: bool) -> Array:
 
 
 def crop_at(image: Array, top: Array, left: Array, mirrored: Array, *, pad: int) -> Array:
-    """Crops each image at a given corner of its reflection-padded self; mirrors it where asked.
+    """Crops each reflection-padded image at a given corner; flips it horizontally where asked.
 
     `out[b, i, j] = image[b, r(i + top_b - pad, H), r(j' + left_b - pad, W)]` with
     `j' = W - 1 - j` where `mirrored_b`, else `j`, and the reflection without repeated border
-    `r(i, n) = (n - 1) - |(n - 1) - |i||`. Padding and mirror are in the index: one gather moves the
-    pixels, and no padded image is made.
+    `r(i, n) = (n - 1) - |(n - 1) - |i||`. Padding and flip are part of the index: one gather moves
+    the pixels, and no padded image is made.
 
     Args:
       image: `[B, H, W, C]` of any dtype.
       top: int32 `[B]` in 0..2 pad: first row of the crop in the padded image.
       left: int32 `[B]` in 0..2 pad: its first column.
-      mirrored: bool `[B]`: whether the crop is mirrored left and right.
+      mirrored: bool `[B]`: whether the crop is flipped horizontally.
       pad: pixels of padding on each side, 0 <= pad < min(H, W).
 
     Returns:
       `[B, H, W, C]`, the dtype of `image`.
 
     Raises:
-      ValueError: if `image` has not four axes, or `pad` is out of range.
+      ValueError: if `image` does not have four axes, or `pad` is out of range.
 
     Example:
       >>> image = jnp.arange(3.0).reshape(1, 1, 3, 1) + jnp.zeros((1, 3, 3, 1))

@@ -4,8 +4,8 @@ An entry is a file in `$XDG_CACHE_HOME/varmixup_jax/decoded`, by default under `
 
 Decoding CIFAR-10's 60,000 PNGs takes about 15 s of CPU time, reading the decoded arrays under 1 s. A
 cache entry is one uncompressed `.npz` (its zip checksums catch damage); it is written under another
-name and renamed, so that no reader sees half of one. Everything about the cache may fail: then the
-images are decoded.
+name and renamed, so that no reader sees a partial one. If anything about the cache fails, the images
+are decoded.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ def stamp(files: Iterable[Path], *extra: object) -> str:
 def through_cache(
     name: str, folder: Path, key: str, decode: Callable[[], Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """The decoded arrays of a folder, from the cache if it has them for this very key.
+    """The decoded arrays of a folder, from the cache if it has them under this key.
 
     There is one entry for each folder: a new key replaces the old entry.
 
     Args:
-      name: begins the entry's file name, for people who look into the directory.
+      name: a readable prefix of the entry's file name.
       folder: where the encoded images are.
       key: of everything the arrays depend on, see `stamp`.
-      decode: makes the arrays when the cache has none.
+      decode: makes the arrays if they are not in the cache.
 
     Returns:
-      What `decode` returned, now or then.
+      What `decode` returned, in this call or an earlier one.
     """
     cache = user_cache()
     if cache is None:

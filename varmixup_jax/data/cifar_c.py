@@ -1,4 +1,4 @@
-"""CIFAR-10-C and CIFAR-100-C: one `.npy` file a corruption, or what TFDS prepared."""
+"""CIFAR-10-C and CIFAR-100-C: one `.npy` file per corruption, or as prepared by TFDS."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Files of corrupted images: CIFAR-C, its TFDS form, Tiny-ImageNet-C, and what `make` writes.
 
-`open_corrupted` looks at every file before the first image is read, so that an evaluation either
-has all its parts or does not start; `of_test_set` makes sure that they are of the test set at hand.
+`open_corrupted` checks every file before the first image is read, so that an evaluation does not
+start with files missing; `of_test_set` makes sure that they belong to the test set at hand.
 Images are memory-mapped or decoded batch by batch.
 
 References: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions
@@ -39,10 +39,10 @@ def open_corrupted(
       path: a directory of `<corruption>.npy` and `labels.npy`; a TFDS directory that holds the
         prepared `cifar10_corrupted`; or a directory `<corruption>/<severity>/<wnid>/*.JPEG` or the
         tar of it. A `~` is expanded.
-      kind: the clean set's name; of `cifar10`, `cifar100` and `tiny_imagenet` the published md5 sums
-        are known.
+      kind: the clean set's name; the published md5 sums are known for `cifar10`, `cifar100` and
+        `tiny_imagenet`.
       names: the corruptions that will be read; None for the fifteen, or those of them that `make`
-        was asked for (the extra ones, where it was asked for no others).
+        was asked for (the extra ones, if it was asked for no others).
       md5: compare the files with the published md5 sums (reads them once); needed once per
         download, not once per run.
 
@@ -81,11 +81,11 @@ def open_corrupted(
 
 
 def of_test_set(found: CorruptedSet, data: Dataset) -> CorruptedSet:
-    """The set with the labels of a data set, once it is known to be of its test images.
+    """The set with the labels of a data set, after checking that it is made of its test images.
 
-    Classes are matched by name where both sides have names. The number of images, how many there
-    are of each class and, where the clean images are known, their pixels with their labels must be
-    those of the test split; their order may differ.
+    Classes are matched by name if both sides have names. The number of images, the number per class
+    and, where the clean images are known, their pixels with their labels must be those of the test
+    split; their order may differ.
 
     Raises:
       ValueError: naming the files, what they hold and what the test split holds.

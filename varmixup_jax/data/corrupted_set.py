@@ -13,7 +13,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 def mismatch(where: object, found: object, expected: str) -> ValueError:
-    """The error of a file that is not as it must be, to be raised."""
+    """The error to raise for a file that is not as expected."""
     return ValueError(f"{where}: found {found}, expected {expected}")
 
 
@@ -25,8 +25,8 @@ class CorruptedSet(NamedTuple):
       names: the corruptions it holds, all of those asked for.
       labels: int32 `[N]`, one for each image of each corruption and severity.
       read: `(name, severity, start, stop) -> (uint8 [n, H, W, C], int32 [n])`.
-      class_names: the name of each label, () where the files do not tell.
-      clean_sha256: of the clean images, see `corruptions.manifest`; "" where the files do not tell.
+      class_names: the name of each label, () if the files do not have them.
+      clean_sha256: of the clean images, see `corruptions.manifest`; "" if the files do not have it.
     """
 
     where: str

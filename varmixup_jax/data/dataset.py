@@ -1,4 +1,4 @@
-"""What every data source ends in: a `Dataset`, and the `Source` it is split from."""
+"""What every data source produces: a `Dataset`, and the `Source` it is split from."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from varmixup_jax.corruptions.manifest import clean_sha256
 
-_CHUNK = 4096  # images per pass of the statistics: bounds their memory, does not change their value
+_CHUNK = 4096  # images per step of the statistics: bounds their memory, does not change their value
 
 
 class Part(NamedTuple):
-    """One labelled part of a source, with the names its fields have there (for error messages).
+    """One labelled part of a source, with the source's names of its fields (for error messages).
 
     Attributes:
       images: uint8 `[N, H, W, C]`.
@@ -95,11 +95,11 @@ class Dataset(_Fields):
 
     @functools.cached_property
     def digests(self) -> dict[str, str]:
-        """What tells this data from other data, wherever its files lie: hex SHA-256 by name.
+        """Hex SHA-256 digests by name, which identify this data wherever its files are.
 
         `train` (the fingerprint) and `val` are of images and labels in order, `test` of the test
-        images with their labels in any order. `labels` is of the labels of all three splits: where
-        it is the same, the images alone make the difference.
+        images with their labels in any order. `labels` is of the labels of all three splits: if it
+        is equal, only the images differ.
         """
         parts = (self.train_labels, self.val_labels, self.test_labels)
         return {

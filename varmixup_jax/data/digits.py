@@ -10,8 +10,8 @@ import numpy as np
 from varmixup_jax.data.dataset import Part, Source
 from varmixup_jax.data.split import stratified_split
 
-# The fixed test split. These are part of the definition of the set, not settings: every result on
-# `digits` is comparable because they never change.
+# The fixed test split. These define the set and are not settings: results on `digits` are
+# comparable because they never change.
 _TEST_FRACTION = 0.2
 _TEST_SEED = 0
 

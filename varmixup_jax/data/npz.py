@@ -24,7 +24,7 @@ def read_npz(path: str | Path, source: str) -> Source:
     Args:
       path: of a file with `x_train`, `x_test`: uint8 `[N, H, W, C]` (or `[N, H, W]`, grey),
         `y_train`, `y_test`: integers `[N]`, and optionally `label_names`: strings `[K]`.
-      source: `npz`, or what was asked for where that led here, for messages.
+      source: `npz`, or the source that resolved to this file, for messages.
 
     Returns:
       A `Source` named after the file.
@@ -66,6 +66,6 @@ def _label_names(where: str, labels: np.ndarray, names: np.ndarray | None) -> tu
         raise refusal(where, "y_train", found, "integers of shape [N], N > 0")
     largest = int(labels.max())
     if largest >= labels.size:
-        # Some class would be missing; said here because listing the classes could take all memory.
+        # Some class would be missing; refused here, as listing the classes could use up all memory.
         raise refusal(where, "y_train", f"largest label {largest}", f"below {labels.size} images")
     return tuple(str(k) for k in range(largest + 1))

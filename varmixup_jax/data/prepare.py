@@ -41,16 +41,16 @@ def prepare(
       request: the name of a TFDS data set, `name[/config][:version]`.
       data_dir: the directory of prepared sets; None for `$TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
-      origin: the original archive, or a folder with the original files under their own names, in
-        place of a download.
+      origin: the original archive, or a folder with the original files under their own names,
+        instead of a download.
       check_originals: whether the files of `origin` must have the known SHA-256 digests.
 
     Returns:
-      `<data_dir>/<name>.npz`, or the folder that TFDS prepared. What is already there is left as it is.
+      `<data_dir>/<name>.npz`, or the folder that TFDS prepared. What already exists is not changed.
 
     Raises:
-      ValueError: if the name needs no preparation or none is possible here (saying what to do), a
-        download fails, or an original file is not what it must be.
+      ValueError: if the name needs no preparation or none is possible here (the message says what to
+        do), a download fails, or an original file is not what it must be.
     """
     if request == "digits" or request.startswith("npz:"):
         raise ValueError(f"{request}: needs no preparation")
@@ -69,7 +69,7 @@ def prepare(
             )
         return _prepare_by_tfds(request, root)
     there = root / name / original.version
-    if there in version_folders(root / name):  # by TFDS, or by an older version of this
+    if there in version_folders(root / name):  # by TFDS, or by an older version of this package
         return find_prepared(f"{name}:{original.version}", str(root))
     target = root / f"{name}.npz"
     if target.exists():

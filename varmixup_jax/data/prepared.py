@@ -1,4 +1,4 @@
-"""Where a prepared TFDS data set lies: found by looking at folders only, never by a download."""
+"""Finds prepared TFDS data sets by looking at folders only, never by a download."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def parse_request(request: str) -> tuple[str, str | None, str | None]:
 
 
 def find_archive(request: str, data_dir: str | None) -> Path | None:
-    """`<root>/<name>.npz`, made of the original files; None where it is not there or not asked for.
+    """`<root>/<name>.npz`, made from the original files; None if it does not exist or match.
 
     Args:
-      request: `name[/config][:version]`; what TFDS has prepared of it comes first.
+      request: `name[/config][:version]`; a set that TFDS has prepared takes precedence.
       data_dir: the root, see `data_root`.
     """
     name, config, version = parse_request(request)
@@ -104,7 +104,7 @@ def find_prepared(request: str, data_dir: str | None) -> Path:
 
 
 def version_folders(folder: Path) -> list[Path]:
-    """The prepared versions in a folder, the latest last; empty ones are passed over."""
+    """The prepared versions in a folder, the latest last; empty ones are skipped."""
     return sorted((path for path in folder.glob("*/") if _is_prepared(path)), key=_number)
 
 

@@ -1,4 +1,4 @@
-"""The files that others publish: their hashes and addresses, `published.txt`, as pooch reads them."""
+"""Files published by others: their hashes and URLs in `published.txt`, read by pooch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Imported where it is used: it takes a while, and prepared data need none of it.
+# Imported where it is used: it is slow to import, and prepared data do not need it.
 if TYPE_CHECKING:
     import pooch
 
@@ -19,7 +19,7 @@ CORRUPTED = {  # the sets of corrupted images whose md5 sums are known, by their
 
 @functools.cache
 def published() -> pooch.Pooch:
-    """All that `published.txt` lists: `registry` has the hashes by name, `urls` the addresses."""
+    """All that `published.txt` lists: `registry` has the hashes by name, `urls` the URLs."""
     import pooch
 
     pooch.get_logger().setLevel("WARNING")
@@ -32,11 +32,11 @@ def check_hash(file: Path, *names: str) -> None:
     """Reads a file and compares its hash with the published one.
 
     Args:
-      file: to read.
-      names: what it may be of `published.txt`.
+      file: the file to read.
+      names: the entries of `published.txt` that it may be.
 
     Raises:
-      ValueError: its hash is none of theirs; the message has the file, the hash and the expected ones.
+      ValueError: no hash matches; the message has the file, its hash and the expected ones.
     """
     import pooch
 

@@ -1,4 +1,4 @@
-"""`load`: one call for every source. The only place that knows which sources there are."""
+"""`load`: one function for every source. The only module that knows which sources there are."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def load(
         Tiny-ImageNet folder. The other sources do not use it.
       val_fraction: fraction of every class of the training part that becomes the validation split,
         in [0, 1); 0 gives a validation split of length 0. See `stratified_split`.
-      split_seed: of that choice, >= 0. The test split does not depend on it.
-      limit: keep this many of the training images that remain (all, if there are fewer), taken
-        in turns from the classes; validation and test are left whole. See `balanced_subset`.
+      split_seed: seed of that split, >= 0. The test split does not depend on it.
+      limit: keep this many of the remaining training images (all, if there are fewer), taken in
+        turn from the classes; validation and test are not reduced. See `balanced_subset`.
       resize: height and width in pixels that every image gets; None keeps them. See
         `resize_images`.
 

@@ -1,4 +1,4 @@
-"""Which training images become validation images, and which of the rest a short run keeps."""
+"""Selects the validation images, and a subset of the remaining training images for short runs."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def stratified_split(
 
 
 def balanced_subset(labels: np.ndarray, limit: int) -> np.ndarray:
-    """The first `limit` rows, taken in turns from the classes.
+    """The first `limit` rows, taken in turn from the classes.
 
-    First the first row of every class, then the second of every class, and so on, each turn in row
+    First the first row of every class, then the second of every class, and so on, each round in row
     order: the class counts differ by at most 1 until a class has no row left, and a smaller
     `limit` gives a subset of a larger one. No randomness.
 

@@ -138,8 +138,8 @@ class Records(NamedTuple):
                 examples = self.source.__getitems__(list(part))
                 found = [(e[self.image_key], int(e[self.label_key])) for e in examples]
                 if not all(isinstance(encoded, bytes) for encoded, _ in found):
-                    raise OSError("a record without an image")  # it was cut off
-            except Exception as error:  # what array_record and protobuf raise of damaged files
+                    raise OSError("a record without an image")  # it is truncated
+            except Exception as error:  # what array_record and protobuf raise for damaged files
                 raise _damaged(self.where, error) from error
             for row, (encoded, label) in zip(part, found, strict=True):
                 yield row, encoded, label
@@ -150,7 +150,7 @@ class Records(NamedTuple):
         """uint8 `[n, H, W, channels]` and int64 `[n]` of `rows`.
 
         Raises:
-          ValueError: as `read`, or an image is no whole one, or not of the size of the first.
+          ValueError: as `read`, or an image is damaged, or not of the size of the first.
         """
         labels: list[int] = []
 
@@ -164,7 +164,7 @@ class Records(NamedTuple):
 
 
 def open_prepared(where: str, folder: Path) -> Any:
-    """TFDS's builder of a prepared set.
+    """TFDS's builder for a prepared set.
 
     Raises:
       ValueError: its metadata cannot be read.
@@ -191,11 +191,11 @@ def open_records(
 
     names = [Path(name) for name in builder.info.splits[split].filepaths]
     where = f"{names[0]} .. {names[-1].name}" if len(names) > 1 else str(names[0])
-    # Decoding the PNG or JPEG ourselves keeps OpenCV and a numpy copy out of the way.
+    # Decoding the PNG or JPEG ourselves avoids OpenCV and a NumPy copy.
     decoders = {image_key: tfds.decode.SkipDecoding()}
     try:
         source = builder.as_data_source(split=split, decoders=decoders)
-    except Exception as error:  # as of reading
+    except Exception as error:  # as for reading
         raise _damaged(where, error) from error
     return Records(where, source, image_key, label_key)
 

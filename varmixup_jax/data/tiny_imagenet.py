@@ -1,4 +1,4 @@
-"""`tiny_imagenet`: the tiny-imagenet-200 folder as it is distributed."""
+"""`tiny_imagenet`: the tiny-imagenet-200 folder as distributed."""
 
 from __future__ import annotations
 

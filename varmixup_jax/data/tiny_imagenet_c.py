@@ -1,4 +1,4 @@
-"""Tiny-ImageNet-C: a JPEG file an image, in folders or in the tar of them."""
+"""Tiny-ImageNet-C: one JPEG file per image, in folders or in a tar of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from varmixup_jax.image_files import decode_images
 
 
 class Member(NamedTuple):
-    """Where an encoded image lies: a file, or a part of an archive."""
+    """Where an encoded image is stored: a file, or a part of an archive."""
 
     file: Path
     offset: int = 0

@@ -10,7 +10,7 @@ _SHOWN = 5  # how many missing classes a message lists
 
 
 def refusal(where: str, field: str, found: str, allowed: str) -> ValueError:
-    """The error of a field that is not as it must be.
+    """The error to raise for a field that is not as required.
 
     Args:
       where: the source and its file or folder.
@@ -29,10 +29,10 @@ def refusal(where: str, field: str, found: str, allowed: str) -> ValueError:
 
 
 def check_source(source: Source) -> None:
-    """Checks everything a source gives: both parts, and that they agree in image shape.
+    """Checks everything a source returns: both parts, and that they agree in image shape.
 
     Args:
-      source: as a loader made it.
+      source: as returned by a loader.
 
     Raises:
       ValueError: naming file, field, what was found and what is allowed, if there are fewer than
@@ -59,7 +59,7 @@ def check_images(where: str, field: str, images: np.ndarray) -> None:
     Args:
       where: the source and its file or folder, for the message.
       field: the array within it.
-      images: what is to be checked.
+      images: the array to check.
 
     Raises:
       ValueError: naming `where`, `field`, what was found and what is allowed.

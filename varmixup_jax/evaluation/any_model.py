@@ -1,4 +1,4 @@
-"""`evaluate`: everything this package measures, of a model that was trained anywhere."""
+"""`evaluate`: everything this package measures, for a model that was trained anywhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from varmixup_jax.evaluation.temperature import fit_temperature
 from varmixup_jax.logits_file import Condition, Predictions
 
 SEED = 0
-"""Of corruptions, attacks and linearity: that of trained runs, so that all see the same images."""
+"""For corruptions, attacks and linearity: as in trained runs, so that all see the same images."""
 
 
 def evaluate(
@@ -67,9 +67,9 @@ def evaluate(
 ) -> Results:
     """Measures any classifier: clean, corrupted and attacked accuracy, calibration, linearity.
 
-    The code is the one that evaluates trained runs and the defaults are those of the configuration,
-    so that `varmixup report` compares what `Results.save` writes with them. `docs/measures.md`
-    defines every number.
+    The code is the same as for trained runs and the defaults are those of the configuration, so
+    `varmixup report` can compare what `Results.save` writes with them. `docs/measures.md` defines
+    every number.
 
     Args:
       logits_fn: the model in evaluation mode: a batch of pixels in [0, 1], floating `[B, H, W, C]`,
@@ -84,27 +84,27 @@ def evaluate(
       layout: of the images and of the batches that the model gets: "NHWC" or "NCHW".
       outputs: what the model returns: "logits", or "probabilities" (rows that sum to 1).
       examples: test images, evenly spread; 0 for all.
-      batch_size: images at once; halved once where the device's memory does not do.
-      bins: of the calibration errors.
+      batch_size: images at once; halved once if the device runs out of memory.
+      bins: number of bins of the calibration errors.
       corruptions: "computed" (the fifteen, 5 severities each), a name or a list of them, a directory
         of files such as CIFAR-10-C, or "none".
       frost_dir: photographs of frost, as `config.eval.frost_dir`.
-      validation: images and labels, neither of training nor of the test: a temperature is fitted
-        on them. None leaves it out.
-      ood: images of other data sets by name, of the same shape, to tell from the model's own.
+      validation: held-out images and labels, in neither the training nor the test set: a
+        temperature is fitted on them. None leaves it out.
+      ood: images of other data sets by name, of the same shape, for out-of-distribution detection.
       attack_examples: test images that are attacked, evenly spread; 0 for none.
       attack_eps, attack_step_size, attack_steps, attack_restarts: of PGD, l-infinity, in pixels.
-      apgd_steps: of Auto-PGD (cross-entropy and, of three classes or more, DLR); 0 leaves it out.
+      apgd_steps: of Auto-PGD (cross-entropy and, with 3 or more classes, DLR); 0 leaves it out.
       linearity_examples: test images around which the loss's linearity is measured; 0 for none.
-      linearity_eps, linearity_steps, linearity_restarts: radii, and how hard the search is.
-      quiet: say nothing while it runs.
+      linearity_eps, linearity_steps, linearity_restarts: radii, and the budget of the search.
+      quiet: print nothing while it runs.
 
     Returns:
       `Results`: `print(results)`, `results.table()`, `results.rows`, `results.save(directory)`.
 
     Raises:
-      TypeError, ValueError: one line that names the argument: images or labels of another form or
-        range, a layout or outputs that are not those of the model, a model in training mode.
+      TypeError, ValueError: one line that names the argument: images or labels of the wrong shape,
+        dtype or range, a layout or outputs that do not match the model, a model in training mode.
 
     >>> import numpy as np
     >>> images = np.zeros((4, 8, 8, 1), np.float32)
@@ -135,12 +135,12 @@ def evaluate(
     images, labels = as_images(images, layout), np.asarray(labels)
     kept = spread(len(images), examples or None)
     if len(labels) != len(images):
-        raise ValueError(f"labels: has {len(labels)}, must be {len(images)} as there are images")
+        raise ValueError(f"labels: has {len(labels)}, must have {len(images)}, one per image")
     data = _data_set(dataset, images, labels)
     some, classes = validation or (None, None)
     held_out = validation and (as_images(some, layout, "validation", images), np.asarray(classes))
     if held_out and np.array_equal(held_out[0], images):
-        raise ValueError("validation: are the test images, must be others")
+        raise ValueError("validation: are the test images, must be held-out images")
     unseen = {name: as_images(some, layout, name, images) for name, some in (ood or {}).items()}
     corrupted = conditions(corruptions, data, frost_dir)
     views = corrupted.views(examples or None)
@@ -153,7 +153,7 @@ def evaluate(
     protocol = replace(frozen(EvaluationProtocol, given), batch_size=batch_size)
     if own.on_host and (attack_examples or linearity_examples):
         protocol = replace(protocol, attack_examples=None, linearity_examples=None)
-        text = "Attacks and local linearity are left out: the model is no function JAX can trace"
+        text = "Attacks and local linearity are left out: JAX cannot trace the model"
         remarks.append(f"{text} ({own.why}).")
     console = Console(stderr=True, quiet=quiet)
     for remark in remarks:
@@ -191,18 +191,19 @@ def evaluate_logits(
     validation: Predictions | None = None,
     ood: Mapping[str, np.ndarray] | None = None,
 ) -> Results:
-    """Measures a classifier by what it said: accuracy and calibration, clean and corrupted.
+    """Measures a classifier from its saved logits: accuracy and calibration, clean and corrupted.
 
     Args:
-      predictions: a file laid out as `logits_file` describes, or its content.
+      predictions: a file in the format that `logits_file` describes, or its content.
       name, dataset: what reports call the model and the images.
       outputs: what the arrays hold: "logits", or "probabilities".
-      bins: of the calibration errors.
-      validation: what it said of images that a temperature is fitted on, and their classes.
-      ood: what it said of the images of other data sets, `[M, K]`, by their names.
+      bins: number of bins of the calibration errors.
+      validation: logits of images that a temperature is fitted on, and their classes.
+      ood: logits of the images of other data sets, `[M, K]`, by name.
 
     Raises:
-      ValueError: an array has another form; labels outside [0, K); `ood` without clean images.
+      ValueError: an array of the wrong shape or dtype; labels outside [0, K); `ood` without clean
+        images.
     """
     if not isinstance(predictions, Mapping):
         predictions = logits_file.read(predictions)
@@ -247,7 +248,7 @@ def _rows(
 
 
 def _data_set(name: str, images: np.ndarray, labels: np.ndarray) -> Dataset:
-    """Test images alone as a data set, for what compares files with one."""
+    """Test images alone as a data set, for code that checks files against one."""
     classes = labels.argmax(axis=1) if labels.ndim == 2 else labels
     names = tuple(str(number) for number in range(int(classes.max()) + 1))
     none = images[:0], classes[:0]

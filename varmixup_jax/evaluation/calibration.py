@@ -3,9 +3,8 @@
 Everything is computed from `Bins`, sums over groups of predictions. Bins of equal width are
 additive: those of two batches, or of two processes, are merged by adding them.
 
-The sums are those of 24-bit fixed-point numbers, added as integers: exact, in any order. Adding up
-floats one after the other drifts instead: with a million predictions of one confidence, a float32 sum
-is off by 1 %.
+Values are summed as 24-bit fixed-point integers: exact, in any order. Adding up floats one by one
+drifts: with a million predictions of equal confidence, a float32 sum is off by 1 %.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from varmixup_jax import checks
 from varmixup_jax.losses import soft_accuracy
 from varmixup_jax.types import Array
 
-MOST = 1 << 24  # predictions whose count float32 and whose sums uint32 hold
+MOST = 1 << 24  # predictions: their count fits float32, their sums fit uint32
 
 
 class Bins(NamedTuple):
@@ -38,10 +37,10 @@ class Bins(NamedTuple):
 
 
 def top_prediction(logits: Array, label: Array) -> tuple[Array, Array]:
-    """Confidence of the predicted class, max_k softmax(f)_k, and whether it is the label's.
+    """Confidence of the predicted class, max_k softmax(f)_k, and whether that class is correct.
 
     Args:
-      logits, label: `[B, K]`; for soft labels "whether" is the label's mass on the prediction.
+      logits, label: `[B, K]`; for soft labels `correct` is the label's mass on the prediction.
 
     Returns:
       `confidence`, `correct`: float32 `[B]` in [0, 1].
@@ -68,8 +67,8 @@ def reliability_bins(
       mask: `[B]`, false (0) for padding, which is left out; None for none.
 
     Returns:
-      `Bins` of length M: each sum that of the values rounded to 2^-24, exactly, then rounded to
-      float32 once.
+      `Bins` of length M: each is the exact sum of the values rounded to 2^-24, rounded to float32
+      once.
 
     Raises:
       ValueError: M < 1, shapes that are not `[B]`, B >= 2^24, or values outside [0, 1] where they are
@@ -85,7 +84,7 @@ def reliability_bins(
     confidence, correct, weight = _predictions(confidence, correct, mask)
     checks.whole(1, num_bins=num_bins)
     inner_edges = jnp.linspace(0.0, 1.0, num_bins + 1, dtype=jnp.float32)[1:-1]
-    # side="left" counts the edges strictly below: an edge itself stays in the bin it closes.
+    # side="left" counts the edges strictly below: a value on an edge stays in the bin it closes.
     index = jnp.searchsorted(inner_edges, confidence, side="left")
     return _sums(index, confidence, correct, weight, num_bins)
 
@@ -97,7 +96,7 @@ def equal_mass_bins(
 
     Prediction number r of n in ascending order goes to group floor(r M / n). Equal confidences may
     straddle two groups; each of them then counts with their mean correctness, so that the result
-    does not depend on the order of the data. Not additive: pass the whole set.
+    does not depend on the order of the data. Not additive: pass the whole set at once.
 
     Args:
       confidence, correct, num_bins, mask: as in `reliability_bins`.
@@ -226,10 +225,10 @@ def _sums(index: Array, confidence: Array, correct: Array, weight: Array, num_bi
 
 
 def _exact_sum(values: Array, index: Array, num_bins: int) -> Array:
-    """Sums of values in [0, 1] by bin, float32 `[num_bins]`; NaN where a value is.
+    """Sums of values in [0, 1] by bin, float32 `[num_bins]`; NaN where a value is NaN.
 
-    Each value is split into three digits to the base 256 behind the point (the first may be 256),
-    whose sums fit 32 bits.
+    Each value is split into three base-256 digits after the point (the first may be 256), whose
+    sums fit 32 bits.
     """
     fixed = jnp.round(jnp.clip(values, 0.0, 1.0) * 2.0**24).astype(jnp.uint32)
     digits = (fixed >> 16, (fixed >> 8) & 255, fixed & 255, jnp.isnan(values).astype(jnp.uint32))

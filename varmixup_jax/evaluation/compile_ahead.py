@@ -1,4 +1,4 @@
-"""Compiles what an evaluation will compute its views with, while it measures something else."""
+"""Compiles the transforms of an evaluation's views while it measures something else."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from varmixup_jax.evaluation.tally import Put, filled
 from varmixup_jax.evaluation.views import Transform, View, transformed
 
 _compiled: set[tuple[Transform, tuple[tuple[int, ...], str]]] = set()
-"""What earlier calls have compiled: later runs of a sweep need not call it again."""
+"""What earlier calls have compiled: later runs of a sweep need not compile it again."""
 
 
 @contextmanager
 def compiled_ahead(
     views: Iterable[View], images: np.ndarray, *, batch_size: int, put: Put = jnp.asarray
 ) -> Iterator[None]:
-    """Calls each transform of `views` once on a thread, the last first, for as long as the block runs.
+    """Calls each transform of `views` once in a thread, last first, while the block runs.
 
     The evaluation begins with other measures and takes the views in order, so the two meet halfway.
-    On several devices nothing is done: programs launched by two threads may wait for each other there.
+    On several devices nothing is done: programs launched by two threads may deadlock there.
 
     Args:
-      views: of the evaluation. Those of files are read one at a time, by an iterator, which is left
-        alone; of a list the computed ones are compiled.
+      views: of the evaluation. An iterator (over files, read one at a time) is left alone; of a
+        list, the computed views are compiled.
       images: `[N, H, W, C]`, as they are evaluated.
       batch_size, put: those of the evaluation.
     """
@@ -48,7 +48,7 @@ def compiled_ahead(
                 continue
             try:
                 transformed(key, batch, transform=transform, severity=np.int32(1))
-            except Exception:  # whatever is wrong, the evaluation meets it and says so
+            except Exception:  # the evaluation will hit the same error and report it
                 return
             _compiled.add((transform, form))
 

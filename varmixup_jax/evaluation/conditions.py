@@ -1,4 +1,4 @@
-"""Under which corruptions a test set is measured: computed from it, or read from files."""
+"""The corruptions that a test set is measured under: computed from it, or read from files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Conditions(NamedTuple):
       corrupt: `(key, name, images, severity) -> images` with the table for these images; one object,
         so that each corruption is compiled once for all that is measured.
       names: of those that are computed.
-      published: the files to read, None where there are none.
+      published: the files to read, or None.
     """
 
     source: str
@@ -35,7 +35,7 @@ class Conditions(NamedTuple):
     published: CorruptedSet | None = None
 
     def views(self, examples: int | None = None) -> Iterable[View]:
-        """Each corruption at each severity; of files `examples` images, evenly spread."""
+        """Each corruption at each severity; from files only `examples` images, evenly spread."""
         if self.published is not None:
             return file_views(self.published, examples)
         return computed_views(self.corrupt, self.names) if self.source == "computed" else []
@@ -44,13 +44,13 @@ class Conditions(NamedTuple):
 def conditions(
     where: str | Path | Sequence[str], data: Dataset, frost_dir: str = "", *, md5: bool = False
 ) -> Conditions:
-    """Opens and checks the files, or what the corruptions are computed with.
+    """Opens and checks the files, or sets up the computed corruptions.
 
     Args:
       where: "none", "computed" (the fifteen), names of corruptions, or a directory of files.
-      data: its test images are those that are corrupted.
+      data: its test images are corrupted.
       frost_dir: as `config.eval.frost_dir`.
-      md5: whether the files must have the published sums.
+      md5: whether the files must have the published md5 sums.
 
     Raises:
       ValueError: one line that begins with `corruptions` or `frost_dir`.

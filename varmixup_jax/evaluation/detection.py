@@ -1,6 +1,6 @@
-"""Does the classifier know what it has never seen? Images of another data set told from its own.
+"""Out-of-distribution detection: telling images of another data set from the classifier's own.
 
-The score is the maximum softmax probability: high is "one of mine".
+The score is the maximum softmax probability: high means in-distribution.
 
 References:
   Hendrycks and Gimpel, *A Baseline for Detecting Misclassified and Out-of-Distribution Examples in
@@ -15,9 +15,9 @@ TRUE_POSITIVES = 0.95
 
 
 def confidence_score(logits: np.ndarray) -> np.ndarray:
-    """-log of the odds against the predicted class: orders as max_k softmax(f)_k, float64 `[N]`.
+    """-log of the odds against the predicted class, float64 `[N]`; ordered as max_k softmax(f)_k.
 
-    The probability itself is 1 for many examples in floating point, and would tie them.
+    The probability itself is 1 in floating point for many examples, which would tie.
 
     Args:
       logits: `[N, K]`, K >= 2; a row with a NaN scores -inf.
@@ -28,11 +28,11 @@ def confidence_score(logits: np.ndarray) -> np.ndarray:
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
-    """P(s_in > s_out) + P(s_in = s_out) / 2 of a random pair: the area under the ROC curve.
+    """P(s_in > s_out) + P(s_in = s_out) / 2 for a random pair: the area under the ROC curve.
 
     Args:
       inside: scores of the classifier's own test images, `[N]`.
-      outside: of the other set's, `[M]`.
+      outside: scores of the other set's images, `[M]`.
 
     Returns:
       In [0, 1]; 1/2 is chance.
@@ -46,10 +46,10 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
 
 
 def fpr95(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Share of the other set accepted by the threshold that accepts 95 % of the own images.
+    """Fraction of the other set accepted by the threshold that accepts 95 % of the own images.
 
-    The threshold is the largest score that at least 95 % of `inside` reach; who reaches it is
-    accepted.
+    The threshold is the largest score that at least 95 % of `inside` reach; scores that reach it
+    are accepted.
 
     >>> fpr95(np.arange(100.0), np.array([0.0, 4.0, 5.0, 6.0]))
     0.5

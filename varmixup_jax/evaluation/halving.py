@@ -1,4 +1,4 @@
-"""Batches that the devices have no memory for are measured in two halves."""
+"""Batches that do not fit in device memory are measured in two halves."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ EXHAUSTED = "RESOURCE_EXHAUSTED"
 
 
 class Halving:
-    """Runs functions of a batch; from the first that runs out of memory on, each in two halves.
+    """Runs functions on a batch; once one has run out of memory, all run on two halves.
 
-    One level only: a model that half a batch is too large for has another cause, and says so.
+    One level only: if half a batch does not fit either, the error is raised.
 
     Args:
       put: places a host batch, as in `map_batches`.
-      say: told once, in a line.
+      say: called once, with a one-line message.
     """
 
     def __init__(self, put: Put, say: Callable[[str], None]):
         self._put, self._say, self._halved = put, say, False
 
     def __call__(self, fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
-        """`fn` of a batch with one row per example; typed keys before it are passed on."""
+        """`fn` of a batch with one row per example; typed keys that come first are passed on."""
         proven = False
 
         def run(*arguments: Any) -> PyTree:
@@ -37,7 +37,7 @@ class Halving:
             if not self._halved:
                 try:
                     found = fn(*arguments)
-                    if not proven:  # an accelerator may report late; what fitted once fits again
+                    if not proven:  # an accelerator may report it late; what fits once fits again
                         jax.block_until_ready(found)
                     proven = True
                     return found
@@ -46,7 +46,7 @@ class Halving:
                         raise
                 self._halved = True
                 rows = len(_rows(arguments)[0])
-                self._say(f"out of device memory with {rows} images at once, going on with half")
+                self._say(f"out of device memory with {rows} images at once, continuing with half")
             return self._in_halves(fn, arguments)
 
         return run

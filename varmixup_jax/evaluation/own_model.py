@@ -1,4 +1,4 @@
-"""Anyone's classifier as what the suite measures, checked for being read the right way."""
+"""Adapts any classifier to the suite, and checks that its inputs and outputs are read correctly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from varmixup_jax.types import Array, PyTree
 LAYOUTS = ("NHWC", "NCHW")
 OUTPUTS = ("logits", "probabilities")
 SMALLEST_PROBABILITY = 2.0**-52
-"""Stands for a probability of 0, whose logarithm is no number: as in scikit-learn's `log_loss`."""
+"""Replaces a probability of 0, whose logarithm is infinite, as in scikit-learn's `log_loss`."""
 
 
 class OwnModel(NamedTuple):
@@ -28,7 +28,7 @@ class OwnModel(NamedTuple):
     Attributes:
       logits_fn: `((), image [B, H, W, C]) -> logits [B, K]`.
       on_host: whether it takes and returns host arrays.
-      why: what JAX said of a function it cannot trace, "" of one it can.
+      why: JAX's error for a function it cannot trace, "" for one it can.
     """
 
     logits_fn: Callable[[PyTree, Any], Any]
@@ -37,18 +37,18 @@ class OwnModel(NamedTuple):
 
 
 def adapt(model: Callable[[Any], Any], images: np.ndarray, layout: str, outputs: str) -> OwnModel:
-    """A model of a batch of pixels in [0, 1] as a function of NHWC batches that gives logits.
+    """A model of a batch of pixels in [0, 1], as a function from NHWC batches to logits.
 
     Args:
       model: a JAX function, or any callable that takes a float32 NumPy batch and returns an array or
-        tensor; a `torch.nn.Module`, which gets tensors on its own device, without gradients.
-      images: `[N, H, W, C]`: their shape is what the model is traced with.
+        tensor; a `torch.nn.Module` gets tensors on its own device, without gradients.
+      images: `[N, H, W, C]`: the model is traced with their shape.
       layout: what the model takes, "NHWC" or "NCHW".
       outputs: what it returns, "logits" or "probabilities".
 
     Raises:
-      TypeError: it cannot be called. ValueError: a layout or outputs of another name, or a module in
-        training mode.
+      TypeError: it cannot be called. ValueError: an unknown layout or kind of outputs, or a module
+        in training mode.
     """
     checks.one_of(LAYOUTS, layout=layout)
     checks.one_of(OUTPUTS, outputs=outputs)
@@ -72,8 +72,8 @@ def adapt(model: Callable[[Any], Any], images: np.ndarray, layout: str, outputs:
     try:
         shape = jax.ShapeDtypeStruct((2, *images.shape[1:]), jnp.float32)
         jax.eval_shape(partial(traced, ()), shape)
-    except Exception as error:  # of whatever library the model is made with
-        said = checks.one_line(error).split(" The error occurred")[0]  # what follows: where, in JAX
+    except Exception as error:  # from whatever library the model uses
+        said = checks.one_line(error).split(" The error occurred")[0]  # then: where in JAX
         return OwnModel(on_host, True, f"{type(error).__name__}: {said[: checks.SHOWN]}")
     return OwnModel(traced, False, "")
 
@@ -82,8 +82,8 @@ def check(own: OwnModel, images: np.ndarray, outputs: str, batch_size: int) -> N
     """Runs the model on one batch twice, and refuses what would be measured wrongly.
 
     Raises:
-      ValueError: outputs that are no `[B, K]`, that look like probabilities where logits are to come
-        or the other way round, or that change with the rest of the batch or from call to call.
+      ValueError: outputs that are not `[B, K]`, that look like probabilities where logits are
+        expected or the reverse, or that change with the rest of the batch or from call to call.
     """
     fn = partial(host_logits if own.on_host else batch_logits, own.logits_fn, ())
 
@@ -107,7 +107,7 @@ def check(own: OwnModel, images: np.ndarray, outputs: str, batch_size: int) -> N
 
 
 def check_outputs(found: np.ndarray, outputs: str) -> None:
-    """Refuses `[N, K]` that are not what they are said to be: "logits" or "probabilities".
+    """Refuses `[N, K]` outputs that are not what `outputs` says: "logits" or "probabilities".
 
     Raises:
       ValueError: rows of probabilities that do not sum to 1, rows of logits that all do.
@@ -118,7 +118,7 @@ def check_outputs(found: np.ndarray, outputs: str) -> None:
     if outputs == "probabilities" and (found.min() < 0 or off.max() > 1e-3):
         text = f"a row sums to {sums[off.argmax()]:.4g}, rows must be >= 0 and sum to 1"
         raise ValueError(f"outputs = probabilities: {text} (outputs=logits for other scores)")
-    # Shares of 1 or 100, or the votes of a forest: of rows that differ, logits never have one sum.
+    # Fractions, percentages or votes of a forest: logits that differ never have equal row sums.
     same = np.ptp(sums) < 1e-3 * sums.max() and (found != found[0]).any()
     if outputs == "logits" and found.min() >= 0 and (same or off.max() < 1e-3):
         text = f"rows are >= 0 and sum to {sums[0]:.3g}, must be scores before softmax"
@@ -130,8 +130,8 @@ def check_predictions(
     validation: Predictions | None,
     ood: Mapping[str, np.ndarray],
 ) -> None:
-    """Raises ValueError for other numbers of classes, corruptions that no report knows, a validation
-    set that is the test set, and other sets without clean images to tell them from."""
+    """Raises ValueError if the numbers of classes differ, a corruption is unknown to reports, the
+    validation set is the test set, or there are OOD sets but no clean images."""
     for corruption, _ in predictions:
         checks.one_of(("none", *corruptions.FUNCTIONS), corruption=corruption)
     every = [logits for logits, _ in predictions.values()] + list(ood.values())
@@ -140,12 +140,12 @@ def check_predictions(
     classes = sorted({logits.shape[1] for logits in every})
     if len(classes) > 1:
         found = " and ".join(map(str, classes))
-        raise ValueError(f"predictions: have {found} classes, must have as many everywhere")
+        raise ValueError(f"predictions: have {found} classes, must all have the same number")
     clean = predictions.get(("none", 0))
     if ood and clean is None:
-        raise ValueError("ood: is told from the clean images, of which there are no logits")
+        raise ValueError("ood: is compared with the clean images, whose logits are missing")
     if validation and clean and np.array_equal(validation.logits, clean.logits):
-        raise ValueError("validation: are the logits of the test images, must be of others")
+        raise ValueError("validation: are the logits of the test images, must be held-out ones")
 
 
 def as_images(
@@ -154,8 +154,8 @@ def as_images(
     """Images as `[N, H, W, C]`, uint8 or float32 in [0, 1], on the host.
 
     Raises:
-      TypeError: another dtype. ValueError: another shape, values outside [0, 1], channels where
-        `layout` has none, or images that are not of the shape of those that they are to be `like`.
+      TypeError: another dtype. ValueError: another shape, values outside [0, 1], channels on the
+        wrong axis for `layout`, or a shape that differs from that of the images in `like`.
     """
     checks.one_of(LAYOUTS, layout=layout)
     images = _host(images)
@@ -192,7 +192,7 @@ def _check_shape(shape: tuple[int, ...], rows: int) -> None:
 
 
 def _host(value: Any) -> np.ndarray:
-    """An array of NumPy, JAX or PyTorch (of any device, with or without gradient) as NumPy's."""
+    """An array of NumPy, JAX or PyTorch (on any device, with or without gradient) as NumPy."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value  # NumPy has no bfloat16
@@ -201,7 +201,7 @@ def _host(value: Any) -> np.ndarray:
 
 def _of_tensors(model: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A `torch.nn.Module` as a function of NumPy batches; anything else as it is."""
-    torch = sys.modules.get("torch")  # whoever has a module has imported it
+    torch = sys.modules.get("torch")  # imported already if `model` is a module
     if torch is None or not isinstance(model, torch.nn.Module):
         return model
     if model.training:

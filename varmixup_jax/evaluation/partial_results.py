@@ -1,4 +1,4 @@
-"""Finished parts of an evaluation, kept until all of it is: an interrupted one goes on from them."""
+"""Finished parts of an evaluation, kept until it is complete, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FOLDER = ".evaluation"
 
 
 class Kept:
-    """Arrays by name in a directory, of one evaluation: those of another are thrown away.
+    """Arrays of one evaluation by name, in a directory; those of another evaluation are discarded.
 
     Args:
       directory: of the run.
-      identity: what the arrays depend on (the model, the images, the settings), as JSON has it.
+      identity: what the arrays depend on (the model, the images, the settings), as JSON values.
     """
 
     def __init__(self, directory: Path, identity: Any):
@@ -32,7 +32,7 @@ class Kept:
             self.discard()
 
     def __call__(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-        """The array of this name; computed, and kept, where there is none or it is damaged."""
+        """The array of this name; computed and kept if there is none or it is damaged."""
         path = self._folder / f"{name.replace('/', '_')}.npy"
         try:
             return np.load(path, allow_pickle=False)
@@ -46,7 +46,7 @@ class Kept:
         return found
 
     def discard(self) -> None:
-        """Removes everything: the results have been written, or are of another evaluation."""
+        """Removes everything: the results have been written, or belong to another evaluation."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _noted(self) -> str:

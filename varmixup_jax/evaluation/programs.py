@@ -1,6 +1,6 @@
 """The jitted programs of an evaluation.
 
-What changes the program (the classifier's function, step counts) is static; what does not
+What changes the program (the classifier's function, step counts) is static; everything else
 (variables, radii, step sizes) is an argument, so one compilation serves all runs and all radii.
 """
 
@@ -44,7 +44,7 @@ def measures(
 
 @partial(jax.jit, static_argnums=3)
 def scaled(logits: Array, label: Array, temperature: Array, num_bins: int) -> dict[str, Array]:
-    """NLL and ECE of softmax(f / T), `[N, K]` each; the predictions are those without T."""
+    """NLL and ECE of softmax(f / T), logits and labels `[N, K]`; T changes no prediction."""
     cooled = logits / temperature
     confidence, _ = calibration.top_prediction(cooled, label)
     bins = calibration.reliability_bins(confidence, soft_accuracy(logits, label), num_bins=num_bins)

@@ -1,4 +1,4 @@
-"""What an evaluation measures, and how hard: the fields that `config.eval` and `evaluate` share."""
+"""What an evaluation measures and how: the fields that `config.eval` and `evaluate` share."""
 
 from __future__ import annotations
 

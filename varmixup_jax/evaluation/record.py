@@ -24,7 +24,7 @@ class Evaluation(NamedTuple):
       metrics: dicts `{corruption, severity, metric, value, count}`: `value` a float (a fraction in
         [0, 1]; NLL and local linearity error in nats), `count` the examples it is a mean over.
       bins: reliability bins (numpy) by `(corruption, severity)`, to draw or to merge.
-      predictions: float32 logits and classes by `(corruption, severity)`, those that were to be kept.
+      predictions: float32 logits and classes by `(corruption, severity)`, of the conditions kept.
     """
 
     metrics: list[dict[str, Any]]
@@ -36,7 +36,7 @@ class Record:
     """Collects an `Evaluation`.
 
     Args:
-      num_bins: of the calibration measures, >= 1.
+      num_bins: bins of the calibration measures, >= 1.
       keep_logits: which predictions are kept: "none", "clean" or "all".
       temperature: of the `_scaled` measures; None leaves them out.
       fitted_on: how many examples it was fitted on.
@@ -82,14 +82,14 @@ class Record:
                 self.value(f"class_accuracy_{number}", recall[number], count[number])
 
     def unseen(self, name: str, own: np.ndarray, other: np.ndarray) -> None:
-        """How well images of another data set are told from the own ones, by their logits."""
+        """How well the logits separate images of another data set from the test images."""
         inside, outside = confidence_score(own), confidence_score(other)
         for measure in (auroc, fpr95):
             value = measure(inside, outside)
             self.value(f"ood_{measure.__name__}_{name}", value, len(own) + len(other))
 
     def mean(self, name: str, per_example: np.ndarray) -> None:
-        """A measure of the clean images, given one by one."""
+        """The mean of a per-example measure of the clean images."""
         self.value(name, np.mean(per_example, dtype=np.float64), len(per_example))
 
     def value(self, name: str, value: float, count: int, condition: Condition = CLEAN) -> None:
@@ -111,7 +111,7 @@ def class_accuracy(logits: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, n
 
     Args:
       logits, label: `[N, K]`. An example belongs to the label's largest class and counts with the
-        label's mass on the prediction, not at all where a logit is NaN: as `accuracy` does.
+        label's mass on the prediction, or 0 where a logit is NaN, as in `accuracy`.
 
     >>> logits, label = np.eye(3)[[0, 1, 1, 2]], np.eye(3)[[0, 0, 1, 2]]
     >>> [array.tolist() for array in class_accuracy(logits, label)]
@@ -138,9 +138,9 @@ def rows(
     corruption_source: str = "",
     frost_source: str = "",
 ) -> list[dict[str, Any]]:
-    """The evaluation as lines of a results file, with what identifies the run in each.
+    """The evaluation as lines of a results file, each with the fields that identify the run.
 
-    Rows of corrupted images say where these come from, those of frost where its textures do.
+    Rows of corrupted images say where these come from; those of frost, where its textures do.
     """
     whose = {"run": run, "method": method, "seed": seed, "step": step}
     whose |= {"dataset": dataset, "split": split}
@@ -154,8 +154,8 @@ def rows(
 
 
 def reliability_arrays(evaluation: Evaluation) -> dict[str, np.ndarray]:
-    """Reliability bins as `artifacts.npz` keeps them: of the clean images, where they were
-    measured, and of the fifteen corruptions together (`reliability_corrupted_*`)."""
+    """Reliability bins as `artifacts.npz` keeps them: of the clean images, if they were measured,
+    and of the fifteen corruptions together (`reliability_corrupted_*`)."""
     corrupted = [bins for (name, _), bins in evaluation.bins.items() if name in corruptions.NAMES]
     arrays: dict[str, np.ndarray] = {}
     if CLEAN in evaluation.bins:

@@ -1,4 +1,4 @@
-"""The results of an evaluation outside a training run: shown, and kept as a run that reports read."""
+"""The results of an evaluation outside a training run: printed, and saved as a run for reports."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Results:
       rows: one dict per number, as in `results.jsonl`: run, method, seed, step, dataset, split,
         corruption, severity, metric, value, count.
       evaluation: the same numbers with reliability bins and the predictions of every condition.
-      settings: what was asked for.
+      settings: of the evaluation.
       remarks: sentences to read with the numbers, such as what was left out.
-      seconds: that it took.
-      data: what tells the test images from others of that name, see `Dataset.digests`; {} where they
-        are not known.
+      seconds: how long it took.
+      data: digests that distinguish the test images from others of that name, see
+        `Dataset.digests`; {} where they are not known.
     """
 
     name: str
@@ -62,13 +62,13 @@ class Results:
         return "\n".join([*table, *(f"\n{remark}" for remark in self.remarks)])
 
     def save(self, directory: Path | str) -> Path:
-        """Writes a run directory; `python -m varmixup_jax.report DIRECTORY ...` puts it beside others.
+        """Writes a run directory, which `python -m varmixup_jax.report DIRECTORY ...` can compare.
 
         It gets `config.json`, `summary.json`, `results.jsonl`, `artifacts.npz` (reliability bins) and
         `logits.npz`, as a trained run does.
 
         Raises:
-          ValueError: a run is there already.
+          ValueError: there is already a run.
         """
         place = Path(directory).expanduser()
         if (place / "summary.json").exists() or (place / "results.jsonl").exists():

@@ -1,4 +1,4 @@
-"""Adversarial accuracy, per example, so that several attacks combine to their pointwise worst case.
+"""Adversarial accuracy, per example, so that attacks can be combined into a pointwise worst case.
 
 An example counts as correct only if the clean image and every attacked image of it are classified
 correctly. The classifier is in evaluation mode: `logits` closes over its running statistics.
@@ -53,7 +53,7 @@ def pgd_correct(
 ) -> Array:
     """Which examples withstand projected gradient ascent on the cross-entropy.
 
-    Each start ends at its iterate of largest loss; one misclassified end of any start suffices.
+    Each start ends at its iterate of largest loss; one misclassified end point suffices.
 
     Args:
       logits: the classifier.
@@ -150,7 +150,7 @@ def _withstands(
     checks.whole(1, restarts=restarts)
 
     def one_start(correct: Array, key: Key) -> tuple[Array, None]:
-        # Not the start of largest loss: a larger cross-entropy can still be a correct prediction.
+        # Every start counts: that of the largest cross-entropy can still be classified correctly.
         found = run(key, image, lambda image: loss(logits(image), label))
         return correct & is_correct(logits(found.image), label), None
 

@@ -34,7 +34,7 @@ Labelled = tuple[np.ndarray, np.ndarray]
 """Images and their labels."""
 
 Remember = Callable[[str, Callable[[], np.ndarray]], np.ndarray]
-"""`(name, compute) -> result`, from wherever a result of that name was kept, else computed."""
+"""`(name, compute) -> result`: the kept result of that name if there is one, else computed."""
 
 
 def _unheard(text: str) -> None:
@@ -42,7 +42,7 @@ def _unheard(text: str) -> None:
 
 
 def computed(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """Keeps nothing."""
+    """Always computes, keeps nothing."""
     del name
     return compute()
 
@@ -70,7 +70,7 @@ def evaluate(
     calibration_gap (signed, confidence - accuracy), overconfidence_error and balanced_accuracy; with
     validation images nll_scaled and ece_scaled at the temperature fitted on them. For the clean set
     also `temperature`, `class_accuracy_<k>`, `ood_auroc_<name>` and `ood_fpr95_<name>` of each set,
-    `pgd<steps>_accuracy`, `apgd<steps>_accuracy` (cross-entropy and, of three classes or more, DLR),
+    `pgd<steps>_accuracy`, `apgd<steps>_accuracy` (cross-entropy and, with 3 or more classes, DLR),
     `adversarial_accuracy` (the pointwise worst case, if both attacks run) and
     `local_linearity_error_<n>/255` of the cross-entropy for each radius.
 
@@ -90,8 +90,8 @@ def evaluate(
       on_host: whether `logits_fn` takes and returns host arrays; it is then neither compiled nor
         differentiated, and can be neither attacked nor measured for linearity.
       put: places a host batch on the device(s).
-      progress: told what is measured next: "clean", "pgd20", "linearity 8/255", "fog 3".
-      say: told, once, when the devices' memory does for half a batch only.
+      progress: called with what is measured next: "clean", "pgd20", "linearity 8/255", "fog 3".
+      say: called once if a batch does not fit in device memory and has to be halved.
       remember: keeps what was computed under each of these names, for a resumed evaluation.
 
     Returns:
@@ -135,7 +135,7 @@ def evaluate(
         record.unseen(name, clean, stream(f"unseen {name}", forward, other))
 
     def search(key: Key, name: str, fn: Callable[..., Array], around: Sequence[Resident]) -> Any:
-        """Of a program of its own, for which fewer images than a batch need not be filled up."""
+        """Runs a separate program, so fewer images than a batch need no padding to its size."""
         size = min(c.batch_size, len(around[0]))
         return stream(name, spared(fn), *around, key=key, size=size)
 

@@ -1,6 +1,6 @@
 """Streaming over a test set in batches of one shape: the last is padded, and nothing is dropped.
 
-Several processes share the batches out, and each gets all results.
+Several processes divide the batches among themselves, and each gets all results.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ LogitsFn = Callable[[PyTree, Array], Array]
 """`(variables, image [B, H, W, C] float32 in [0, 1]) -> logits [B, K]`, in evaluation mode.
 
 Variables are an argument, so that one compilation serves every run of the same architecture. Keep
-one function object per architecture: compilations are remembered by it.
+one function object per architecture: compilations are cached by function.
 """
 
 Put = Callable[[np.ndarray], Array]
 """Places one host batch on the device(s) of this process, e.g. `Mapping.shard_batch`.
 
-It may add rows at the end, so that all devices get equally many; what comes of them is cut off.
+It may add rows at the end, so that all devices get equally many; their results are cut off.
 """
 
 RESIDENT = 1 << 30
-"""Bytes of a test set that stay on the devices between measures; a larger one is sent every time."""
+"""Largest test set, in bytes, that stays on the devices; a larger one is sent for every measure."""
 
 GATHERED = 1 << 26
 """Bytes that a process contributes to one exchange of results: bounds the memory on the devices."""
@@ -40,7 +40,7 @@ GATHERED = 1 << 26
 class Resident:
     """A host array whose batches stay on the devices once they are there, if it fits `RESIDENT`.
 
-    For the test set, which 75 corruptions are computed from, and what is attacked within each radius.
+    For the test set, from which 75 corruptions are computed, and images attacked at several radii.
     """
 
     def __init__(self, array: np.ndarray):
@@ -51,7 +51,7 @@ class Resident:
         return len(self._array)
 
     def batch(self, rows: slice, size: int, put: Put) -> Array:
-        """Rows of the array on the devices, filled up to `size`; sent the first time alone."""
+        """Rows of the array on the devices, padded to `size`; sent only the first time."""
         if self._batches is None:
             return put(filled(self._array[rows], size))
         key = (rows.start, size)
@@ -87,8 +87,8 @@ def map_batches(
 ) -> PyTree:
     """Applies a per-example function to a whole data set, batch by batch.
 
-    The last batch is filled up with copies of its last example, whose results are cut off again, so
-    every call has the same shapes and a jitted `fn` is compiled once.
+    The last batch is padded with copies of its last example, whose results are cut off, so every
+    call has the same shapes and a jitted `fn` is compiled once.
 
     With P processes, process p takes batches p, p + P, ... on its own devices, and the results are
     exchanged. All must call this with the same arguments; the results are those of one process.
@@ -96,9 +96,9 @@ def map_batches(
     Args:
       fn: `(*batch) -> results`, or `(key, *batch) -> results` if a key is given: a pytree of arrays
         with one row per example. Jit it.
-      arrays: of one length N >= 1 along axis 0; memory-mapped arrays are read batch by batch, the
-        batches of a `Resident` sent once. With one of these always pass the same `put`.
-      batch_size: rows per call, >= 1, besides those that `put` adds.
+      arrays: of equal length N >= 1 along axis 0; memory-mapped arrays are read batch by batch, the
+        batches of a `Resident` are sent once. With a `Resident` always pass the same `put`.
+      batch_size: rows per call, >= 1, not counting those that `put` adds.
       key: batch number i gets `fold_in(key, i)`.
       put: places a batch.
       in_flight: results that may be pending before the oldest is fetched, >= 1: bounds the memory
@@ -120,7 +120,7 @@ def map_batches(
     pending: deque[PyTree] = deque()
     done: list[PyTree] = []
     for first in range(0, batches, processes):
-        # Where none is left for this process it repeats the last: all hold equally many.
+        # With no batch left for this process, it repeats the last one: all need equally many.
         number = min(first + jax.process_index(), batches - 1)
         rows = slice(number * batch_size, (number + 1) * batch_size)
         batch = [
@@ -175,7 +175,7 @@ def predict(
 def batch_logits(logits_fn: LogitsFn, variables: PyTree, images: Array) -> Array:
     """float32 logits of one batch of uint8 or floating images, jitted.
 
-    The conversion is a program of its own, so that the classifier is compiled once for clean images
+    The conversion is a separate program, so that the classifier is compiled once for clean images
     (uint8) and for those corrupted on the device (float32).
     """
     return _logits(logits_fn, variables, _pixels(images))
@@ -184,7 +184,7 @@ def batch_logits(logits_fn: LogitsFn, variables: PyTree, images: Array) -> Array
 def host_logits(
     logits_fn: Callable[[PyTree, Any], Any], variables: PyTree, images: Array
 ) -> np.ndarray:
-    """As `batch_logits`, of a function of host arrays that JAX cannot look into."""
+    """As `batch_logits`, for a function of host arrays that JAX cannot trace."""
     return np.asarray(logits_fn(variables, np.asarray(_pixels(images))), np.float32)
 
 

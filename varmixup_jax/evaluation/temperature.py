@@ -1,4 +1,4 @@
-"""Temperature scaling: the one number that mends confidence without changing a prediction."""
+"""Temperature scaling: one number that recalibrates confidence without changing a prediction."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 RANGE = (1e-3, 1e3)
-"""Where the temperature lies; at an end where the optimum is beyond it: a classifier that is right
-about every example would be sharpened without end, one that is no better than chance flattened."""
+"""Bounds of the temperature, which is clipped to them: a classifier that is right about every
+example would be sharpened without limit, one that is no better than chance flattened."""
 
 
 def fit_temperature(logits: np.ndarray, label: np.ndarray) -> float:
@@ -32,7 +32,7 @@ def fit_temperature(logits: np.ndarray, label: np.ndarray) -> float:
     >>> print(f"{2 / math.log(2):.6f} {fit_temperature(logits, two_of_three):.6f}")
     2.885390 2.885390
     """
-    from scipy.optimize import brentq  # takes a while to import
+    from scipy.optimize import brentq  # slow to import
 
     logits, label = logits.astype(np.float64), label.astype(np.float64)
     if not np.isfinite(logits).all():
@@ -41,7 +41,7 @@ def fit_temperature(logits: np.ndarray, label: np.ndarray) -> float:
     wanted = float(np.mean(np.sum(label * logits, axis=1)))
 
     def slope(scale: float) -> float:
-        weight = np.exp(scale * logits)  # of which none is above 1, and one is 1
+        weight = np.exp(scale * logits)  # the largest is 1
         expected = np.sum(weight * logits, axis=1) / np.sum(weight, axis=1)
         return float(np.mean(expected)) - wanted
 

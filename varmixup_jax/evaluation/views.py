@@ -32,7 +32,7 @@ class View(NamedTuple):
       transform: computes it; pass the *same object* for all severities, so that it is compiled
         once.
       images: or the corrupted images themselves, uint8 or floating in [0, 1] `[N, H, W, C]`.
-      labels: of `images`, where they are not those of the clean set.
+      labels: of `images`, if they differ from those of the clean set.
     """
 
     corruption: str
@@ -52,18 +52,18 @@ def computed_views(
     Args:
       corrupt: `(key, name, image, severity) -> image`, hashable. The same object gives the same
         transforms, so evaluating a second run compiles nothing.
-      names: of corruptions.
-      severities: of each.
+      names: of the corruptions.
+      severities: for each corruption.
     """
     return [View(name, level, _named(corrupt, name)) for name in names for level in severities]
 
 
 def file_views(published: CorruptedSet, examples: int | None = None) -> Iterator[View]:
-    """Views of a set of files, read one at a time: all of it does not fit in memory.
+    """Views of a set of files, read one at a time: the whole set does not fit in memory.
 
     Args:
       published: the set.
-      examples: images of each condition, evenly spread as those of the clean set; None for all.
+      examples: images per condition, spread as those of the clean set are; None for all.
     """
     count = len(published.labels)
     kept = spread(count, examples)

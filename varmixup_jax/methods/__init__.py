@@ -1,4 +1,4 @@
-"""Every method there is: those of the paper, and extensions."""
+"""All methods: those of the paper, and extensions."""
 
 from varmixup_jax.methods import extensions as extensions
 from varmixup_jax.methods import paper as paper

@@ -33,7 +33,7 @@ def described(term: Term) -> str:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    """The name of a function, and of those that it is made of where it is a `partial`."""
+    """The name of a function, and those of its parts if it is a `partial`."""
     settings = getattr(function, "keywords", {})
     function = getattr(function, "func", function)
     name = getattr(function, "__name__", type(function).__name__).lstrip("_")
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     paper = paper_methods()
     for title, names in {
-        "Of the paper, which `all` stands for:": paper,
+        "From the paper (selected by `all`):": paper,
         "Beyond the paper:": [name for name in METHODS if name not in paper],
     }.items():
         print(title)

@@ -1,9 +1,9 @@
 """Methods beyond the source paper's table: latent style, and consistency over AugMix views.
 
-`restyle` stands alone. The others ask for the same prediction on a clean image and on views of it:
-`views` terms c / views * augmix * JS to clean beside cross-entropy on the clean batch and, but for
-AugMix itself, on another sample. Clean images and views go through the model in one batch, with
-common BatchNorm statistics (`joint`), or each in one of its own.
+All but `restyle` ask for the same prediction on a clean image and on views of it: `views` terms
+c / views * augmix * JS to clean, plus cross-entropy on the clean batch and, except for AugMix itself,
+on another sample. Clean images and views go through the model in one batch, with common BatchNorm
+statistics (`joint`), or in separate batches.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def augmix(
     alpha: float = 1.0,
     joint: bool = True,
 ) -> tuple[Term, ...]:
-    """AugMix (Hendrycks et al. 2020), its three-way divergence replaced, see `js_to_clean`.
+    """AugMix (Hendrycks et al. 2020), with pairwise divergences, not three-way: see `js_to_clean`.
 
-    As in their code, clean images and views share one batch, so also its BatchNorm statistics, unless
-    `joint` is False.
+    As in their code, clean images and views share one batch, and thus its BatchNorm statistics,
+    unless `joint` is False.
     """
     vicinity = augmix_views(severity=severity, alpha=alpha)
     return _consistent(vicinity, consistency, views, joint, None, 1.0)
@@ -63,7 +63,7 @@ def augmix(
 def _noise(
     stages: tuple[int, ...], sigma_add: float, sigma_mult: float, input_noise: bool
 ) -> Vicinity:
-    """Noise on one of the stages, the input among them only where asked; `dirac` without any."""
+    """Noise at one of the stages, the input only if asked for; `dirac` without any noise."""
     checks.non_negative(sigma_add=sigma_add, sigma_mult=sigma_mult)
     noisy_stages = tuple(stage for stage in stages if stage or input_noise)
     if not noisy_stages:
@@ -86,13 +86,13 @@ def noisymix(
     severity: float = 3.0,
     joint: bool = True,
 ) -> tuple[Term, ...]:
-    """In the manner of NoisyMix (Erichson, Lim, Utrera, Xu, Cao, Mahoney 2022).
+    """A variant of NoisyMix (Erichson, Lim, Utrera, Xu, Cao, Mahoney 2022).
 
     Mixing and noise at one random stage, consistency over noisy AugMix views. What differs: their
     three views of a batch are all mixed, with the same partners and lambda, and compared after that,
     with noise that grows from view to view; here the views are not mixed and are compared with the
-    clean prediction, which has a cross-entropy of its own. And no noise on the input unless
-    `input_noise`: Gaussian noise is one of the test corruptions.
+    clean prediction, which has its own cross-entropy term. There is no noise on the input unless
+    `input_noise` is set: Gaussian noise is one of the test corruptions.
     """
     mixing = mix_hidden(stages, alpha=alpha, lam=lam)
     noise = _noise(stages, sigma_add, sigma_mult, input_noise)
@@ -154,7 +154,7 @@ def varmixup_noisymix(
 ) -> tuple[Term, ...]:
     """VarMixup + AugMix with NoisyMix's noise: on decoded mixtures and on views, not on clean images.
 
-    Stage 0, the input, takes noise where `stages` names it: Gaussian noise is a test corruption.
+    Stage 0, the input, gets noise only if `stages` has it: Gaussian noise is a test corruption.
     """
     noise = _noise(stages, sigma_add, sigma_mult, input_noise=True)
     decoded = mix(noisy_latents(latent_noise), alpha=alpha, lam=lam)
@@ -209,8 +209,8 @@ def restyle_augmix(
 ) -> tuple[Term, ...]:
     """Cross-entropy on restyled and on clean images, and consistency over AugMix views.
 
-    With `decoded_views` these are views of images in another draw of the style, never mixed, without
-    `latent_noise`.
+    With `decoded_views` these are views of images in another draw of the style, neither mixed nor
+    with `latent_noise`.
     """
     style = partial(restyled_images, strength=strength, amount=amount, groups=groups, styles=styles)
     styled = Term(1.0, style(alpha=alpha, lam=lam, latent_noise=latent_noise), ce)

@@ -65,7 +65,7 @@ def manifold_mixup(
     stages: tuple[int, ...] = (0, 1, 2),
     loss: str = "ce",
 ) -> tuple[Term, ...]:
-    """Manifold Mixup (Verma et al. 2019); `loss="bce_softmax"` is what their code minimises."""
+    """Manifold Mixup (Verma et al. 2019); `loss="bce_softmax"` is the loss of their code."""
     checks.one_of(("ce", "bce_softmax"), loss=loss)
     distance = ce if loss == "ce" else bce
     return (Term(1.0, mix_hidden(stages, alpha=alpha, lam=lam), distance),)
@@ -126,8 +126,8 @@ def varmixup(
     """VarMixup (Mangla et al. 2021): x' = D(lambda mu(x_i) + (1 - lambda) mu(x_j)).
 
     Beyond the paper: more `partners` with Dirichlet weights; Mixup of the decoded images
-    (`then_mixup`), with partners and lambda of its own; noise on what is decoded (`latent_noise`, in
-    standard deviations of the posterior).
+    (`then_mixup`), with its own partners and lambda; noise on the latents before decoding
+    (`latent_noise`, in standard deviations of the posterior).
     """
     space = noisy_latents(latent_noise)
     vicinity = mix(space, alpha=alpha, lam=lam, partners=partners)

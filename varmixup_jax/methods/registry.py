@@ -1,13 +1,13 @@
-"""The registry of methods: each a name and a function from settings to a tuple of `Term`s.
+"""The registry of methods: each is a name and a function from settings to a tuple of `Term`s.
 
-A method of your own is one decorated function:
+To add your own method, decorate a function:
 
     @register("noisy", summary="Gaussian noise around each example")
     def noisy(*, sigma: float = 0.1) -> tuple[Term, ...]:
         return (Term(1.0, partial(add_noise, sigma=sigma), ce),)
 
-It then has a configuration section (`config.methods.noisy.sigma`), runs through the same trainer and
-is tested for the guarantees of `Vicinity` with the rest.
+It then has a configuration section (`config.methods.noisy.sigma`), uses the same trainer and is
+tested for the guarantees of `Vicinity` like the rest.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Method(NamedTuple):
       vae: which VAE its terms need: "none", "standard" or "adversarial".
       summary: one line for listings.
       paper: whether it is one of the nine of the source paper's table.
-      attacks: whether its terms attack the model they train, which costs several times a plain step:
-        such methods train for `attack_epochs`.
+      attacks: whether its terms attack the model they train, where a step costs several times as
+        much: such methods train for `attack_epochs`.
     """
 
     build: Callable[..., tuple[Term, ...]]
@@ -86,7 +86,7 @@ def build(name: str, **settings: Any) -> tuple[Term, ...]:
 
     Args:
       name: one of `METHODS`.
-      **settings: of that method; what is not given keeps its default.
+      **settings: of that method; those not given keep their defaults.
 
     Raises:
       ValueError: unknown method or setting (with the nearest names), or a value out of range.
@@ -103,5 +103,5 @@ def build(name: str, **settings: Any) -> tuple[Term, ...]:
 
 
 def paper_methods() -> tuple[str, ...]:
-    """The names of the source paper's nine, in the order of its report; what "all" stands for."""
+    """The names of the source paper's nine methods, in the order of its report; "all" means these."""
     return tuple(name for name, method in METHODS.items() if method.paper)

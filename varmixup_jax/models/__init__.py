@@ -1,4 +1,4 @@
-"""Classifiers and the VAE, by name; the only place that knows Flax modules by their class."""
+"""Classifiers and the VAE, by name; the only package that uses the classes of Flax modules."""
 
 from varmixup_jax.models.build import CLASSIFIERS, build_classifier, build_vae
 from varmixup_jax.models.init import init

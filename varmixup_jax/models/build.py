@@ -1,4 +1,4 @@
-"""The models by name, with their fields checked before anything is built."""
+"""Builds the models by name, checking their fields first."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def build_classifier(
       name: one of CLASSIFIERS.
       num_classes: K >= 2.
       mean: per-channel mean of the pixels in [0, 1]; its length is the number of channels.
-      std: per-channel standard deviation of the pixels, > 0, as long as `mean`.
+      std: per-channel standard deviation of the pixels, > 0, of the same length as `mean`.
       width: channels of the first residual stage; None for the model's own.
       dtype: "float32" or "bfloat16", of the convolutions and activations.
 
     Returns:
-      A Linen module, see `ResNet`; `num_stages` says with which stages it calls the tap.
+      A Linen module, see `ResNet`; it calls the tap with stages 0 to `num_stages`.
 
     Raises:
       ValueError: if a field is not as described.
@@ -122,9 +122,9 @@ def build_vae(
       latent_size: channels of the grid, or length of the vector, >= 1.
       width: channels at full resolution, >= 1; they double with each halving of the resolution.
       blocks: residual blocks at each resolution below the full one, >= 0.
-      downsample: 2, 4, 8 or 16: pixels along each axis that a cell of the smallest grid spans.
-        None for 4, or 2 where an image has fewer than 16 rows or columns: 32x32 pixels have a grid
-        of 8x8, 28x28 of 7x7, 64x64 of 16x16 and 8x8 of 4x4.
+      downsample: 2, 4, 8 or 16: the size in pixels, along each axis, of a cell of the smallest grid.
+        None for 4, or 2 if an image has fewer than 16 rows or columns: 32x32 pixels have a grid of
+        8x8, 28x28 of 7x7, 64x64 of 16x16 and 8x8 of 4x4.
       dtype: "float32" or "bfloat16", of the convolutions and activations.
 
     Returns:

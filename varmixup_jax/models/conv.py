@@ -1,8 +1,8 @@
 """A convolution whose gradients are as fast inside a loop as outside it, also on a CPU.
 
 XLA's CPU compiler rewrites convolutions into the form that its fast kernel takes (NHWC image, HWIO
-kernel, NHWC output) in the outermost computation only. The gradients that JAX derives are of other
-forms, so inside `scan`, `fori_loop`, `while_loop`, `map` or `cond` they run on a naive loop, up to
+kernel, NHWC output) in the outermost computation only. The gradients that JAX derives have other
+forms, so inside `scan`, `fori_loop`, `while_loop`, `map` or `cond` they run as a naive loop, up to
 64 times slower (jax issue 12868). Here both gradients are written in the fast form from the start.
 """
 
@@ -29,7 +29,7 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-# Images per convolution in the weight gradient: on CPUs, longer sums fall out of the cache.
+# Images per convolution in the weight gradient: on CPUs, larger chunks do not fit the cache.
 _CHUNK = 8
 
 
@@ -46,7 +46,7 @@ def conv2d(
 
         out[b, y, x, o] = sum_{i, j, c} image[b, s y + i - p, t x + j - q, c] kernel[i, j, c, o]
 
-    with (s, t) the strides, p and q the padding before, and zeros outside the image.
+    with (s, t) the strides, (p, q) the leading padding, and zeros outside the image.
 
     Args:
       image: `[B, H, W, C]`, floating.
@@ -54,8 +54,8 @@ def conv2d(
       strides: of rows and columns, >= 1.
       padding: zeros before and after, of rows and of columns, >= 0 and < the kernel's size.
       gradients: "xla" leaves the derivatives to JAX (the fast choice on GPU and TPU), "loop_safe"
-        writes them as this module says (reverse mode only), "auto" chooses by the default backend.
-      precision: of the products, forward and backward, as JAX names it: "highest" is float32 also
+        uses those of this module (reverse mode only), "auto" chooses by the default backend.
+      precision: of the products, forward and backward, in JAX's terms: "highest" is float32 even
         where the hardware would round to fewer bits; None for JAX's default.
 
     Returns:
@@ -101,7 +101,7 @@ def _correlate(
     spread: Pair = (1, 1),
     holes: Pair = (1, 1),
 ) -> Array:
-    """The one form of convolution in this module; `spread` and `holes` put zeros in between."""
+    """The only convolution form used here; `spread` and `holes` dilate image and kernel."""
     return lax.conv_general_dilated(
         image,
         kernel,
@@ -122,9 +122,9 @@ def _as_matrix_product(
     padding: Padding,
     precision: str | None,
 ) -> Array:
-    """The same sum, for maps smaller than the kernel, as one product with a matrix.
+    """The same sum as one matrix product, for maps smaller than the kernel.
 
-    There XLA would exchange image and kernel, which leaves the fast form again. `reach[h, y, i]` is
+    There XLA would swap image and kernel, which is not the fast form either. `reach[h, y, i]` is
     1 where output row y reads input row h through tap i: h = s y + i - p.
     """
     reaches = []
@@ -155,7 +155,7 @@ def _backward(
     saved: tuple[Array, Array],
     cotangent: Array,
 ):
-    # Two separate results: a caller that wants the image's gradient alone pays for it alone.
+    # Two separate results: a caller that needs only the image's gradient pays for that alone.
     image, kernel = saved
     return (
         _image_gradient(cotangent, kernel, image.shape, strides, padding, precision),
@@ -174,14 +174,14 @@ def _image_gradient(
     padding: Padding,
     precision: str | None,
 ) -> Array:
-    """Correlates the cotangent, spread out by the stride, with the turned kernel."""
+    """Correlates the cotangent, dilated by the stride, with the flipped kernel."""
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     pads = []
     for axis in range(2):
         size, taps, stride = shape[1 + axis], kernel.shape[axis], strides[axis]
         before = taps - 1 - padding[axis][0]
         spread_size = (cotangent.shape[1 + axis] - 1) * stride + 1
-        # Rows at the end that no window covered get zeros: their gradient.
+        # Rows at the end that no window covers have zero gradient.
         pads.append((before, size + taps - 1 - before - spread_size))
     return _correlate(cotangent, turned, (pads[0], pads[1]), precision, spread=strides)
 
@@ -194,7 +194,7 @@ def _kernel_gradient(
     padding: Padding,
     precision: str | None,
 ) -> Array:
-    """Correlates the image with the cotangent: channels take the batch's place and vice versa."""
+    """Correlates the image with the cotangent, with channels and batch swapped."""
     pads = []
     for axis in range(2):
         before = padding[axis][0]
@@ -225,9 +225,8 @@ def _kernel_gradient(
 class Conv(nn.Module):
     """A 2-D convolution with the parameters (and their names) of `nn.Conv`.
 
-    The padding is `(k - 1) // 2` zeros on each side: an odd kernel keeps the size at stride 1, and
-    a 3x3 kernel of stride 2 pads (1, 1) as PyTorch's networks do (Flax's "SAME" pads (0, 1) on even
-    sizes).
+    The padding is `(k - 1) // 2` zeros on each side: the size is kept at stride 1, and a 3x3 kernel
+    of stride 2 pads (1, 1) as PyTorch's networks do (Flax's "SAME" pads (0, 1) on even sizes).
 
     Attributes:
       features: output channels.

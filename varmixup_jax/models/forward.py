@@ -16,7 +16,7 @@ MEASURED_IN = "float32, highest"
 
 
 def for_measures(module: nn.Module) -> nn.Module:
-    """The classifier as it is measured, whatever it was trained in.
+    """The classifier as it is measured, whatever its training dtype.
 
     It computes in float32, with products of the highest precision. In bfloat16 the local linearity
     error of a ResNet-8 on digits is 13 % too large at 2/255, with a floor of 6e-4 for small radii.
@@ -55,20 +55,20 @@ Decode = Callable[[PyTree, Array], Array]
 
 
 class VAE(NamedTuple):
-    """A VAE: its network as pure functions of the parameters, and what training makes of it.
+    """A VAE: its network as pure functions of the parameters, and the results of its training.
 
     Attributes:
       encode: `(params, image [B, H, W, C]) -> (mean, log_std)`, each `[B, *latent_shape]`.
       decode: `(params, latent) -> image [B, H, W, C]` in [0, 1].
       latent_shape: shape of one latent.
       network: the module behind the functions.
-      params: what they take, frozen; None before training, as all that follows.
+      params: their parameters, frozen; None before training, like all that follows.
       latents: float32 `[N, *latent_shape]`, the encoder's means of the training images.
-      info: what a run notes of it: key, kind, psnr (dB, test split), wall_seconds, config; `others`,
-        where there are, the same of each.
+      info: what a run records of it: key, kind, psnr (dB, test split), wall_seconds, config; and
+        `others`, if there are any, the same for each.
       others: further VAEs that samples are drawn over.
       latent_std: float32 `[*latent_shape]`, root mean square over training images of the standard
-        deviation of q(z|x); None where no method asks for it.
+        deviation of q(z|x); None if no method needs it.
     """
 
     encode: Encode

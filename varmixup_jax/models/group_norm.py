@@ -1,4 +1,4 @@
-"""GroupNorm and silu with one hand-written gradient that reads its inputs few times."""
+"""GroupNorm and silu with one hand-written gradient, which makes few passes over its inputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GroupNormSilu(nn.Module):
     m and v are the mean and biased variance of an example over space and the channels of a group.
 
     Attributes:
-      groups: how many; they divide the channels.
+      groups: number of groups; divides the channels.
       epsilon: added to the variance.
       dtype: of the result; statistics and parameters are float32.
 
@@ -71,8 +71,8 @@ def _backward(groups: int, epsilon: float, saved: tuple[Array, ...], cotangent: 
     out = wide * _maps(factor) + _maps(shift)
     gate = jax.nn.sigmoid(out)
     h = cotangent.astype(jnp.float32) * gate * (1.0 + out * (1.0 - gate))
-    # Both passes below read h from memory (XLA recomputes no sigmoid): behind the barrier it is kept
-    # in the dtype of the activations.
+    # Both passes below read h from memory (XLA does not recompute the sigmoid): the barrier makes it
+    # be stored in the dtype of the activations.
     h = lax.optimization_barrier(h.astype(hidden.dtype)).astype(jnp.float32)
     n = (wide - _maps(mean)) * _maps(inverse)
     sums = _over_space(h, h * n)
@@ -86,7 +86,7 @@ _norm_silu.defvjp(_forward, _backward)
 
 
 def _over_space(a: Array, b: Array) -> Array:
-    """The sums over space of two maps, `[2, B, C]`, so that what follows is done for both at once."""
+    """The sums over space of two maps, `[2, B, C]`, so that both are processed together."""
     return jnp.stack([jnp.sum(a, axis=(1, 2)), jnp.sum(b, axis=(1, 2))])
 
 

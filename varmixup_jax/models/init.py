@@ -1,4 +1,4 @@
-"""Initialisation that neither compiles nor runs the network: only the draws of the parameters."""
+"""Initialisation that only draws the parameters, and neither compiles nor runs the network."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ def init(key: Key, module: nn.Module, *args: Any, **kwargs: Any) -> PyTree:
     """Returns the variables of `module.init(key, *args, **kwargs)`, without the forward pass.
 
     Run eagerly, `module.init` also computes (and compiles, shape by shape) the forward pass; under
-    `jit` all random draws of all layers are compiled into one program, which takes a ResNet-18 more
-    than ten seconds. Here `module.init` is traced, every equation that no variable depends on is
-    dropped, and what is left (the modules' own initialisers, with the keys that Flax gave them) is
+    `jit` all random draws of all layers are compiled into one program, which takes more than ten
+    seconds for a ResNet-18. Here `module.init` is traced, every equation that no variable depends on
+    is dropped, and the rest (the modules' own initialisers, with the keys that Flax gave them) is
     evaluated draw by draw, so that each distinct shape compiles once. The numbers are those of
-    `module.init`: no initialiser is guessed, and the number of devices plays no part.
+    `module.init`: no initialiser is guessed, and the number of devices does not matter.
 
     Args:
       key: a typed key; it becomes the `params` stream.
       module: a Linen module.
       *args: inputs of the module, as arrays or `jax.ShapeDtypeStruct`; only shape and dtype matter.
-      **kwargs: static (not traced) keyword arguments of the module's call, `method` among them.
+      **kwargs: static (not traced) keyword arguments of the module's call, including `method`.
 
     Returns:
       The variables: a dict of collections of arrays on the default device.
 
     Raises:
-      ValueError: if a variable's first value depends on the values of `args`.
+      ValueError: if a variable's initial value depends on the values of `args`.
 
     >>> import jax.numpy as jnp
     >>> variables = init(jax.random.key(0), nn.Dense(2), jax.ShapeDtypeStruct((1, 3), jnp.float32))

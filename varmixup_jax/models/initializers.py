@@ -19,9 +19,9 @@ _BLOCK = 2**16
 def scaled_normal(scale: float, mode: str) -> Initializer:
     """Returns an initialiser that draws w ~ N(0, scale / fan).
 
-    XLA compiles a counter-based random draw anew for each shape, and on a CPU a 4-D one takes it
-    about a second. Here a leaf is the first entries of as many blocks of one fixed length as it
-    needs, block i drawn from `fold_in(key, i)`, so that a whole network compiles one draw.
+    XLA compiles a counter-based random draw anew for each shape, which takes about a second on a CPU
+    for a 4-D one. Here a leaf is filled from as many blocks of one fixed length as it needs, block i
+    drawn from `fold_in(key, i)`, so that a whole network compiles one draw.
 
     Args:
       scale: 2 for He initialisation (keeps the variance through a ReLU), 1 for LeCun's.

@@ -12,15 +12,15 @@ from varmixup_jax.types import Array
 def nnx_logits(model: nnx.Module, *, train: bool = False) -> Callable[[Array], Array]:
     """An NNX classifier as a pure function of the image, e.g. for `Env.logits` and `pgd`.
 
-    An attack calls the model inside a loop of JAX's, where an NNX module must not change its variables:
-    BatchNorm would update its running statistics. The module is split once and merged at each call, and
-    what a call changes is dropped. Parameters are those at the time of the split: call
+    An attack calls the model inside a JAX loop, where an NNX module must not change its variables:
+    BatchNorm would update its running statistics. The module is split once and merged at each call,
+    and changes made by a call are dropped. Parameters are those at the time of the split: call
     `nnx_logits` again after an update (inside `nnx.jit`, in each step).
 
     Args:
       model: called with an image `[B, H, W, C]`, returns logits `[B, K]`. It is not changed.
       train: False: evaluation mode (BatchNorm with running statistics, no dropout); True: training
-        mode (BatchNorm with the batch's, running statistics as they were).
+        mode (BatchNorm with the batch's statistics; the running ones stay as they are).
 
     Returns:
       `image -> logits`.

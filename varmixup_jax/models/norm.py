@@ -1,4 +1,4 @@
-"""Batch normalisation with a hand-written gradient that reads its inputs few times."""
+"""Batch normalisation with a hand-written gradient, which makes few passes over its inputs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class BatchNorm(nn.Module):
 
         y = (x - m) / sqrt(v + epsilon) * scale + bias
 
-    In training m and v are the batch's mean and biased variance per channel, and the running ones
-    become momentum * running + (1 - momentum) * batch; in evaluation they are the running ones.
+    In training m and v are the batch's mean and biased variance per channel, and running statistics
+    become momentum * running + (1 - momentum) * batch; in evaluation m and v are the running ones.
     PyTorch's `momentum=0.1` is 0.9 here (PyTorch keeps the unbiased variance, B H W / (B H W - 1)
     times ours).
 
     Attributes:
       use_running_average: evaluation (True) or training (False).
-      momentum: share of the old value that a running statistic keeps.
+      momentum: weight of the old value in the update of a running statistic.
       epsilon: added to the variance.
       dtype: of the result; statistics and parameters are float32.
       rectify: whether to return max(y, 0) instead, with one gradient for both.
@@ -69,13 +69,13 @@ class BatchNorm(nn.Module):
 def _normalise(
     hidden: Array, scale: Array, bias: Array, about: Array, epsilon: float, rectify: bool
 ) -> tuple[Array, Array, Array]:
-    """Returns the normalised `hidden`, and the mean and variance, which take no gradient."""
+    """Returns the normalised `hidden`, and the mean and variance, which carry no gradient."""
     return _forward(hidden, scale, bias, about, epsilon, rectify)[0]
 
 
 def _forward(hidden: Array, scale: Array, bias: Array, about: Array, epsilon: float, rectify: bool):
-    # v = E[(x - a)^2] - E[x - a]^2 for any a: both in one pass over `hidden`. The nearer a is to the
-    # mean, the less cancels; a = 0 loses (mean / std)^2 roundings, the running mean next to none.
+    # v = E[(x - a)^2] - E[x - a]^2 for any a: both in one pass over `hidden`. The closer a is to the
+    # mean, the less cancels; a = 0 amplifies rounding by (mean / std)^2, the running mean hardly.
     shifted = hidden.astype(jnp.float32) - _maps(about)
     offset, square = _two_sums(shifted, jnp.square(shifted)) / _count(hidden)
     mean = about + offset
@@ -109,8 +109,8 @@ def _backward(
     bias_gradient, scale_gradient = _two_sums(g, g * centred)
     scale_gradient *= inverse
     if rectify:
-        # Once more from what is kept anyway: the barrier keeps the compiler from writing the masked
-        # cotangent to memory for this second pass.
+        # Recomputed from what is kept anyway: the barrier stops the compiler from storing the masked
+        # cotangent in memory for this second pass.
         g, centred = terms(*lax.optimization_barrier((hidden, cotangents[0])))
     gradient = g * _maps(factor)
     gradient -= centred * _maps(factor * inverse * scale_gradient / _count(hidden))
@@ -122,7 +122,7 @@ _normalise.defvjp(_forward, _backward)
 
 
 def _two_sums(a: Array, b: Array) -> Array:
-    """The sums of two maps over batch and space, `[2, C]`, finished by one reduction for both."""
+    """The sums of two maps over batch and space, `[2, C]`, by one reduction for both."""
     return jnp.sum(jnp.stack([jnp.sum(a, axis=(1, 2)), jnp.sum(b, axis=(1, 2))]), axis=1)
 
 

@@ -11,10 +11,10 @@ from varmixup_jax.types import Array
 
 @jax.custom_jvp
 def relu(hidden: Array) -> Array:
-    """max(x, 0), elementwise; the derivative at 0 is 0, as `jax.nn.relu` has it.
+    """max(x, 0), elementwise; the derivative at 0 is 0, as in `jax.nn.relu`.
 
     y > 0 where x > 0, and the next layer keeps y = relu(x) for its own gradient, so the gradient
-    here needs no memory of its own. Without the barrier XLA sees through y = max(x, 0) and keeps x.
+    here needs no extra memory. Without the barrier XLA sees through y = max(x, 0) and keeps x.
 
     >>> jax.grad(lambda x: relu(x).sum())(jnp.array([-1.0, 0.0, 2.0])).tolist()
     [0.0, 0.0, 1.0]

@@ -1,4 +1,4 @@
-"""What lets a hand-written gradient run inside `jax.shard_map`, which tracks replicated values."""
+"""Lets a hand-written gradient run inside `jax.shard_map`, which tracks replicated values."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def vary_like(value: Array, reference: Array) -> Array:
     >>> vary_like(jnp.arange(2.0), jnp.full((1, 1), jnp.nan))
     Array([0., 1.], dtype=float32)
     """
-    # Without the stop its gradient, zeros as large as `reference`, is built for the compiler to fold.
+    # Without stop_gradient, zeros of the size of `reference` are built for the compiler to fold.
     return jnp.where(False, lax.stop_gradient(reference.ravel()[0]), value)

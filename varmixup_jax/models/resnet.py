@@ -1,4 +1,4 @@
-"""CIFAR-style residual networks of one code: ResNet, PreActResNet and WideResNet, with a tap."""
+"""CIFAR-style residual networks in one class: ResNet, PreActResNet and WideResNet, with a tap."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ResNet(nn.Module):
       preactivation: which of the two blocks above.
       final_norm: BatchNorm and ReLU after the last stage (for pre-activation networks).
       dtype: of the convolutions and activations. Parameters, BatchNorm statistics, the global mean
-        and the head are float32 whatever it is.
+        and the head are always float32.
       precision: of the products in convolutions and head, as in `conv.conv2d`.
 
     References:
@@ -81,7 +81,7 @@ class ResNet(nn.Module):
           float32 `[B, K]`.
 
         Raises:
-          ValueError: if the image's channels are not those of `mean`.
+          ValueError: if the number of channels differs from that of `mean`.
         """
         if image.shape[-1] != len(self.mean):
             raise ValueError(

@@ -1,6 +1,6 @@
-"""A trained classifier, with its VAE where it has one, as one file of named arrays, and back.
+"""Saves a trained classifier, with its VAE if it has one, as one file of named arrays, and loads it.
 
-`model.npz` stands alone: besides the arrays it holds the networks' architectures, so that no
+`model.npz` is self-contained: besides the arrays it holds the networks' architectures, so that no
 configuration, no data set and no pickle is needed to use it.
 """
 
@@ -26,7 +26,7 @@ from varmixup_jax.types import Array, PyTree
 
 FILE = "model.npz"
 ABOUT = "about"  # the JSON text beside the arrays
-NO_MODEL = "is no model file"
+NO_MODEL = "is not a model file"
 MODULES = {"ResNet": ResNet, "VAE": networks.VAE}
 
 
@@ -35,7 +35,7 @@ class Model(NamedTuple):
 
     Attributes:
       logits: `image [B, H, W, C]` float32 in [0, 1] `-> [B, K]` float32, in evaluation mode, computed
-        in float32 also where training was not, as its measures were.
+        in float32 whatever the training dtype, as for its measures.
       params, stats: of the classifier, the ones that were evaluated.
       vae: the VAE it was trained with, None without; its latents are not in the file.
       about: `run`, `method`, `seed`, `dataset`, `image_shape`, `label_names`, and how the networks
@@ -50,7 +50,7 @@ class Model(NamedTuple):
 
     @property
     def apply(self) -> Callable[..., tuple[Array, PyTree]]:
-        """The classifier as `as_apply` gives it, in the dtype that it was trained in."""
+        """The classifier as returned by `as_apply`, in the dtype that it was trained in."""
         return as_apply(_module(self.about["classifier"]))
 
     @property
@@ -76,7 +76,7 @@ def as_arrays(
 
     Args:
       classifier, params, stats: the network and its variables.
-      vae: what it was trained with, None without.
+      vae: the VAE it was trained with, or None.
       **about: further entries, any JSON values.
 
     Returns:
@@ -101,7 +101,7 @@ def load_model(path: Path | str) -> Model:
       A `Model`; `jax.jit(model.logits)` is a pure function that any other code can evaluate.
 
     Raises:
-      ValueError: there is no such file, or it is damaged or no model file.
+      ValueError: there is no such file, or it is damaged or not a model file.
     """
     file = Path(path)
     if file.is_dir():
@@ -112,14 +112,14 @@ def load_model(path: Path | str) -> Model:
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(
-                f"{file}: {name} has values that are not finite, must be a sound model"
+                f"{file}: {name} has values that are not finite, must be an intact model"
             )
     try:
         about = loads(str(arrays.pop(ABOUT)))
         leaves = {name: jnp.asarray(array) for name, array in arrays.items()}
         classifier = _module(about["classifier"])
         vae = as_vae(_module(about["vae"])) if about["vae"] else None
-    except Exception as error:  # whatever a stranger wrote there
+    except Exception as error:  # the file may hold anything
         raise ValueError(f"{file}: {NO_MODEL} ({checks.one_line(error)})") from None
     trees = unflatten_dict(leaves, sep="/")
     params, stats = trees.get("params", {}), trees.get("stats", {})
@@ -138,7 +138,7 @@ def _logits(
     image: Array,
 ) -> Array:
     checks.pixels(image=image)
-    if shape and image.shape[1:] != shape:  # a network that averages over space takes any size
+    if shape and image.shape[1:] != shape:  # averaging over space, it would take any size
         text = f"must be {list(shape)} as those it was trained on"
         raise ValueError(f"image: has images {list(image.shape[1:])}, {text}")
     return apply(params, stats, image, train=False)[0]
@@ -150,7 +150,7 @@ def _mean(encode: Callable[..., tuple[Array, Array]], params: PyTree, image: Arr
 
 
 def _fields(module: nn.Module) -> dict[str, Any]:
-    """The class and the fields of a module: all there is to build it again."""
+    """The class and the fields of a module: all that is needed to rebuild it."""
     own = [f.name for f in dataclasses.fields(module) if f.name not in ("parent", "name")]
     return {"class": type(module).__name__, **{name: getattr(module, name) for name in own}}
 

@@ -20,19 +20,19 @@ _LECUN_NORMAL = scaled_normal(1.0, "fan_in")
 
 
 class VAE(nn.Module):
-    """Encoder q(z|x) and decoder E p(x|z) for images of any size that `downsample` divides.
+    """Encoder q(z|x) and decoder E p(x|z) for images of any size divisible by `downsample`.
 
     Encoder: a 3x3 convolution to `width` channels; then, for each halving of the resolution, a 3x3
     convolution of stride 2 that doubles the channels, and `blocks` residual blocks. Decoder: the
     mirror image, where a doubling of the resolution is a 3x3 convolution to four times the channels
-    and a rearrangement from depth to space (Shi et al. 2016); the pixels are a sigmoid. GroupNorm
-    instead of BatchNorm: once frozen, a VAE has no training mode and examples do not see their
-    batch mates.
+    and a depth-to-space rearrangement (Shi et al. 2016), with a sigmoid for the pixels. GroupNorm
+    instead of BatchNorm: a frozen VAE has no training mode and examples do not depend on the rest of
+    the batch.
 
     The latent is a grid `[H / downsample, W / downsample, latent_size]` ("spatial": two latents are
-    mixed place by place) or a vector `[latent_size]`. The log standard deviation stays within
-    LOG_STD_RANGE by `log_std = centre + reach * tanh((raw - centre) / reach)`: unlike a clip this
-    leaves it a gradient everywhere.
+    mixed cell by cell) or a vector `[latent_size]`. The log standard deviation stays within
+    LOG_STD_RANGE by `log_std = centre + reach * tanh((raw - centre) / reach)`, which unlike clipping
+    has a gradient everywhere.
 
     Attributes:
       image_shape: (H, W, C).
@@ -40,9 +40,9 @@ class VAE(nn.Module):
       latent_size: channels of the spatial latent, or length of the vector.
       width: channels at full resolution.
       blocks: residual blocks at each resolution below the full one, >= 0.
-      downsample: pixels that a cell of the smallest grid spans along each axis, a power of two.
+      downsample: size of a cell of the smallest grid along each axis, in pixels, a power of two.
       dtype: of the convolutions and activations. Parameters, means, log standard deviations and
-        decoded images are float32 whatever it is.
+        decoded images are always float32.
 
     References:
       Zhao, Song, Ermon 2017, "InfoVAE: Information Maximizing Variational Autoencoders".
@@ -81,7 +81,7 @@ class VAE(nn.Module):
             )
 
     def __call__(self, image: Array) -> Array:
-        """Reconstructs: the decoder's mean at the encoder's mean, `[B, H, W, C]` in [0, 1]."""
+        """The reconstruction, the decoder's mean at the encoder's mean: `[B, H, W, C]` in [0, 1]."""
         return self.decode(self.encode(image)[0])
 
     def encode(self, image: Array) -> tuple[Array, Array]:

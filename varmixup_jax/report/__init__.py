@@ -1,8 +1,8 @@
-"""From run directories to a page, a Markdown table and pictures, without touching JAX.
+"""From run directories to a page, a Markdown table and pictures, without importing JAX.
 
-`write` puts methods side by side over their seeds; `pictures` draws a single run. Every number
-shown is read from the runs' files: a report never runs a model. What a report is made of (pandas,
-matplotlib, jinja2) is imported when one is made.
+`write` compares methods over their seeds; `pictures` draws a single run. Every number shown is read
+from the runs' files: a report never runs a model. The libraries it needs (pandas, matplotlib, jinja2)
+are imported when a report is made.
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ from varmixup_jax.report.series import Reliability
 from varmixup_jax.report.style import GRID, INK, MUTED, PAPER, Style, panel
 from varmixup_jax.report.tables import Column, paper_row
 
-COLOURMAP = "cividis"  # even in lightness, the same to colour-blind readers
+COLOURMAP = "cividis"  # perceptually uniform, and the same for colour-blind readers
 STEPS_OF_SCALE = 24  # patches of a colour bar
-BAR_GROUP = 0.86  # share of a corruption's place that its bars fill
-LOGARITHMIC_FROM = 20.0  # ratio of the greatest to the least value above which an axis may be
+BAR_GROUP = 0.86  # fraction of a corruption's width that its bars fill
+LOGARITHMIC_FROM = 20.0  # ratio of largest to smallest value above which an axis may be logarithmic
 
 
 class Chart(NamedTuple):
-    """A figure and what a screen reader says of it."""
+    """A figure and its alt text."""
 
     alt: str
     figure: Figure
@@ -45,7 +45,7 @@ class Dot(NamedTuple):
 
 
 def dots(column: Column, board: Board, look: Mapping[str, Style]) -> list[Dot]:
-    """The rows of a dot chart of one measure, with the paper's accuracies where it has them."""
+    """The rows of a dot chart of one measure, with the paper's accuracies if it has any."""
     found = []
     for group in board.groups:
         stat = group.stat(*column.number)
@@ -79,7 +79,7 @@ def dot_chart(column: Column, rows: Sequence[Dot]) -> Chart:
 
 
 def draw_means(axes: Axes, rows: Sequence[Dot], names: Sequence[str], size: float) -> None:
-    """The mean ± std of each row beside its name, and the paper's as a hollow diamond."""
+    """The mean ± std of each row next to its name, and the paper's as a hollow diamond."""
     for y, row in enumerate(rows):
         axes.errorbar(
             row.stat.mean, y, xerr=row.stat.std, color=row.style.light, marker=row.style.marker,
@@ -104,13 +104,13 @@ def line_chart(
 
     Args:
       title: above the axes.
-      lines: what to draw: name, style and points, as `series` makes them.
+      lines: what to draw: name, style and points, as returned by `series`.
       xlabel: with its unit.
       ylabel: with its unit.
       markers: mark the points (for few points).
       percent: multiply values by 100.
       zero: draw the line y = 0.
-      logarithmic: a logarithmic y axis where the values, all positive, range far.
+      logarithmic: a logarithmic y axis if the values are all positive and span a wide range.
     """
     scale = 100.0 if percent else 1.0
     every = pd.concat([points for *_, points in lines])
@@ -148,9 +148,9 @@ def reliability_chart(
 ) -> Chart:
     """Accuracy against confidence per bin: bars for clean images, dots for corrupted ones.
 
-    Bars and dots are the fainter the fewer images they stand for. The thin bars along the bottom are
-    the share of the examples in each bin (of the clean images where there are some). The calibration
-    errors are those of the table: means over seeds, and over the 75 conditions.
+    The fewer images bars and dots stand for, the fainter they are. The thin bars along the bottom are
+    the fraction of examples in each bin (of the clean images, if any). The calibration errors are
+    those of the table: means over seeds, and over the 75 conditions.
     """
     errors = {k: group.stat("ece", k) for k in ("clean", "corrupted")}
     texts = [f"{k} {100 * stat.mean:.1f} %" for k, stat in errors.items() if stat]
@@ -161,7 +161,7 @@ def reliability_chart(
             width, full = 100 / len(bins.count), bins.count > 0
             centres = width * (np.arange(len(bins.count)) + 0.5)
             confidence, accuracy = 100 * bins.confidence[full], 100 * bins.accuracy[full]
-            # By the root of its share of the fullest: how strongly a bin is drawn.
+            # A bin's opacity: the square root of its count relative to the fullest bin.
             strength = np.clip(np.sqrt(bins.count / bins.count.max()), 0.12, 1.0)[full]
             if bins is clean:
                 tints = [colors.to_rgba(style.light, 0.65 * each) for each in strength]
@@ -184,7 +184,7 @@ def reliability_chart(
 
 
 def heat_maps(board: Board) -> list[Chart]:
-    """Corruption × severity, accuracy in percent, a map per group on one scale of colours."""
+    """Corruption × severity, accuracy in percent, one map per group on a common colour scale."""
     tables = [(group, _by_severity(group)) for group in board.groups]
     every = pd.concat([table.unstack() for _, table in tables])
     scale = colors.Normalize(every.min(), max(every.max(), every.min() + 1e-9))
@@ -192,7 +192,7 @@ def heat_maps(board: Board) -> list[Chart]:
 
 
 def _by_severity(group: Group) -> pd.DataFrame:
-    """Accuracy in percent of each corruption that was measured: mean over seeds, NaN without."""
+    """Accuracy in percent of each corruption that was measured: mean over seeds, NaN if missing."""
     stats = [[group.stat("accuracy", f"{c} {s}") for s in SEVERITIES] for c in CORRUPTIONS]
     means = [[stat.mean if stat else math.nan for stat in line] for line in stats]
     return 100 * pd.DataFrame(means, CORRUPTIONS, SEVERITIES).dropna(how="all")
@@ -234,7 +234,7 @@ def _heat_map(group: Group, table: pd.DataFrame, scale: colors.Normalize) -> Cha
 
 
 def bar_charts(board: Board, look: Mapping[str, Style]) -> list[Chart]:
-    """Per family of corruptions a bar chart: accuracy of every group, mean over severities."""
+    """A bar chart per family of corruptions: accuracy of every group, mean over severities."""
     width, charts = BAR_GROUP / len(board.groups), []
     for family, members in CORRUPTION_FAMILIES.items():
         found = [[group.stat("accuracy", name) for name in members] for group in board.groups]
@@ -267,7 +267,7 @@ def bar_charts(board: Board, look: Mapping[str, Style]) -> list[Chart]:
 
 
 def wrapped(name: str, most: int = 24) -> str:
-    """A name on as many lines as it needs, broken between its settings where that is possible.
+    """A name on as many lines as it needs, broken between its settings if possible.
 
     >>> print(wrapped("varmixup · clean 0.5 · VAE 8×8×4"))
     varmixup · clean 0.5 ·

@@ -20,16 +20,16 @@ from varmixup_jax.report.measures import (
 )
 from varmixup_jax.report.rows import Run
 
-BY_CLASS = "class_accuracy_"  # measures that only files list
-HEADLINES = {"accuracy": "acc.", "ece": "ECE"}  # shown clean and corrupted where runs are compared
+BY_CLASS = "class_accuracy_"  # measures that are only in files
+HEADLINES = {"accuracy": "acc.", "ece": "ECE"}  # shown clean and corrupted when comparing runs
 PLAIN = str.maketrans({"–": "-", "×": "x", "─": "-"})  # for terminals without them
 
 
 def print_table(runs: Sequence[Run]) -> None:
-    """Prints `closing_table` on standard output; a finished run never fails of its last words.
+    """Prints `closing_table` on standard output; an error here never makes a finished run fail.
 
-    A terminal without the table's characters gets plain ones; where nobody reads (a closed pipe,
-    a full disk), nothing is printed.
+    A terminal without the table's characters gets plain ones; if the output cannot be written (a
+    closed pipe, a full disk), nothing is printed.
     """
     console = Console(file=io.StringIO(), force_terminal=sys.stdout.isatty(), width=Console().width)
     console.print(closing_table(runs))
@@ -43,15 +43,15 @@ def print_table(runs: Sequence[Run]) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError:
-        # What is still buffered would fail again at exit, and there set the exit code.
+        # Data still buffered would fail again at exit, and set the exit code there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def closing_table(runs: Sequence[Run]) -> Table:
     """A `rich` table of results: clean values, and means over the 15 corruptions × 5 severities.
 
-    A mean is left out unless all 75 are there; the four extra corruptions never enter it. One run has
-    a line for each measure; of several each has a line, with the measures that matter most.
+    A mean is left out unless all 75 are there; the four extra corruptions are never part of it. A
+    single run gets a line per measure; several runs get a line each, with the most important measures.
     """
     heads, *lines = one_run(runs[0]) if len(runs) == 1 else _several(runs)
     title = runs[0].name if len(runs) == 1 else None
@@ -67,8 +67,8 @@ def closing_table(runs: Sequence[Run]) -> Table:
 def one_run(run: Run) -> list[list[str]]:
     """The cells of one run's table, its headings first.
 
-    Where not all 75 conditions were measured each whole corruption that was has a column of its own,
-    and the mean of all that was another, which says of how much it is.
+    If not all 75 conditions were measured, each corruption measured at all severities gets its own
+    column, and the mean over all that was measured gets another, whose heading says what it covers.
     """
     found = numbers(run, run.dataset, "test")
     conditions = {"clean": "clean", "corrupted": "corrupted (15 × 5)"}
@@ -79,7 +79,7 @@ def one_run(run: Run) -> list[list[str]]:
     metrics = dict.fromkeys(metric for metric, _ in found if not metric.startswith(BY_CLASS))
     means = {metric: mean for metric in metrics if (mean := mean_of_some(found, metric))}
     what = next((text.split(":")[0] for text, _ in means.values()), "")
-    if means and what != "mean of 1 of 15 corruptions":  # that has its column
+    if means and what != "mean of 1 of 15 corruptions":  # that one has its own column
         conditions["some"] = what
         found |= {(metric, "some"): mean for metric, (_, mean) in means.items()}
     lines = [[metric, *(_text(found.get((metric, c))) for c in conditions)] for metric in metrics]

@@ -1,4 +1,4 @@
-"""Three sentences that say who wins where, by how much, and whether the runs allow saying it."""
+"""Three sentences that say which method is best, by how much, and whether that is significant."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LEVEL = 0.05  # a smaller p-value is called a difference
 def sentences(board: Board, pairs: Sequence[Pair]) -> list[str]:
     """One on clean accuracy, one on corruptions, one on calibration and linearity.
 
-    Each speaks of the best mean against the group that the others are compared with
-    (`Board.reference`), or, where that one is the best, against the second best.
+    Each compares the best mean with the reference group (`Board.reference`) or, if that is the best,
+    with the second best.
 
     Args:
       board: the finished runs of a data set.
-      pairs: their paired tests, as far as the runs have logits.
+      pairs: their paired tests, for runs that have logits.
     """
     found = {column.key: column for column in columns(board)}
     told = [
@@ -32,7 +32,7 @@ def sentences(board: Board, pairs: Sequence[Pair]) -> list[str]:
 
 
 def table(board: Board, pairs: Sequence[Pair]) -> Grid | None:
-    """The paired comparisons with the reference as a table; None where there are none."""
+    """The paired comparisons with the reference as a table; None if there are none."""
     if not pairs:
         return None
     theirs = pairs[0].theirs.short
@@ -78,8 +78,8 @@ def _accuracy(
 
 
 def _errors(board: Board, measures: Sequence[Column]) -> str:
-    """Least calibration error and least local linearity error, with the reference's beside them."""
-    told: list[tuple[str, str]] = []  # what is claimed, and what the seeds say of it
+    """Smallest calibration error and smallest local linearity error, each next to the reference's."""
+    told: list[tuple[str, str]] = []  # a claim, and what the seeds say about it
     for column in measures:
         ranked = _ranked(board, column)
         if not ranked:
@@ -93,9 +93,9 @@ def _errors(board: Board, measures: Sequence[Column]) -> str:
         other, value = ranked[1]
         theirs = f"{column.text(value._replace(std=None), value.n)} {column.unit}"
         if text == theirs:
-            told.append((f"{name} of {best.short} and {other.short} is {text} alike", ""))
+            told.append((f"{name} of {best.short} and {other.short} is equal at {text}", ""))
             continue
-        claim = f"{name} is least for {best.short} ({text}; {other.short} {theirs})"
+        claim = f"{name} is lowest for {best.short} ({text}; {other.short} {theirs})"
         told.append((claim, f": {_seeds(top, value)}"))
     if len({doubt for _, doubt in told}) > 1:
         return f"{_first('; '.join(map(''.join, told)))}."
@@ -103,7 +103,7 @@ def _errors(board: Board, measures: Sequence[Column]) -> str:
 
 
 def _ranked(board: Board, column: Column) -> list[tuple[Group, Stat]]:
-    """The best mean, what it is compared with, then the rest of the groups that have the measure."""
+    """The best mean, the one it is compared with, then the other groups that have the measure."""
     found = [(group, group.stat(*column.number)) for group in board.groups]
     known = [(group, stat) for group, stat in found if stat and math.isfinite(stat.mean)]
     known.sort(key=lambda pair: pair[1].mean * (-1 if column.better == "high" else 1))
@@ -113,7 +113,7 @@ def _ranked(board: Board, column: Column) -> list[tuple[Group, Stat]]:
 def _allowed(
     column: Column, best: Group, other: Group, top: Stat, low: Stat, pairs: Sequence[Pair]
 ) -> str:
-    """What seeds or, failing these, the paired test on the same images say of a difference."""
+    """What the seeds or, failing that, the paired test on the same images say about a difference."""
     both = {best.label, other.label}
     pair = next((p for p in pairs if {p.ours.label, p.theirs.label} == both), None)
     if pair is None or (top.n > 1 and low.n > 1):
@@ -138,7 +138,7 @@ def _seeds(top: Stat, low: Stat) -> str:
     if top.std == low.std == 0:
         p = float(top.mean == low.mean)
     else:
-        from scipy import stats  # takes a while to import
+        from scipy import stats  # slow to import
 
         p = float(
             stats.ttest_ind_from_stats(

@@ -1,6 +1,6 @@
 """Pictures: reconstructions, interpolations, samples, one image under all corruptions.
 
-Images stay pixels: tiny ones are enlarged by a whole factor (nearest neighbour), never smoothed.
+Images stay pixelated: tiny ones are enlarged by a whole factor (nearest neighbour), never smoothed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-TILE = 64  # pixels that an image is enlarged to, at least about
+TILE = 64  # approximate minimum size in pixels that an image is enlarged to
 GAP = 3
 COLUMNS = 8  # of a sheet of single images
 MOST_IMAGES, MOST_PAIRS = 16, 8
@@ -52,7 +52,7 @@ class Picture(NamedTuple):
 
 
 def check_images(arrays: Mapping[str, np.ndarray], source: Path) -> None:
-    """Refuses arrays of another dtype or shape than the report can draw.
+    """Refuses arrays whose dtype or shape the report cannot draw.
 
     Raises:
       ValueError: naming the file, the array and what it must be.
@@ -128,7 +128,7 @@ def encode(canvas: np.ndarray) -> bytes:
 
 
 def reconstruction_sheet(originals: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
-    """Rows in turn: up to eight originals, and below each its reconstruction."""
+    """Alternating rows: up to eight originals, and below each its reconstruction."""
     both = np.stack([_in_rows(each, MOST_IMAGES) for each in (originals, reconstructions)], axis=1)
     return sheet(both.reshape(-1, *both.shape[2:]))
 

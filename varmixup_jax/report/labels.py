@@ -1,8 +1,8 @@
-"""What the rows of a table and the lines of a chart are called.
+"""Labels of the rows of a table and the lines of a chart.
 
-`varmixup · clean 0.5 · VAE 8×8×4`: the method, every setting of its own that is not the method's
-default, and what else sets the row apart from the others beside it. Charts use the shortest form
-that still tells it from the other rows of its method.
+`varmixup · clean 0.5 · VAE 8×8×4`: the method, every method setting that is not its default, and
+whatever else distinguishes the row from the others. Charts use the shortest form that still
+distinguishes it from the other rows of its method.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from varmixup_jax.report.settings import (
 from varmixup_jax.saved_config import NOT_SETTINGS
 
 SEPARATOR = " · "
-MOST_SHARED = 3  # fields named of those that are the same for every method; the rest are counted
-# Named at their defaults too: a step's cost, which nobody knows by heart.
+MOST_SHARED = 3  # fields shared by all methods that are named; the rest are counted
+# Named even at their defaults: they determine the cost of a step.
 ALWAYS = frozenset({"views"})
 SIDES = {"cifar10": 32, "cifar100": 32, "tiny_imagenet": 64, "digits": 8}  # pixels of an image
 _LATENT = ("vae.latent", "vae.latent_size", "vae.downsample")
-# The adversary says how one kind is trained, and the method which kind it is.
+# The adversary fields say how one kind of VAE is trained; the method says which kind it is.
 _NOT_OF_ONE = ("vae.adversary.", "vae.others", "vae.drawn")
 
 
 def changed_settings(run: Run) -> list[str]:
     """The names of the method's own settings that are not its defaults, in the file's order.
 
-    A setting without a known default, as of a method registered elsewhere, is not counted.
+    A setting without a known default, as for a method registered elsewhere, is not included.
     """
     known = DEFAULTS.get(run.method, {})
     return [n for n, value in _own(run).items() if n in known and not _same(value, known[n])]
@@ -48,9 +48,9 @@ def labels(runs: Sequence[Run]) -> list[str]:
     """A label for each of `runs`, no two of which have the same configuration, seeds aside.
 
     The method comes first, then its own settings that differ from its defaults. Then, where the
-    runs differ in it, what is not the most frequent value among them: the VAE of those that use
-    one, the network, the length of training and the other fields of `settings.SHARED`. Labels that
-    are still the same are told apart by the fields in which their runs differ, or numbered.
+    runs differ, the values that are not the most frequent: the VAE of those that use one, the
+    network, the length of training and the other fields of `settings.SHARED`. Labels that are still
+    equal get the fields in which their runs differ, or a number.
     """
     shared = [_shared(run) for run in runs]
     common = {name: usual([s[name] for s in shared if name in s]) for name in SHARED}
@@ -69,7 +69,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Each label with no more of its words than tell it from the others of its method.
+    """Each label cut to the words that distinguish it from the others of its method.
 
     >>> short_names(["erm", "at · 10 epochs", "mine", "mine · 1 view · a 2", "mine · 2 views"])
     ['erm', 'at', 'mine', 'mine · 1 view', 'mine · 2 views']
@@ -82,7 +82,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def fewest(words: Sequence[str], every: Sequence[Sequence[str]], least: int = 0) -> Sequence[str]:
-    """The shortest beginning of `words` that no other of `every`, where they are too, has all of."""
+    """The shortest prefix of `words` that no other list in `every` contains entirely."""
     others = [set(other) for other in every if list(other) != list(words)]
     for count in range(least, len(words)):
         if not any(set(words[:count]) <= other for other in others):
@@ -91,10 +91,10 @@ def fewest(words: Sequence[str], every: Sequence[Sequence[str]], least: int = 0)
 
 
 def vae_names(runs: Sequence[Run]) -> list[str]:
-    """For each run what sets its VAE apart, "" for one without VAE or with the usual one alone.
+    """For each run what distinguishes its VAE, "" without a VAE or with only the usual one.
 
-    Usual is the VAE that more of the runs have than any other; of others the fewest differences
-    from it are named that no third has. Further VAEs that samples are drawn over are always named.
+    The usual VAE is the one that most runs have; for others, the fewest differences from it are named
+    that no other VAE shares. Further VAEs that samples are drawn over are always named.
     """
     settings = [_vae_settings(run) for run in runs]
     keys = [json.dumps(s, sort_keys=True) if s else "" for s in settings]
@@ -164,7 +164,7 @@ def latent_words(run: Run) -> str:
     side = run.config.get("data.resize") or SIDES.get(run.dataset)
     if not (_whole(side) and _whole(size) and _whole(cell)):
         return f"{number(size)} channels"
-    cell = cell or (4 if side >= 16 else 2)  # as the model chooses it
+    cell = cell or (4 if side >= 16 else 2)  # as chosen by the model
     return f"{side // cell}×{side // cell}×{size}"
 
 
@@ -190,7 +190,7 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _told_apart(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
-    """`names` with what is needed for no two to be the same."""
+    """`names`, extended until no two are the same."""
     apart = list(names)
     for name in dict.fromkeys(names):
         places = [place for place, other in enumerate(names) if other == name]
@@ -214,7 +214,7 @@ def _told_apart(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
 
 
 def _vae_settings(run: Run) -> dict[str, Any]:
-    """The settings of the run's VAE, none of a run that used none."""
+    """The settings of the run's VAE; empty if it used none."""
     vae = run.summary.get("vae")
     if not isinstance(vae, Mapping) or not vae:
         return {}
@@ -230,7 +230,7 @@ def _whole(value: object) -> TypeGuard[int]:
 
 
 def _differences(run: Run, others: Sequence[Run]) -> list[str]:
-    """In words, what `run`'s VAE has otherwise than that of any of `others`."""
+    """In words, how `run`'s VAE differs from that of any of `others`."""
     found = [
         name
         for name in dict.fromkeys([*VAE, *_vae_settings(run)])

@@ -1,4 +1,4 @@
-"""The results tables as GitHub's Markdown, and their place between two markers of a README."""
+"""Writes the results tables as GitHub Markdown, and inserts them between two markers of a README."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLOCK = "results"  # the name of a README's own block
 
 
 def markdown(grids: Sequence[Grid]) -> str:
-    """The tables in GitHub's Markdown, the best cells in bold, remarks as a list."""
+    """The tables in GitHub Markdown, the best cells in bold, remarks as a list."""
     parts = []
     for grid in grids:
         lines = [f"**{_inert(grid.title)}**", ""]
@@ -57,6 +57,6 @@ def replace_between_markers(readme: Path, text: str, block: str = BLOCK) -> None
 
 
 def _inert(text: str) -> str:
-    """`text` with what Markdown or HTML could act on made harmless; our own arrows stay."""
+    """`text` with Markdown and HTML syntax escaped; our own arrows stay."""
     text = " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
     return re.sub(r"([\\`*\[\]|])", r"\\\1", text)

@@ -1,9 +1,9 @@
 """From rows to the numbers of a table: one run's measures, then mean ± std over seeds.
 
-A number is called by its measure and its condition: `("accuracy", "clean")`, `"fog 3"` (one
+A number is identified by its measure and its condition: `("accuracy", "clean")`, `"fog 3"` (one
 severity), `"fog"` (its five), `"severity 3"` (the 15 corruptions), `"noise"` (a kind, all
-severities) or `"corrupted"` (the whole benchmark). A mean over conditions of which one is missing
-does not exist; one over a value that is not finite is NaN.
+severities) or `"corrupted"` (the whole benchmark). There is no mean if one of its conditions is
+missing; it is NaN if a value is not finite.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from varmixup_jax.report.names import BENCHMARK, CORRUPTION_FAMILIES, KINDS, SEV
 from varmixup_jax.report.rows import Row, Run
 from varmixup_jax.report.settings import identity
 
-SPLITS = ("test", "validation", "val")  # the first that a data set's rows have is the one reported
-WORST_CASE = "adversarial_accuracy"  # right under every attack of the run
+SPLITS = ("test", "validation", "val")  # the first one found in a data set's rows is reported
+WORST_CASE = "adversarial_accuracy"  # correct under every attack of the run
 _ADVERSARIAL = re.compile(r"a?pgd\d+.*_accuracy")
 Numbers = Mapping[tuple[str, str], float]
 
@@ -36,12 +36,12 @@ class Stat(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs that differ in nothing but the seed: what one row of a table averages.
+    """Runs that differ only in the seed: what one row of a table averages.
 
     Attributes:
       method: their method.
-      label: what the row is called: see `labels`.
-      short: the same in a chart or a sentence: see `short_names`.
+      label: the label of the row, see `labels`.
+      short: the same in a chart or a sentence, see `short_names`.
       runs: one per seed.
       numbers: of each run.
       stats: mean ± std of each number over the runs that have it.
@@ -57,7 +57,7 @@ class Group(NamedTuple):
     changed: bool = False
 
     def stat(self, measure: str, condition: str = "clean") -> Stat | None:
-        """Mean ± std of a number; None where no run has it."""
+        """Mean ± std of a number; None if no run has it."""
         return self.stats.get((measure, condition))
 
 
@@ -72,26 +72,26 @@ class Board(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What the data set is called."""
+        """The title of the data set."""
         return TITLES.get(self.dataset, self.dataset)
 
     @property
     def reference(self) -> Group | None:
-        """What the others are compared with: the baseline's group, else ERM's, else the first."""
+        """The group to compare with: the baseline's, else ERM's, else the first."""
         has = [g for g in self.groups if any(run is self.baseline for run in g.runs)]
         erm = [group for group in self.groups if group.method == "erm"]
         return next(iter([*has, *erm, *self.groups]), None)
 
     @property
     def seeds(self) -> int:
-        """The most seeds that a group has."""
+        """The largest number of seeds of a group."""
         return max((len(group.runs) for group in self.groups), default=0)
 
 
 def numbers(run: Run, dataset: str, split: str) -> dict[tuple[str, str], float]:
     """Every measure of one run on one data set by its name and condition.
 
-    Where a condition was measured twice, as after a resume, the later line counts.
+    If a condition was measured twice, as after a resume, the later line counts.
     """
     rows = pd.DataFrame(run.rows, columns=list(Row._fields)).astype({"value": float})
     rows = rows[(rows.dataset == dataset) & (rows.split == split)]
@@ -118,9 +118,9 @@ def numbers(run: Run, dataset: str, split: str) -> dict[tuple[str, str], float]:
 
 
 def mean_of_some(numbers: Numbers, metric: str = "accuracy") -> tuple[str, float] | None:
-    """Mean over the conditions of the benchmark that were measured, where these are not all 75.
+    """Mean over the measured conditions of the benchmark, if these are not all 75.
 
-    Never to be compared with the mean over all: its first part says what it is of.
+    Not comparable with the mean over all: the text returned first says what it covers.
 
     >>> mean_of_some({("accuracy", f"fog {level}"): level / 10 for level in (1, 3, 5)})
     ('mean of 3 of 75 conditions, of 1 of 15 corruptions: fog', 0.3)
@@ -144,15 +144,15 @@ def mean_of_some(numbers: Numbers, metric: str = "accuracy") -> tuple[str, float
 
 
 def over_runs(values: Any) -> pd.DataFrame:
-    """Mean, sample standard deviation and count of each group of values, NaN where one is.
+    """Mean, sample standard deviation and count of each group of values; NaN if a value is NaN.
 
     Args:
       values: a pandas Series of floats, grouped.
 
     Returns:
-      Columns `mean`, `std` (NaN also of one value) and `n`.
+      Columns `mean`, `std` (NaN also for a single value) and `n`.
     """
-    finite = values.count() == values.size()  # pandas would leave out what is NaN
+    finite = values.count() == values.size()  # pandas would skip NaN
     return pd.DataFrame(
         {
             "mean": values.mean().where(finite),
@@ -165,11 +165,11 @@ def over_runs(values: Any) -> pd.DataFrame:
 def group(
     runs: Sequence[Run], label: str, short: str, board: Board, base: Numbers | None = None
 ) -> Group:
-    """One row: the runs' numbers on the board's data set, wall time and mCE among them.
+    """One row: the runs' numbers on the board's data set, including wall time and mCE.
 
     Args:
-      runs: of one configuration, a seed each.
-      label: what the row is called, and `short` in charts.
+      runs: of one configuration, with different seeds.
+      label: the label of the row, and `short` that in charts.
       board: names the data set and the split.
       base: the numbers of the run that mCE is relative to; None leaves mCE out.
     """
@@ -195,7 +195,7 @@ def mce(ours: Numbers, theirs: Numbers) -> float | None:
     """Mean corruption error against a baseline, 1 for the baseline itself.
 
     mCE = mean over c of Σ_s E(c, s) / Σ_s E_baseline(c, s), E = 1 − accuracy, over the 15.
-    None unless both runs have all 75 conditions, or where the baseline makes no error at all.
+    None unless both runs have all 75 conditions, or if the baseline makes no error at all.
 
     References: Hendrycks and Dietterich 2019, section 4.
     """
@@ -215,13 +215,13 @@ def radii(numbers: Iterable[tuple[str, str]]) -> dict[float, str]:
 def board(runs: Iterable[Run], dataset: str, baseline: str | None = None) -> Board:
     """Groups the finished runs of `dataset` by method and configuration.
 
-    Two runs whose configurations differ in more than the seed are never averaged: they become rows
-    of their own, labelled by the settings in which they are out of the ordinary. Of two runs with
-    the same configuration and the same seed the first counts. Of the variants of a method the one
-    with the fewest words in its label comes first.
+    Two runs whose configurations differ in more than the seed are never averaged: they become
+    separate rows, labelled by their unusual settings. Of two runs with the same configuration and
+    seed the first counts. Of the variants of a method the one with the fewest words in its label
+    comes first.
 
     Args:
-      runs: in the order in which their methods shall stand.
+      runs: in the order in which their methods are to appear.
       dataset: the data set's name.
       baseline: the name of the run that mCE is relative to; None leaves mCE out.
     """
@@ -257,6 +257,6 @@ def adversarial_metrics(groups: Iterable[Numbers]) -> list[str]:
 
 
 def _one_spelling(metric: str) -> str:
-    """Measures of local linearity within one radius have one name, however it was written."""
+    """Gives measures of local linearity at the same radius the same name, however it was written."""
     eps = linearity_radius(metric)
     return metric if eps is None else linearity_name(eps / 255)

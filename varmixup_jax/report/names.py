@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # The nine of the paper first, and the defaults of their settings. The registry of methods is JAX code,
-# which a report never imports; a test holds the two together.
+# which a report never imports; a test keeps the two in sync.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = json.loads(
     Path(__file__).with_name("method_defaults.json").read_text(encoding="utf-8")
 )

@@ -1,6 +1,6 @@
-"""One picture that sums up a set of runs: accuracy by method, and what interpolation looks like.
+"""One picture that summarises a set of runs: accuracy by method, and what interpolation looks like.
 
-The left half is drawn from the rows; the right half shows two pictures of a run with a VAE, pairs of
+The left half is drawn from the rows; the right half shows two pictures of a run with a VAE: pairs of
 images mixed as latents and as pixels, enlarged from the run's arrays by a whole factor.
 """
 
@@ -25,8 +25,8 @@ from varmixup_jax.report.tables import columns
 
 DPI = 100  # pixels of the picture are figure inches / 100: the grids are copied, never resampled
 CHART, ROW, MARGIN, CAPTION = 820, 64, 24, 44  # pixels
-LEFT, BELOW = 235, 92  # pixels beside and under the chart
-WRAP = 21  # characters of a label that fit into LEFT
+LEFT, BELOW = 235, 92  # pixels left of and below the chart
+WRAP = 21  # characters of a label that fit in LEFT
 PAIRS = 4  # rows of a grid that are shown
 GRIDS = {
     "latent_grid": "latents mixed, then decoded (λ from 0 to 1)",
@@ -36,7 +36,7 @@ _TEXT = {"font.size": 14, "axes.titlesize": 15, "xtick.labelsize": 13, "ytick.la
 
 
 def picture(board: Board, grids: Sequence[tuple[str, np.ndarray]]) -> bytes:
-    """A PNG file: clean and corrupted accuracy of every row, least corrupted first; grids beside it.
+    """A PNG file: accuracies of every row, the lowest corrupted one first, with grids beside them.
 
     Args:
       board: finished runs, some with all 75 conditions.
@@ -71,7 +71,7 @@ def picture(board: Board, grids: Sequence[tuple[str, np.ndarray]]) -> bytes:
 
 
 def mixing_grids(runs: Sequence[Run]) -> list[tuple[str, np.ndarray]]:
-    """The two grids of the first run that has drawn both, each with its caption; none without.
+    """The two grids of the first run that has both, each with its caption; empty if none has.
 
     Raises:
       ValueError: a picture of that run cannot be read.
@@ -92,7 +92,7 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def first_rows(sheet: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` rows of a sheet of images, which transparent lines keep apart."""
+    """The first `count` rows of a sheet of images, which are separated by transparent lines."""
     gaps = np.flatnonzero(~sheet[:, :, 3].any(axis=1))
     ends = gaps[np.diff(gaps, prepend=-2) > 1]
     return sheet[: ends[count - 1]] if len(ends) >= count else sheet

@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it, for a desk and a phone, light and dark."""
+"""The page: one self-contained HTML file, for desktop and phone, in light and dark mode."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from varmixup_jax.report.significance import pairs
 from varmixup_jax.report.style import colours, key, styles, svg
 from varmixup_jax.report.tables import PAPER_PREFIX, Cell, Grid, set_up
 
-VALUES_IN_A_CELL = 6  # of a field that takes many values among the runs of one method
+VALUES_IN_A_CELL = 6  # shown for a field that takes many values among the runs of one method
 DIGITS = 12  # of a commit
 
 
@@ -68,7 +68,7 @@ def render(
 
 
 def differing(runs: Sequence[Run]) -> Grid | None:
-    """The fields in which the runs differ, a column per method; None where there are none."""
+    """The fields in which the runs differ, a column per method; None if there are none."""
     fields = differing_fields([run.config for run in runs])
     methods = dict.fromkeys(run.method for run in runs)
 
@@ -87,7 +87,7 @@ def data_uri(canvas: np.ndarray) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A duration as people write it.
+    """A duration in readable form.
 
     >>> [clock(s) for s in (4.21, 75, 7385)]
     ['4.2 s', '1 min 15 s', '2 h 03 min']
@@ -100,7 +100,7 @@ def clock(seconds: float) -> str:
 
 
 def commit(git: object) -> str:
-    """A commit cut short; that the tree had changes stays visible."""
+    """A shortened commit; still says if the tree had changes."""
     found, mark, _ = or_dash(git).partition("-dirty")
     return found[:DIGITS] + mark
 

@@ -1,4 +1,4 @@
-"""What each section of the page shows of one data set: tables, charts and images."""
+"""What each section of the page shows for one data set: tables, charts and images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from varmixup_jax.report.significance import Pair
 from varmixup_jax.report.style import INK, Style
 from varmixup_jax.report.tables import columns, results
 
-# Of a line chart: the points of a group, title, labels of the axes, and how it is drawn.
+# For each line chart: the points of a group, title, axis labels, and how it is drawn.
 CALIBRATION = (
     (
         series.gap_curve, "Signed calibration gap by severity", "severity (0: clean)",
@@ -67,7 +67,7 @@ def sections(
     artifacts: Mapping[str, Arrays],
     pairs: Sequence[Pair],
 ) -> dict[str, Any]:
-    """What `page.html` shows in each section that the runs have something for.
+    """What `page.html` shows in each section for which the runs have data.
 
     Args:
       board: the finished runs of a data set.
@@ -92,7 +92,7 @@ def sections(
 
 
 def _measures(board: Board, look: Mapping[str, Style]) -> dict[str, Any] | None:
-    """A dot chart of every measure of the table; none where there is nothing to compare."""
+    """A dot chart of every measure of the table; None if there is nothing to compare."""
     shown = [(column, rows) for column in columns(board) if (rows := dots(column, board, look))]
     if len(board.groups) < 2:
         return None
@@ -140,7 +140,7 @@ def _vae_training(arrays: Arrays) -> list[Chart]:
 
 
 def _lines(board: Board, look: Mapping[str, Style], wanted: Sequence[tuple]) -> list[Chart]:
-    """A chart of the curves that exist, one per group, of each that is wanted; none where none does."""
+    """A chart for each wanted kind of curve, with one per group; left out if no group has it."""
     drawn = []
     for curve, title, xlabel, ylabel, how in wanted:
         found = [(group, curve(group)) for group in board.groups]

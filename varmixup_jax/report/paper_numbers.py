@@ -1,4 +1,4 @@
-"""The source paper's own numbers, to stand beside ours under the paper's name, never as ours.
+"""The source paper's own numbers, to show next to ours under the paper's name, never as ours.
 
 References: Mangla, Singh, Havaldar, Balasubramanian, "On the Benefits of Defining Vicinal
 Distributions in Latent Space", Pattern Recognition Letters 152, 2021 (arXiv:2003.06566): the
@@ -19,9 +19,9 @@ _TABLE = pd.read_csv(Path(__file__).with_name("paper_numbers.csv"), index_col=["
 
 
 def published(dataset: str, method: str) -> dict[str, tuple[float, float]] | None:
-    """The paper's accuracies of `method` on `dataset` (and its corrupted twin), None without any.
+    """The paper's accuracies of `method` on `dataset` (and its corrupted version), None without any.
 
-    In percent, as printed: the mean and the figure after the ±, of each of `MEASURES`.
+    In percent, as printed: the mean and the number after the ±, for each of `MEASURES`.
 
     >>> published("cifar10", "varmixup")["corrupted"][0]
     82.57

@@ -11,7 +11,7 @@ from typing import Any
 from varmixup_jax.atomic_files import loads
 from varmixup_jax.checks import one_line, shown
 
-DIGITS = 18  # of a whole number: what fits 64 bits
+DIGITS = 18  # of a whole number, so that it fits 64 bits
 
 _EXPECTED = {
     int: "a whole number",
@@ -33,12 +33,12 @@ def json_object(path: Path) -> Mapping[str, Any]:
 
 
 def json_lines(path: Path, *, required: bool, whole: bool) -> list[tuple[str, Mapping[str, Any]]]:
-    """Each object of a file of JSON lines, with its place.
+    """Each object of a file of JSON lines, with its file and line.
 
     Args:
       path: the file.
       required: whether it must be there.
-      whole: whether its last line must be complete; else one without a newline is left out.
+      whole: whether its last line must be complete; if not, one without a newline is skipped.
 
     Raises:
       ValueError: naming the file and line that is missing or does not parse.
@@ -62,7 +62,7 @@ def field(line: Mapping[str, Any], name: str, kind: type, where: Path | str) -> 
     """A field that must be there and of its kind: `int`, `float` (finite), `str` or `Mapping`.
 
     Raises:
-      ValueError: naming the place, the field, its value and what it must be.
+      ValueError: naming `where`, the field, its value and what it must be.
     """
     if name not in line:
         raise ValueError(f"{where}: field {name!r} is missing")

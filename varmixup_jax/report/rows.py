@@ -1,7 +1,7 @@
 """Reads run directories and checks every line of them.
 
-A run directory holds `config.json`, `summary.json`, `metrics.jsonl`, `results.jsonl` and, where the
-run made pictures, `artifacts.npz`. A refusal is one line that begins with file and line.
+A run directory holds `config.json`, `summary.json`, `metrics.jsonl`, `results.jsonl` and, if the run
+made pictures, `artifacts.npz`. An error is one line that begins with file and line.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ KINDS = {n: k for n, k in get_type_hints(Row).items() if n not in ("value", "not
 
 @dataclass(frozen=True)
 class Run:
-    """One run as its directory tells it.
+    """One run as read from its directory.
 
     Attributes:
       path: the directory.
@@ -97,10 +97,10 @@ class Run:
         return tuple(dict.fromkeys([self.dataset, *(row.dataset for row in self.rows)]))
 
     def artifacts(self) -> dict[str, np.ndarray]:
-        """The arrays of `artifacts.npz`; none where there is no such file.
+        """The arrays of `artifacts.npz`; empty if there is no such file.
 
         Raises:
-          ValueError: the file cannot be read without pickle, or is no npz file.
+          ValueError: the file cannot be read without pickle, or is not an npz file.
         """
         path = self.path / "artifacts.npz"
         return read_arrays(path) if path.exists() else {}
@@ -117,7 +117,7 @@ def read_runs(places: Iterable[Path | str]) -> list[Run]:
       The runs in the order of `METHODS`, then of their other methods' names, seeds and paths.
 
     Raises:
-      ValueError: a place holds no run, or a file of a run is missing or does not parse.
+      ValueError: a directory holds no run, or a file of a run is missing or does not parse.
     """
     found: dict[Path, None] = {}
     for place in map(Path, places):

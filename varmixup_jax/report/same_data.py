@@ -1,4 +1,4 @@
-"""Tables go by what is in the data, not by the name or the place of its files."""
+"""Tables are grouped by the content of the data, not by the name or location of its files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from varmixup_jax.report.rows import Run
 
 
 def by_data(runs: Sequence[Run]) -> list[Run]:
-    """The runs, with what a table goes by telling the data rather than the place of its files.
+    """The runs, with fields changed so that they identify the data rather than where its files are.
 
-    Runs on the same data get the same `data.source`. Where runs on different data have the same
-    `data.source`, `data.sha256` becomes a setting; where test sets of one name differ, that of the
-    name gets a piece of their sha256. Runs of older versions, which tell none, stay as they are.
+    Runs on the same data get the same `data.source`. If runs on different data have the same
+    `data.source`, `data.sha256` becomes a setting; if test sets of one name differ, part of their
+    sha256 is added to the name. Runs of older versions, which have no sha256, stay as they are.
 
     Args:
       runs: of any data sets.
@@ -39,7 +39,7 @@ def by_data(runs: Sequence[Run]) -> list[Run]:
 
 
 def _facts(run: Run) -> dict[str, str]:
-    """The sha256 of a run's data and of its test set (empty where not told), and how it was split."""
+    """The sha256 of a run's data and of its test set (empty if unknown), and how it was split."""
     sums = run.summary.get("data") or {}
     own = {n: v for n, v in run.config.items() if n.startswith("data.")}
     source, _ = own.pop("data.source", ""), own.pop("data.dir", "")

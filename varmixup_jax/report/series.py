@@ -1,6 +1,6 @@
 """The numbers behind the charts: training curves over seeds, pooled reliability bins.
 
-A curve is a frame with the columns `mean` and `std` (0 of one seed), by its place on the x axis.
+A curve is a DataFrame with columns `mean` and `std` (0 for one seed), indexed by x.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from varmixup_jax.report.measures import Group, Stat, over_runs, radii
 from varmixup_jax.report.names import SEVERITIES
 
-MOST_POINTS = 120  # of one curve: more than a chart of this size can show
+MOST_POINTS = 120  # per curve: more than a chart of this size can show
 
 
 class Reliability(NamedTuple):
@@ -29,8 +29,8 @@ class Reliability(NamedTuple):
 def training_curve(name: str, group: Group) -> pd.DataFrame | None:
     """The mean over seeds of one key of `metrics.jsonl` against the step.
 
-    Each run is first averaged within each of at most `MOST_POINTS` equal stretches of the steps,
-    so that runs with other log intervals still meet. None where no run has the key.
+    Each run is first averaged within each of at most `MOST_POINTS` equal intervals of steps, so that
+    runs with different log intervals line up. None if no run has the key.
     """
     points = pd.DataFrame(
         [
@@ -50,7 +50,7 @@ def training_curve(name: str, group: Group) -> pd.DataFrame | None:
 
 
 def curve(stats: pd.DataFrame) -> pd.DataFrame | None:
-    """The points of `stats`, as `over_runs` makes it, with a finite mean; None where none has."""
+    """The points of `stats`, as returned by `over_runs`, with a finite mean; None if none has."""
     points = stats.dropna(subset="mean").fillna({"std": 0.0})
     return None if points.empty else points
 
@@ -63,8 +63,8 @@ def reliability(artifacts: Iterable[Mapping[str, np.ndarray]], kind: str) -> Rel
       kind: "reliability" (clean) or "reliability_corrupted".
 
     Returns:
-      The pooled bins, None where no run has them or all are empty. Runs whose number of bins is not
-      that of the first are left out.
+      The pooled bins; None if no run has them or all are empty. Runs whose number of bins differs
+      from the first run's are left out.
     """
     names = [f"{kind}_{part}" for part in ("count", "confidence", "accuracy")]
     found = [np.array([a[n] for n in names], float) for a in artifacts if set(names) <= set(a)]
@@ -80,7 +80,7 @@ def reliability(artifacts: Iterable[Mapping[str, np.ndarray]], kind: str) -> Rel
 def gap_curve(group: Group) -> pd.DataFrame | None:
     """The signed calibration gap over severity: 0 is clean, then means over the 15 corruptions.
 
-    None without corruptions: the clean gap alone is no curve.
+    None without corruptions: the clean gap alone is not a curve.
     """
     conditions = ["clean", *(f"severity {s}" for s in SEVERITIES)]
     found = _through({x: group.stat("calibration_gap", c) for x, c in enumerate(conditions)})

@@ -1,6 +1,6 @@
-"""The fields of a configuration: which are settings, in which runs differ, how each is said briefly.
+"""The fields of a configuration: which are settings, in which runs differ, and their short names.
 
-`clean 0.5` for `methods.varmixup.clean_weight=0.5`: words that fit a chart.
+`clean 0.5` for `methods.varmixup.clean_weight=0.5`: short enough for a chart.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 from varmixup_jax.saved_config import NOT_SETTINGS
 
-# `{}` is the value, `(s)` a plural; of a pair the first is said of False. Methods' own fields are
-# found by the last part of their names, the others by the whole; a row names the shared ones in this
-# order.
+# `{}` is the value, `(s)` a plural; of a pair the first is for False. Methods' own fields are looked
+# up by the last part of their names, the others by the full name; a row names the shared ones in
+# this order.
 _WORDS = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
 SHARED: Mapping[str, str] = _WORDS["shared"]
 VAE: Mapping[str, str] = _WORDS["vae"]
 
 
 def number(value: Any) -> str:
-    """A value for print: numbers short, lists with commas, strings as they are.
+    """A value for printing: short numbers, lists with commas, strings as they are.
 
     >>> number(0.5), number([0, 1, 2]), number(8 / 255), number("mix_first")
     ('0.5', '0, 1, 2', '8/255', 'mix first')
@@ -38,7 +38,7 @@ def number(value: Any) -> str:
 
 
 def field_words(name: str, value: Any) -> str:
-    """A field of the configuration by its whole name; one of a VAE as beside others of it.
+    """A field of the configuration in words, by its full name; VAE fields are not marked as such.
 
     >>> field_words("methods.augmix.views", 1), field_words("methods.mine.my_strength", 2.0)
     ('1 view', 'my strength 2')
@@ -64,19 +64,19 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def differing_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fields that are not the same in all of `configs`, in the order of their appearance."""
+    """The fields that are not the same in all of `configs`, in order of appearance."""
     names = dict.fromkeys(name for config in configs for name in config)
     return [n for n in names if len({field_text(config, n) for config in configs}) > 1]
 
 
 def field_text(config: Mapping[str, Any], name: str) -> str:
-    """The value of a configuration's field as JSON, strings bare; an absent one as an en dash."""
+    """The value of a configuration's field as JSON, strings unquoted; an en dash if absent."""
     value = config.get(name, "–")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def usual(values: Sequence[str]) -> str | None:
-    """The value that occurs more often than every other; None where two share that or none is.
+    """The value that occurs more often than any other; None if there is a tie or no value.
 
     >>> usual(["a", "b", "a"]), usual(["a", "b"])
     ('a', None)

@@ -1,7 +1,7 @@
 """Whether two runs differ on the same test images: McNemar's test and a paired bootstrap.
 
-Both take each image's outcome from the runs' `logits.npz`, so that how hard an image is cancels.
-They speak of the images, not of the seed: another seed is another classifier.
+Both use each image's outcome from the runs' `logits.npz`, so that its difficulty cancels. They are
+about the images, not about seeds: another seed gives another classifier.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ CELLS = [(name, severity) for name in BENCHMARK for severity in SEVERITIES]
 
 
 class Outcomes(NamedTuple):
-    """Per test image: its label, whether it was right, and the share of the 75 views that were.
+    """Per test image: its label, whether it is correct, and the fraction of the 75 views that are.
 
-    `corrupted` is None where not all views were saved.
+    `corrupted` is None if not all views were saved.
     """
 
     labels: np.ndarray
@@ -37,7 +37,7 @@ class Pair(NamedTuple):
     Attributes:
       ours, theirs: the groups; `seed`: of the two runs.
       images: how many.
-      only_ours, only_theirs: images that one of the two classifies rightly and the other does not.
+      only_ours, only_theirs: images that one of the two classifies correctly and the other does not.
       clean: difference of the clean accuracies, and `p`, McNemar's exact two-sided p-value.
       corrupted: difference of the corrupted means with the ends of its 95 % interval, or None.
     """
@@ -54,7 +54,7 @@ class Pair(NamedTuple):
 
 
 def pairs(board: Board) -> list[Pair]:
-    """Every other group against the baseline's, at the first seed of which both have logits."""
+    """Every other group against the baseline's, at the first seed for which both have logits."""
     theirs = board.reference
     others = [group for group in board.groups if group is not theirs]
     tried = [(compared(ours, theirs, run) for run in ours.runs) for ours in others if theirs]
@@ -63,7 +63,7 @@ def pairs(board: Board) -> list[Pair]:
 
 
 def outcomes(run: Run) -> Outcomes | None:
-    """What a run's `logits.npz` says of each image; None without the file or its clean images.
+    """The outcomes per image in a run's `logits.npz`; None without the file or its clean images.
 
     Raises:
       ValueError: the file is damaged, or an array is not what it must be.
@@ -74,14 +74,14 @@ def outcomes(run: Run) -> Outcomes | None:
         return None
     right = {name: part.logits.argmax(axis=1) == part.labels for name, part in found.items()}
     labels, whole = found["none", 0].labels, set(CELLS) <= set(found)
-    # Another set of images under corruption is no pair to the clean ones, and needs none.
+    # Corrupted views of another set of images cannot be paired with the clean ones.
     same = whole and len({len(right[cell]) for cell in CELLS}) == 1
     corrupted = np.mean([right[cell] for cell in CELLS], axis=0) if same else None
     return Outcomes(labels, right["none", 0], corrupted)
 
 
 def compared(group: Group, reference: Group, run: Run) -> Pair | None:
-    """A run of the group against that of its seed; None without one, or logits of the same images."""
+    """A run of the group against the reference's of the same seed; None without a matching one."""
     other = next((each for each in reference.runs if each.seed == run.seed), None)
     ours, theirs = outcomes(run), outcomes(other) if other else None
     if ours is None or theirs is None or not np.array_equal(ours.labels, theirs.labels):
@@ -97,7 +97,7 @@ def compared(group: Group, reference: Group, run: Run) -> Pair | None:
 
 
 def mcnemar(only_ours: int, only_theirs: int) -> float:
-    """Exact two-sided p-value that the images on which two classifiers differ fall to either alike.
+    """Exact two-sided p-value of the hypothesis that each classifier alone is right equally often.
 
     References: McNemar 1947; for classifiers Dietterich 1998, section 3.1 (here exact, binomial).
 

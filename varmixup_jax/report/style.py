@@ -1,8 +1,8 @@
-"""One look for every chart: a fixed colour, marker and dash per method, SVG that follows the theme.
+"""The style of all charts: a fixed colour, marker and dash per method, SVG that follows the theme.
 
-Colours are chosen to stay apart under the three common colour-vision deficiencies, and never carry
-a meaning alone: marker and dash differ as well. Charts are drawn in the light theme; on the way to
-the page each colour becomes a CSS variable, which the page sets for light and for dark.
+Colours are chosen to be distinguishable with the three common colour-vision deficiencies, and never
+carry meaning alone: marker and dash differ as well. Charts are drawn in the light theme; in the page
+each colour becomes a CSS variable, which the page sets for light and dark.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ INK, MUTED, GRID, PAPER = (
 )
 THEME: Mapping[str, str] = {INK: "#e7ebf0", MUTED: "#a4adba", GRID: "#333b47", PAPER: "#171c23"}
 
-LINE = 0.19  # inches that a further line of a title takes
+LINE = 0.19  # inches taken by a further line of a title
 
 
 def _style(light: str, dark: str, marker: str, dash: Any) -> Style:
     return Style(light, dark, marker, dash if isinstance(dash, str) else tuple(dash))
 
 
-# Of the paper's methods, and of further rows. The colours were found by a search for the greatest least
-# distance (CIE Lab, at least 30 in either theme) between any two of the methods, over normal sight,
+# For the paper's methods, and for further rows. The colours were found by maximising the smallest
+# distance (CIE Lab, at least 30 in either theme) between any two of the methods, over normal vision,
 # protanopia, deuteranopia and tritanopia.
 _FOUND = json.loads(Path(__file__).with_name("styles.json").read_text(encoding="utf-8"))
 _STYLES = {method: _style(*parts) for method, parts in _FOUND["methods"].items()}
@@ -63,7 +63,7 @@ _FURTHER = [_style(*parts) for parts in _FOUND["further"]]
 def styles(labels_and_methods: Iterable[tuple[str, str]]) -> dict[str, Style]:
     """A style per label: the fixed one for a known method's first label, further ones for the rest.
 
-    The styles of methods that are not there serve too, once the further ones are used up.
+    Once those are used up, the styles of methods that are not present are used too.
 
     >>> found = styles([("erm", "erm"), ("mine", "mine")])
     >>> found["erm"].marker, found["mine"].marker
@@ -81,9 +81,9 @@ def styles(labels_and_methods: Iterable[tuple[str, str]]) -> dict[str, Style]:
 
 @contextmanager
 def drawing(**changes: Any) -> Iterator[None]:
-    """Matplotlib's defaults with the look of the page on top: no matplotlibrc of a user's has a say.
+    """Matplotlib's defaults with the style of the page, ignoring any matplotlibrc of the user.
 
-    No warning of characters that the font lacks either: a browser has them, a picture shows boxes.
+    Warnings about glyphs missing in the font are off: a browser has them, a picture shows boxes.
     """
     look = matplotlib.style.context(["default", {**SETTINGS, **changes}])
     with look, warnings.catch_warnings():
@@ -107,11 +107,11 @@ def panel(title: str, width: float = 4.6, height: float = 3.1) -> Iterator[tuple
 def svg(figure: Figure, title: str) -> Markup:
     """The figure as an inline `<svg>` that scales with its column and follows the page's theme.
 
-    Ids get a prefix made from the drawing itself, so that two charts of a page never mix theirs.
+    Ids get a prefix derived from the drawing itself, so that the charts of a page never share ids.
 
     Args:
       figure: drawn in the light colours of this module.
-      title: what a screen reader says; "" for mere decoration.
+      title: the alt text; "" for mere decoration.
     """
     target = io.StringIO()
     with drawing():
@@ -138,7 +138,7 @@ def png(figure: Figure, dpi: int) -> bytes:
 
 
 def colours() -> dict[str, str]:
-    """Every light colour with its dark twin."""
+    """Every light colour with its dark counterpart."""
     return {**THEME, **{style.light: style.dark for style in (*_STYLES.values(), *_FURTHER)}}
 
 

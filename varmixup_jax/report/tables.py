@@ -1,4 +1,4 @@
-"""The results tables: rows × measures, the best of each column marked, the paper's numbers beside."""
+"""The results tables: rows × measures, the best of each column marked, next to the paper's numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from varmixup_jax.report.measures import (
 from varmixup_jax.report.names import KINDS, METHODS
 from varmixup_jax.report.paper_numbers import CITATION, MEASURES, published
 
-RADIUS = 8  # of the local linearity error, in 1/255, where it was measured
+RADIUS = 8  # of the local linearity error, in 1/255, if it was measured there
 _ACCURACY, _REST = ("clean", "corrupted"), ("ece", "ece_corrupted", "linearity")
 LAYOUTS: Mapping[str, tuple[str, ...] | None] = {  # the columns' keys
     "full": None,
@@ -36,8 +36,8 @@ class Column(NamedTuple):
     """One measure of the table: which number of a run it is and how to print it.
 
     Attributes:
-      better: "high", "low" or None where neither is better.
-      digits: after the point.
+      better: "high", "low" or None if neither is better.
+      digits: after the decimal point.
       scale: what a value is multiplied by for print (100 for percent).
       number: measure and condition.
     """
@@ -57,7 +57,7 @@ class Column(NamedTuple):
         return f"{self.title}{f' ({self.unit})' if self.unit else ''}{arrow}"
 
     def text(self, stat: Stat | None, runs: int) -> str:
-        """`mean ± std`, with (n = ...) where fewer seeds than `runs` have the measure."""
+        """`mean ± std`, with (n = ...) if fewer seeds than `runs` have the measure."""
         if stat is None:
             return "–"
         mean = f"{stat.mean * self.scale:.{self.digits}f}"
@@ -86,8 +86,8 @@ def columns(board: Board, keys: Sequence[str] | None = None) -> list[Column]:
 
     Args:
       board: the finished runs.
-      keys: those that are wanted, of the columns' keys and of `KINDS` (mean accuracy under a kind
-        of corruption), in their order; None for all but the kinds.
+      keys: which ones, out of the columns' keys and `KINDS` (mean accuracy under a kind of
+        corruption), in their order; None for all except the kinds.
     """
     members = [numbers for group in board.groups for numbers in group.numbers]
     longest = max((m.get(("wall_seconds", "clean"), 0.0) for m in members), default=0.0)
@@ -119,8 +119,8 @@ def columns(board: Board, keys: Sequence[str] | None = None) -> list[Column]:
 def results(board: Board, layout: str = "full") -> Grid:
     """The table of one data set: mean ± sample standard deviation over seeds.
 
-    Where the paper has numbers for the data set, its columns stand beside ours, of rows in which
-    the method has its default settings.
+    If the paper has numbers for the data set, its columns are next to ours, for rows in which the
+    method has its default settings.
 
     Args:
       board: the finished runs.
@@ -148,10 +148,10 @@ def results(board: Board, layout: str = "full") -> Grid:
 
 
 def paper_and_beyond(board: Board, layout: str = "short") -> list[Grid]:
-    """Two tables: the paper's methods as it has them, and all that goes beyond.
+    """Two tables: the paper's methods with its settings, and everything beyond the paper.
 
-    A row is the paper's where its method is one of the nine with its default settings. The remarks
-    stand below the last table and speak of both; a table without rows is left out.
+    A row is the paper's if its method is one of the nine with its default settings. The remarks are
+    below the last table and cover both; a table without rows is left out.
     """
     of_paper = [g for g in board.groups if g.method in METHODS and not g.changed]
     beyond = [g for g in board.groups if g not in of_paper]
@@ -167,16 +167,16 @@ def paper_and_beyond(board: Board, layout: str = "short") -> list[Grid]:
 
 
 def paper_row(board: Board, group: Group) -> dict[str, tuple[float, float]] | None:
-    """The paper's numbers for a row; None where a setting of the method is not the default."""
+    """The paper's numbers for a row; None if a setting of the method is not the default."""
     return None if group.changed else published(board.dataset, group.method)
 
 
 def remarks(board: Board, paper: bool) -> list[str]:
-    """One line each: set-up, what is averaged and marked, VAEs, sources, what is left out.
+    """One line each: setup, what is averaged and marked, VAEs, sources, what is left out.
 
     Args:
       board: the finished runs.
-      paper: whether the paper's numbers stand beside them.
+      paper: whether the paper's numbers are next to them.
     """
     runs = [run for group in board.groups for run in group.runs]
     found = [numbers for group in board.groups for numbers in group.numbers]
@@ -209,7 +209,7 @@ def remarks(board: Board, paper: bool) -> list[str]:
 
 
 def set_up(board: Board) -> str:
-    """What was trained on what: values that differ between runs stand side by side."""
+    """What was trained on what: values that differ between runs are listed side by side."""
     runs = [run for group in board.groups for run in group.runs]
 
     def values(field: str, source: str = "config") -> str:
@@ -232,7 +232,7 @@ def set_up(board: Board) -> str:
 
 
 def _linearity(board: Board) -> list[tuple]:
-    """The local linearity error at `RADIUS` or, where no run has it, at the greatest radius."""
+    """The local linearity error at `RADIUS` or, if no run has it, at the largest radius."""
     names = radii(number for group in board.groups for number in group.stats)
     if not names:
         return []
@@ -252,7 +252,7 @@ def _attack(metric: str) -> str:
 
 
 def _best(column: Column, stats: Sequence[Stat | None]) -> set[int]:
-    """Rows with the best mean as printed (ties share it); none where all are equal."""
+    """Rows with the best mean as printed (including ties); none if all are equal."""
     found = {
         i: round(s.mean * column.scale, column.digits)
         for i, s in enumerate(stats)

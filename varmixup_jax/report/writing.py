@@ -1,4 +1,4 @@
-"""The files that a report is: the page, Markdown tables of it or of a README, pictures."""
+"""Writes the files of a report: the page, Markdown tables (also in a README), pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
 
     Args:
       runs: run directories, or directories that hold some at any depth.
-      out: the directory to write to, made where it is missing.
+      out: the directory to write to, created if missing.
       baseline: the name of the run that mCE is relative to; None leaves mCE out.
 
     Returns:
@@ -45,7 +45,7 @@ def write(runs: Sequence[Path], out: Path, baseline: str | None = None) -> Path:
 
 
 def pictures(run_dir: Path) -> list[Path]:
-    """Writes the images that a run directory holds into `run_dir/pictures/`, pixel by pixel.
+    """Writes the images of a run directory to `run_dir/pictures/`, pixel for pixel.
 
     Args:
       run_dir: a run directory.
@@ -78,10 +78,10 @@ def update_readme(
     """Puts tables of `runs` between the two markers of a block of a page, atomically.
 
     Args:
-      runs: as of `write`.
+      runs: as in `write`.
       readme: the page, with `<!-- BLOCK:begin -->` and `<!-- BLOCK:end -->`.
-      baseline: as of `write`.
-      layout: "short" makes two tables of few columns, the paper's methods and what goes beyond;
+      baseline: as in `write`.
+      layout: "short" makes two tables with few columns, the paper's methods and what goes beyond;
         "kinds" one with the mean accuracies by kind of corruption; "full" one of all measures.
       block: the name in the markers.
 
@@ -98,11 +98,11 @@ def update_readme(
 
 
 def summary_picture(runs: Sequence[Path], out: Path) -> None:
-    """Writes one PNG: accuracy by method, and mixed images where a run has pictures of them.
+    """Writes one PNG: accuracy by method, and mixed images if a run has pictures of them.
 
     Args:
-      runs: as of `write`; of several data sets the first in the order of the tables is drawn.
-      out: the file, replaced atomically; its directory is made where it is missing.
+      runs: as in `write`; of several data sets the first in the order of the tables is drawn.
+      out: the file, replaced atomically; its directory is created if missing.
 
     Raises:
       ValueError: as `write`, a picture cannot be read, or no run has all 75 corrupted conditions.

@@ -1,4 +1,4 @@
-"""From a configuration to runs, rows and a page: the last place that sees a configuration."""
+"""From a configuration to runs, result rows and a page; nothing below this sees a configuration."""
 
 from varmixup_jax.runs.sweep import run
 

@@ -1,4 +1,4 @@
-"""One run: a classifier trained by one method with one seed, evaluated, and written down."""
+"""One run: trains a classifier by one method with one seed, evaluates it and writes the results."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ PROBE = 1000  # training images on which clean training accuracy is measured
 def train_and_evaluate(
     setup: Setup, vae: VAE | None, method: str, seed: int, directory: Path
 ) -> dict[str, Any]:
-    """Runs one method with one seed in its directory, or finds it done there.
+    """Runs one method with one seed in its directory, unless it is already done there.
 
-    An interrupted run resumes from its last checkpoint and ends as the straight one would.
+    An interrupted run resumes from its last checkpoint and ends as an uninterrupted one would.
 
     Returns:
       The run's summary.
@@ -113,7 +113,7 @@ def _keep(
     who: dict[str, Any],
     directory: Path,
 ) -> None:
-    """Writes the model file, from which the classifier can be used and evaluated again."""
+    """Writes the model file, from which the classifier can be loaded and evaluated again."""
     data = setup.data
     arrays = as_arrays(
         setup.module,
@@ -129,7 +129,7 @@ def _keep(
 
 
 def epochs_of(config: Config, method: str) -> float:
-    """Epochs of a method: `attack_epochs`, where set, for methods that attack, else `epochs`."""
+    """Epochs of a method: `attack_epochs`, if set, for methods that attack, else `epochs`."""
     attacks = METHODS[method].attacks
     return config.attack_epochs if attacks and config.attack_epochs else config.epochs
 
@@ -216,7 +216,7 @@ def _watch(setup: Setup, schedule: optax.Schedule, steps: int) -> Watch:
             seen |= {SCORE: accuracy, "val_nll": nll}
         return seen
 
-    # All rates at once: between chunks no device is asked for one.
+    # All rates at once, so that no device is queried between chunks.
     rates = np.asarray(jax.jit(jax.vmap(schedule))(jnp.arange(steps)))
     return Watch(lambda step: {"learning_rate": float(rates[step - 1])}, validate)
 

@@ -1,4 +1,4 @@
-"""A directory held by one run at a time, on file systems with locks and on those without."""
+"""Locks a directory for one run at a time, on file systems with and without lock support."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ NO_LOCKS = (
 
 
 class Held(ValueError):
-    """Another process holds the directory; the message names it."""
+    """Another process holds the directory; the message names that process."""
 
 
 @contextmanager
 def locked(directory: Path, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Holds a directory while inside; a process that ends lets go of it, however it ends.
+    """Holds a directory inside the block; the lock ends with its process, however that ends.
 
-    The lock is `flock` on the file `.lock`, in which its holder stands. Where the file system has no
-    locks a file `.lock.held`, made exclusively, stands for one, with a warning: what `kill -9` leaves
-    of it is found stale on the same host, and must be removed by hand on another.
+    The lock is `flock` on the file `.lock`, which names its holder. Where the file system has no
+    locks, a file `.lock.held`, created exclusively, is used instead, with a warning: one left by
+    `kill -9` is recognised as stale on the same host, and must be removed by hand on another.
 
     Args:
-      directory: made where it is missing.
-      waiting: told at once and then every minute who holds it, and for how long; None refuses
-        instead of waiting.
+      directory: created if missing.
+      waiting: called at once and then every minute with who holds it, and for how long; None
+        refuses instead of waiting.
 
     Raises:
       Held: another process holds it.
@@ -56,7 +56,7 @@ def locked(directory: Path, waiting: Callable[[str], None] | None = None) -> Ite
             time.sleep(POLL_SECONDS)
         marked = mark.exists() and mark.read_text(encoding="utf-8") == _me()
         if marked:
-            text = f"the file system of {directory} has no locks; {mark.name} stands for one"
+            text = f"the file system of {directory} has no locks; using {mark.name} instead"
             warnings.warn(text, stacklevel=4)
         try:
             yield
@@ -66,7 +66,7 @@ def locked(directory: Path, waiting: Callable[[str], None] | None = None) -> Ite
 
 
 def _held_by(handle: TextIO, mark: Path) -> str | None:
-    """Takes the lock, or makes the file that stands for it: None, or who has it."""
+    """Takes the lock, or creates the file used instead: None on success, else the holder."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -83,7 +83,7 @@ def _held_by(handle: TextIO, mark: Path) -> str | None:
 
 
 def _marked(mark: Path) -> str | None:
-    """Makes the file that stands for the lock: None, or whose it is."""
+    """Creates the file used instead of a lock: None on success, else the holder."""
     try:
         with mark.open("x", encoding="utf-8") as file:
             file.write(_me())
@@ -94,7 +94,7 @@ def _marked(mark: Path) -> str | None:
     if host == socket.gethostname() and process.isdecimal() and not _lives(int(process)):
         mark.unlink(missing_ok=True)
         return _marked(mark)
-    return f"{_named(holder)}; where that has ended, remove {mark}"
+    return f"{_named(holder)}; if that has ended, remove {mark}"
 
 
 def _lives(process: int) -> bool:
@@ -102,7 +102,7 @@ def _lives(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's process
         return True
     return True
 

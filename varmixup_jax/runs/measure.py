@@ -1,4 +1,4 @@
-"""What is measured on a trained classifier: rows of results, and arrays that pictures are drawn from."""
+"""Measures a trained classifier: rows of results, and arrays that pictures are drawn from."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def measured(
       vae: the VAE it was trained with, for the pictures and for its accuracy on reconstructions.
       variables: parameters and statistics.
       who: run, method, seed and step, for the rows.
-      directory: of the run: an interrupted evaluation goes on from what it had finished, kept there;
-        None keeps nothing, as several processes do.
+      directory: of the run; finished parts are kept there, so that an interrupted evaluation can be
+        resumed. None keeps nothing, nor do several processes.
     """
     config, c, data = setup.config, setup.config.eval, setup.data
     say = speaker(config.quiet)
@@ -100,7 +100,7 @@ def measured(
                 line["apgd_losses"] = "ce, without dlr, which needs three classes"
         arrays = reliability_arrays(found)
         if "reliability_corrupted_count" in arrays:
-            # The evaluation's own programs, where it computed its views.
+            # With the evaluation's batch size no new compilation, if it computed its views.
             rows_per_call = c.batch_size if setup.conditions.published is None else 1
             arrays |= corruption_sheet(
                 setup.conditions.corrupt, data.test_images[0], rows_per_call, put
@@ -108,7 +108,7 @@ def measured(
         if vae:
             arrays |= vae_pictures(vae, data.test_images, config.vae.seed)
             arrays |= vae_curves(store_root(config.vae.store) / vae.info["key"] / "metrics.jsonl")
-            # What the VAE keeps of what the classifier needs: its accuracy on D(mu(x)).
+            # How much of what the classifier needs survives the VAE: its accuracy on D(mu(x)).
             restored = reconstruct(vae, images, c.batch_size, put)
             seen = predict(setup.logits, variables, restored, batch_size=c.batch_size, put=put)
             right = float(np.mean(seen.argmax(axis=1) == labels))
@@ -120,7 +120,7 @@ def measured(
 
 @contextmanager
 def _kept(setup: Setup, variables: PyTree, directory: Path | None) -> Iterator[Remember]:
-    """Keeps what is finished in `directory` until all of it is; several processes keep nothing."""
+    """Keeps finished parts in `directory` until all are done; several processes keep nothing."""
     if directory is None or cluster.process_count() > 1:
         yield computed
         return

@@ -12,10 +12,10 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def begin_peak() -> bool:
-    """Starts a new measurement of the peak, from what is resident now; whether the system can.
+    """Resets the peak to what is resident now; returns whether the system supports it.
 
-    Linux keeps one high-water mark for the life of a process; a 5 written to its own `clear_refs`
-    sets it back, which needs no privilege.
+    Linux keeps one high-water mark for the life of a process; writing 5 to its own `clear_refs`
+    resets it, which needs no privilege.
     """
     try:
         CLEAR.write_text("5", encoding="ascii")
@@ -34,10 +34,10 @@ def peak_mib() -> float | None:
 
 
 def hand_back() -> None:
-    """Gives the system what is free in the heap.
+    """Returns free heap memory to the system.
 
-    Compiling a run's programs takes hundreds of megabytes for a moment, in small pieces that glibc
-    would keep, scattered, for a sweep that never needs them again.
+    Compiling a run's programs briefly takes hundreds of megabytes, in small pieces that glibc would
+    keep for the whole sweep, which never needs them again.
     """
     gc.collect()
     trim = _trim()

@@ -1,4 +1,4 @@
-"""The images that show what a VAE does: reconstructions, interpolations, samples; its curves."""
+"""Images that show what a VAE does (reconstructions, interpolations, samples), and its curves."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ CURVES = ("loss", "mmd", "psnr")  # keys of the VAE's metrics.jsonl
 
 
 def vae_pictures(vae: VAE, images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Arrays uint8 for the pictures of a run.
+    """uint8 arrays for the pictures of a run.
 
     Args:
-      vae: once it is trained.
+      vae: a trained VAE.
       images: uint8 `[N, H, W, C]`, from the test split; the first few are used.
       seed: of the samples.
 
@@ -53,7 +53,7 @@ def vae_pictures(vae: VAE, images: np.ndarray, seed: int) -> dict[str, np.ndarra
     def folded(image: np.ndarray) -> np.ndarray:
         return image.reshape(pairs, STEPS, *images.shape[1:])
 
-    # NumPy's draws, and one call of the decoder: programs for a few pictures take seconds to compile.
+    # NumPy's draws and one decoder call: JAX programs for a few pictures take seconds to compile.
     rng = np.random.default_rng(seed)
     codes = {
         "reconstructions": latents[:RECONSTRUCTIONS],
@@ -97,10 +97,10 @@ def gaussian_samples(rng: np.random.Generator, latents: np.ndarray, count: int) 
 
 
 def vae_curves(path: Path) -> dict[str, np.ndarray]:
-    """`vae_step`, `vae_loss`, `vae_mmd`, `vae_psnr` of a VAE's metrics.jsonl; {} without a whole one."""
+    """`vae_step`, `vae_loss`, `vae_mmd`, `vae_psnr` of a metrics.jsonl; {} if missing or damaged."""
     try:
         lines = [loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):  # a store that was tidied up costs a chart, not the run
+    except (OSError, ValueError):  # if the store was cleaned up, only a chart is missing
         return {}
     lines = [line for line in lines if all(name in line for name in CURVES)]
     return {f"vae_{n}": np.array([line[n] for line in lines], float) for n in ("step", *CURVES)}
@@ -115,8 +115,8 @@ def corruption_sheet(
     """One uint8 image `[H, W, C]` under all corruptions.
 
     Args:
-      corrupt: as of `computed_views`.
-      image: to corrupt.
+      corrupt: as in `computed_views`.
+      image: the image to corrupt.
       batch_size: images per call; that of an evaluation on computed views needs no new compilation.
       put: places a batch.
 

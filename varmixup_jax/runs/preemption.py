@@ -1,4 +1,4 @@
-"""SIGTERM, a scheduler's request to leave, and Ctrl-C: at once, or after the state is saved."""
+"""Stops on SIGTERM (a scheduler's request) and Ctrl-C: at once, or after the state is saved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Preemption:
-    """Answers both signals: raises `Preempted` where nothing would be lost, else remembers it.
+    """Handles both signals: raises `Preempted` where nothing would be lost, else records it.
 
-    What is raised inside a callback (JAX has one for the garbage collector) Python prints and drops,
-    so the request is remembered in any case, until `check`. The same signal a second time ends the
-    process at once.
+    Python prints and drops exceptions raised inside a callback (JAX has one for the garbage
+    collector), so the request is recorded in any case, for `check`. The same signal a second time
+    ends the process at once.
     """
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Preemption:
         self._deferred = False
 
     def install(self) -> None:
-        """Takes over the signals; from the main thread only.
+        """Installs the signal handlers; from the main thread only.
 
-        An ignored SIGINT, as a shell gives its background jobs, stays ignored.
+        If SIGINT is ignored, as in background jobs of a shell, it stays ignored.
         """
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -35,18 +35,18 @@ class Preemption:
 
     @contextmanager
     def deferred(self) -> Iterator[Callable[[], bool]]:
-        """While inside, a signal is only remembered; yields the question whether one came."""
+        """Inside the block a signal is only recorded; yields a function that tells if one came."""
         self._deferred = True
         try:
             yield lambda: self._asked is not None
-        except Preempted as stopped:  # by that question, or by another process
+        except Preempted as stopped:  # after that function said so, or due to another process
             stopped.signal = self._asked or stopped.signal
             raise
         finally:
             self._deferred = False
 
     def check(self) -> None:
-        """Raises `Preempted` where a signal came, whatever became of it then."""
+        """Raises `Preempted` if a signal came, even if its own exception was dropped."""
         if self._asked is not None:
             raise Preempted(signal=self._asked)
 
@@ -54,9 +54,9 @@ class Preemption:
         del frame
         signal.signal(number, signal.SIG_DFL)
         first, self._asked = self._asked is None, self._asked or number
-        if first and not self._deferred:  # the second would break into what the first one ends
+        if first and not self._deferred:  # a second would interrupt the exit after the first
             raise Preempted(signal=number)
 
 
 PREEMPTION = Preemption()
-"""The one of this process, as signals are."""
+"""One per process, as signals are."""

@@ -1,7 +1,7 @@
-"""Evaluating runs that have ended once more, with other measures, files or devices.
+"""Evaluates finished runs again, with other measures, files or devices.
 
-Training takes hours and an evaluation minutes: what was trained is read from each run's model file,
-and the new rows go to a place of their own, so nothing that was measured before is touched.
+Training takes hours and an evaluation minutes: the trained model is read from each run's model file,
+and the new rows go to a separate directory, so earlier results are not touched.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def evaluate_again(
     """Evaluates finished runs with a changed configuration and writes the comparison page.
 
     Args:
-      runs: run directories, or directories that hold some; runs that have not been trained to their
-        end (those without a model file) are left out.
+      runs: run directories, or directories that hold some; runs whose training has not finished
+        (those without a model file) are left out.
       out: each run gets `out/<name of its directory>`, laid out as the run itself; what is done
         there with the same fields is not repeated.
       changes: dotted fields of the configuration and their values, of `CHANGEABLE` sections.
@@ -57,7 +57,7 @@ def evaluate_again(
 
     Raises:
       ValueError: a field that cannot be changed or is out of range, no finished run, a missing or
-        damaged model file, data that are not those the run was trained on, or a place in use.
+        damaged model file, data other than those the run was trained on, or a directory in use.
     """
     for field in changes:
         if not field.startswith(CHANGEABLE):
@@ -75,7 +75,7 @@ def evaluate_again(
     run_directory.check_place(Path(out))
 
     say = speaker(configs[found[0].path].quiet)
-    key, setup = "", None  # runs of one sweep have one set-up
+    key, setup = "", None  # runs of one sweep share a setup
     for run in found:
         config, place = configs[run.path], places[run.path]
         fields = run_directory.run_config(config, run.method, run.seed)
@@ -128,18 +128,18 @@ def _is_there(place: Path, fields: Mapping[str, Any]) -> bool:
 
 
 def _baseline(found: Sequence[Run], method: str) -> str | None:
-    """The run of the baseline method with the first seed, where there are others too."""
+    """The run of the baseline method with the first seed, if there are others too."""
     same = sorted((run for run in found if run.method == method), key=lambda run: run.seed)
     return same[0].name if same and len(found) > 1 else None
 
 
 def _check_data(run: Run, about: Mapping[str, Any], setup: Setup) -> None:
-    """Refuses data that are not those the run was trained on."""
+    """Refuses data other than those the run was trained on."""
     data, source = setup.data, setup.config.data.source
     known = about.get("data") or run.summary.get("data")
     text = run_directory.other_data(known, data.digests)
     if not known and source != run.config.get("data.source"):
-        text = f"{run.path} does not tell the sha256 of its data, must be evaluated where it was"
+        text = f"{run.path} does not record the sha256 of its data, must be its own source"
     ours, theirs = (
         (data.image_shape, data.label_names),
         (about["image_shape"], about["label_names"]),

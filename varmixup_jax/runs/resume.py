@@ -1,6 +1,6 @@
 """Training in a directory: from the last checkpoint there to the end of the plan, with a log.
 
-Classifier and VAE are both trained by `fitted`; what is theirs alone comes in as values.
+`fitted` trains both classifier and VAE; what is specific to each is passed in.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from varmixup_jax.training.parallel import Mapping
 from varmixup_jax.training.step import Loss, make_run, make_step
 from varmixup_jax.types import Key, PyTree, TrainState
 
-NO_SCORE = {SCORE: -1.0}  # of a state saved on a signal, not validated: never the best
+NO_SCORE = {SCORE: -1.0}  # for a state saved on a signal, without validation: never the best
 
 
 class Task(NamedTuple):
     """What is trained, and how.
 
     Attributes:
-      name: in front of every line of the log.
+      name: the prefix of every line of the log.
       loss, tx, ema_decay: as in `make_step`.
       fresh: the state before the first step.
       fixed: what is not trained, on the host.
@@ -49,10 +49,10 @@ class Task(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What is noted on the way.
+    """What is logged along the way.
 
     Attributes:
-      each: `step -> values` beside the means of the metrics.
+      each: `step -> values`, logged with the means of the metrics.
       validate: `state -> values`; with `select` they contain the score, `val_accuracy`.
     """
 
@@ -64,7 +64,7 @@ NOTHING = Watch()
 
 
 class Trained(NamedTuple):
-    """The state after the last step, the one to evaluate, and the step of that one."""
+    """The state after the last step, the state to evaluate, and the latter's step."""
 
     last: TrainState
     chosen: TrainState
@@ -90,12 +90,12 @@ def fitted(
       task: what is trained.
       directory: of the checkpoints and of `metrics.jsonl`.
       mapping: over the devices.
-      preemption: asked after each chunk of steps.
-      watch: what is noted on the way.
+      preemption: checked after each chunk of steps.
+      watch: what is logged along the way.
       keep: checkpoints to keep, besides the best.
-      select: whether `watch.validate` has a score.
+      select: whether `watch.validate` returns a score.
       best: choose the state with the best score instead of the last.
-      flat: the parameters lie in one vector inside the program, see `training.flat`.
+      flat: store the parameters in one vector inside the program, see `training.flat`.
       quiet: print nothing.
 
     Raises:
@@ -143,11 +143,11 @@ def fitted(
                 )
         checkpoints.wait()
         last = mapping.collect(state)
-        check_finite(plan.total_steps, last)  # it may be another version's
+        check_finite(plan.total_steps, last)  # another version may have saved it
         if not best:
             return Trained(last, last, plan.total_steps)
         chosen = checkpoints.best_step()
-        assert chosen is not None  # the last step was saved at least
+        assert chosen is not None  # at least the last step was saved
         found = checkpoints.restore(chosen, last)
         check_finite(chosen, found)
         return Trained(last, found, chosen)

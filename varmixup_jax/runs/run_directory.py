@@ -1,4 +1,4 @@
-"""The files of a run directory besides checkpoints: configuration, summary, results and provenance."""
+"""The files of a run directory other than checkpoints: configuration, summary, results, provenance."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from varmixup_jax.runs.locks import Held, locked
 from varmixup_jax.saved_config import NOT_SETTINGS, flatten, with_later_fields
 from varmixup_jax.version import __version__
 
-VALIDATIONS = "eval.every_epochs"  # which checkpoints there are to choose from
+VALIDATIONS = "eval.every_epochs"  # determines which checkpoints there are to choose from
 DIFFERENCES = 8  # fields that a refusal lists
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "chex")
 
 
 class Incompatible(ValueError):
-    """A run directory holds a run of another configuration, or is in use."""
+    """A run directory holds a run with another configuration, or is in use."""
 
 
 def run_config(config: Config, method: str, seed: int) -> dict[str, Any]:
@@ -47,9 +47,9 @@ def run_config(config: Config, method: str, seed: int) -> dict[str, Any]:
 def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
     """Refuses a directory whose `config.json` differs from `fields` in what matters.
 
-    How a run is evaluated may change until it has results. A field that `config.json` does not have,
-    because its run is of an older version, counts as there with its default, or with what it was
-    before it was a field.
+    How a run is evaluated may change until it has results. A field that is missing in `config.json`,
+    because the run is of an older version, is taken to have its default, or the value that was fixed
+    before the field existed.
 
     Raises:
       Incompatible: names every field that differs, with both values.
@@ -80,9 +80,9 @@ def check_same(directory: Path, fields: Mapping[str, Any]) -> None:
 
 
 def check_data(digests: Mapping[str, str], *directories: Path) -> None:
-    """Refuses directories whose run was on other data than `digests` tell, see `Dataset.digests`.
+    """Refuses directories whose run was on other data than those of `digests`, see `Dataset.digests`.
 
-    Runs of older versions do not tell theirs.
+    Runs of older versions did not record theirs and pass.
 
     Raises:
       Incompatible: names the splits that differ.
@@ -94,7 +94,7 @@ def check_data(digests: Mapping[str, str], *directories: Path) -> None:
 
 
 def other_data(there: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
-    """What differs between the data of a run and the data at hand; "" where nothing is known to."""
+    """What differs between the data of a run and the data at hand; "" if nothing is known to."""
     there = there or {}
     splits = [
         name for name in ("train", "val", "test") if there.get(name, here[name]) != here[name]
@@ -112,13 +112,13 @@ def elsewhere(directory: Path, source: str) -> bool:
 
 
 def check_place(directory: Path) -> None:
-    """Refuses a place where no directory can be made or written to, without making it.
+    """Refuses a path where no directory can be created or written to, without creating it.
 
     Raises:
-      Incompatible: names the place and what is in the way.
+      Incompatible: names the path and what is in the way.
     """
     if re.match(r"[a-z][a-z0-9+.-]*:/", str(directory)):
-        text = "must be a directory of this machine; mount that place, or copy the runs there later"
+        text = "must be a local directory; mount that location, or copy the runs there later"
         raise Incompatible(f"workdir {directory}: {text}")
     if str(directory).startswith("~"):
         raise Incompatible(f"workdir {directory}: has no such home directory, must be a path")
@@ -130,10 +130,10 @@ def check_place(directory: Path) -> None:
 
 @contextmanager
 def claimed(directory: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Holds a directory for this run; the lock ends with its lead process, however that ends.
+    """Locks a directory for this run; the lock ends with the leader, however that ends.
 
     Args:
-      directory: made where it is missing.
+      directory: created if missing.
       waiting: as in `locks.locked`.
 
     Raises:
@@ -154,12 +154,12 @@ def is_done(directory: Path) -> bool:
 
 
 def finished_run(directory: Path) -> str | None:
-    """The name of the run that ended there with all its results, None where none did."""
+    """The name of the run that ended there with all its results, or None."""
     return _noted(directory, "run") if is_done(directory) else None
 
 
 def write(directory: Path, **objects: dict[str, Any]) -> None:
-    """Writes `<name>.json` for each keyword, each all or nothing; the lead does."""
+    """Writes `<name>.json` for each keyword, each atomically; only the leader writes."""
 
     def files() -> None:
         for name, fields in objects.items():
@@ -176,8 +176,8 @@ def write_results(
 ) -> None:
     """Writes `artifacts.npz`, `logits.npz` where there are any, and last `results.jsonl`.
 
-    Each is written all or nothing; rows are one JSON object a line. A value that is not finite
-    is null there, and the row says what it was: `not_finite`.
+    Each is written atomically; rows are one JSON object per line. A value that is not finite is
+    null there, and the row's `not_finite` says what it was.
     """
     write_arrays(directory / "artifacts.npz", arrays)
     if logits:
@@ -213,7 +213,7 @@ def moved(directory: Path, device: str) -> str:
 
 
 def _noted(directory: Path, field: str, file: str = "summary.json") -> Any:
-    """A field of the summary there, None where there is no such thing."""
+    """A field of the summary there, None if there is none."""
     try:
         return loads((directory / file).read_text(encoding="utf-8"))[field]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -221,7 +221,7 @@ def _noted(directory: Path, field: str, file: str = "summary.json") -> Any:
 
 
 def _git_hash() -> str:
-    """The commit of this package's files; "" where no repository keeps them, whatever surrounds it."""
+    """The commit of this package's files; "" if they are not tracked, even inside a repository."""
     tracked = _git("ls-files", "--error-unmatch", Path(__file__).name)
     return _git("describe", "--always", "--dirty", "--abbrev=12") if tracked else ""
 

@@ -48,9 +48,9 @@ class Setup(NamedTuple):
       module: the classifier.
       apply: the classifier as a pure function.
       mapping: over the devices.
-      logits: `(variables, image) -> logits` in evaluation mode, in float32 whatever training
-        computes in: what is measured. One object, so that the compiled measures serve all runs.
-      validation_logits: the same in the dtype of training, for validation while it trains.
+      logits: `(variables, image) -> logits` in evaluation mode, in float32 whatever the dtype of
+        training: what is measured. One object, so that the compiled measures serve all runs.
+      validation_logits: the same in the dtype of training, for validation during training.
       augment: `(key, image) -> image` of the training recipe.
       conditions: the corruptions that are measured; one object for all runs.
       steps_per_call: training steps in one program.
@@ -71,7 +71,7 @@ class Setup(NamedTuple):
 
 
 def augmentation(pad: int, flip: bool) -> Callable[[Key, Array], Array]:
-    """The random crop and flip, or the identity where there is neither."""
+    """The random crop and flip, or the identity if there is neither."""
     if not pad and not flip:
         return identity_augment
     return partial(crop_and_flip, pad=pad, flip=flip)
@@ -118,7 +118,7 @@ def vae_module(vae: VaeConfig, image_shape: tuple[int, int, int]) -> nn.Module:
     """The network of a VAE for images of a shape.
 
     Raises:
-      ValueError: the shape is no multiple of what a cell of the latent grid spans.
+      ValueError: the shape is not a multiple of the size of a latent grid cell.
     """
     return build_vae(
         image_shape,
@@ -135,7 +135,7 @@ def perceptual_classifier(vae: VaeConfig) -> Model:
     """The frozen classifier whose features a VAE is to keep, `config.vae.perceptual_from`.
 
     Raises:
-      ValueError: it is no trained classifier.
+      ValueError: it is not a trained classifier.
     """
     where = vae.perceptual_from
     if not where:
@@ -194,7 +194,7 @@ def _check_fit(config: Config, data: Dataset) -> None:
 def _check_latent(
     method: str, terms: tuple[Term, ...], data: Dataset, latent_shape: tuple[int, ...]
 ) -> None:
-    """Traces the terms of a method, for what they refuse of a latent's shape."""
+    """Traces the terms of a method, which raise for latent shapes that they cannot use."""
 
     def of_shape(*shape: int) -> Callable[[Array], Array]:
         return lambda points: jnp.zeros((points.shape[0], *shape))
@@ -220,13 +220,13 @@ def _conditions(c: EvalConfig, data: Dataset) -> Conditions:
         found = conditions(where, data, frost, md5=c.corruptions_md5)
     except ValueError as error:
         raise ValueError(f"config.eval.{error}") from None
-    # What is installed may differ from host to host, and the frost with it.
+    # What is installed, and thus the frost, may differ from host to host.
     cluster.check_same_everywhere({"frost source": found.frost_source})
     return found
 
 
 def _unseen(source: str | None, data: Dataset) -> dict[str, np.ndarray]:
-    """The test images of another data set, in the size of this one's."""
+    """The test images of another data set, resized to the size of this one."""
     if not source:
         return {}
     height, width, channels = data.image_shape

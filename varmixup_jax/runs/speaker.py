@@ -1,4 +1,4 @@
-"""Terminal output of a run besides its log."""
+"""Terminal output of a run other than its log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Say = Callable[[str], None]
 
 
 def speaker(quiet: bool) -> Say:
-    """Prints a line on standard error: the lead process does, unless `quiet`."""
+    """A function that prints a line on standard error, on the leader and unless `quiet`."""
     console = Console(stderr=True, quiet=quiet or not cluster.is_lead())
 
     def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Several methods and seeds in one go: the VAE once, each run in turn, and a page at the end."""
+"""Several methods and seeds in one go: the VAE once, each run in turn, a page at the end."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from varmixup_jax.validation import validate
 def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]]:
     """Runs every method and seed a configuration names, and writes the comparison page.
 
-    One method with one seed lives in `workdir` itself, several in `workdir/<method>-s<seed>`. What
-    is already done there is skipped. A run that diverges is reported as failed; the others go on.
+    One method with one seed uses `workdir` itself, several use `workdir/<method>-s<seed>`. What is
+    already done there is skipped. A run that diverges is reported as failed; the others continue.
 
     Args:
       config: a (changed) `base_config()`.
-      workdir: made where it is missing.
+      workdir: created if missing.
 
     Returns:
       One summary per run, in order.
@@ -48,7 +48,7 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
       ValueError: a configuration that cannot run, bad data, or a directory that holds another
         configuration; nothing is written then.
       Diverged: some runs diverged; all others are done and the page is written.
-      Preempted: a signal came; what was training is saved.
+      Preempted: a signal came; the training state is saved.
     """
     config, workdir = validate(config), Path(os.path.expanduser(workdir))
     cluster.check_same_everywhere(flatten(plain(config)))
@@ -66,7 +66,7 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
     if any(METHODS[method].vae != "none" for method, _ in todo):
         if not config.vae.store and user_cache() is None:
             config = replace(config, vae=replace(config.vae, store=str(workdir / ".vae")))
-        store_root(config.vae.store)  # refuses what is no place before anything is loaded
+        store_root(config.vae.store)  # refuses an unusable path before anything is loaded
     found = places.values()
     moved = cluster.on_lead(
         lambda: any(run_directory.elsewhere(place, config.data.source) for place in found)
@@ -108,7 +108,7 @@ def run(config: ConfigDict | Config, workdir: str | Path) -> list[dict[str, Any]
 
 
 def _obtained(setup: Setup, kind: str, say: Say) -> VAE | NonFiniteError:
-    """The VAEs of a kind, trained once; what they diverged with is kept for every run of theirs."""
+    """The VAEs of a kind, trained once; if one diverges, its error serves for every run using it."""
     try:
         vae = obtain_all(setup, kind)
     except NonFiniteError as error:
@@ -133,7 +133,7 @@ def close(
         page = report.write(places, workdir, baseline)
     done = [read_run(place) for place in places if run_directory.is_done(place)]
     if done:
-        # Here, for it needs pandas, which takes longer to import than all else of `--help`.
+        # Imported here: it needs pandas, which takes longer to import than all else for `--help`.
         from varmixup_jax.report.closing_table import print_table
 
         print_table(done)

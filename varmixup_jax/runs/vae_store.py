@@ -1,7 +1,7 @@
-"""The VAE of an experiment: trained once per data set and configuration, frozen, found again.
+"""The VAE of an experiment: trained once per data set and configuration, then frozen and reused.
 
-It is kept under a key made of everything it depends on (its section of the configuration, the
-training images, the flip), with the encoder's means of the whole training split beside it.
+It is stored under a key made of everything it depends on (its section of the configuration, the
+training images, the flip), together with the encoder's means of the whole training split.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from varmixup_jax.training.step import evaluated, init_state
 from varmixup_jax.training.vae_loss import Adversary, psnr, vae_loss
 from varmixup_jax.types import Array, PyTree
 
-PARTS = ("checkpoints", "latents.npy", "vae.json")  # of a finished one, which comes last
+PARTS = ("checkpoints", "latents.npy", "vae.json")  # of a finished VAE; the last is written last
 SPREAD_OVER = 1000  # training images over which the posterior's variance is averaged
-FORMAT = 1  # raise when a stored VAE of an older version must not be used
+FORMAT = 1  # increase when a stored VAE of an older version must not be used
 
 
 def store_root(store: str | None) -> Path:
     """Where trained VAEs are kept: `config.vae.store`, or the user's cache directory.
 
     Raises:
-      ValueError: it is not there and cannot be made.
+      ValueError: it does not exist and cannot be created.
     """
     cache = user_cache()
     root = Path(os.path.expanduser(store)) if store else cache and cache / "vae"
@@ -60,18 +60,18 @@ def store_root(store: str | None) -> Path:
 
 
 def vae_key(setup: Setup, kind: str) -> str:
-    """A name for the VAE made of all it depends on."""
+    """The VAE's name in the store, made from everything it depends on."""
     config, fields = setup.config, _own_fields(setup.config.vae)
     if config.vae.perceptual:
         classifier = perceptual_classifier(config.vae)
         weights = digest((classifier.params, classifier.stats))
         fields["perceptual_from"] = [weights, classifier.about["classifier"]]
-    else:  # a VAE of before these were fields
+    else:  # the same key as before these fields existed
         del fields["perceptual"], fields["perceptual_from"]
     if kind == "standard":
         del fields["adversary"]
     mapping = setup.mapping
-    # Under jit the number of devices changes nothing but rounding.
+    # Under jit the number of devices changes only rounding.
     via = [mapping.via, mapping.devices if mapping.via == "pmap" else 0]
     parts = [FORMAT, kind, fields, config.data.flip, setup.data.fingerprint, via]
     text = json.dumps(parts, sort_keys=True)
@@ -92,9 +92,9 @@ def obtain_all(setup: Setup, kind: str) -> VAE:
 def obtain(setup: Setup, kind: str) -> VAE:
     """The VAE of this configuration: loaded if it is in the store, else trained into it.
 
-    An interrupted training resumes from its last checkpoint. Two processes that want the same VAE
-    take turns: the second says that it waits, and finds it made. One that is finished is read without
-    a lock, so that a store that cannot be written serves as well.
+    Interrupted training resumes from its last checkpoint. If two processes want the same VAE, the
+    second prints that it waits, then loads it. A finished VAE is read without a lock, so a read-only
+    store works too.
 
     Raises:
       ValueError: fields of `config.vae` that do not fit the images.
@@ -105,7 +105,7 @@ def obtain(setup: Setup, kind: str) -> VAE:
     say = speaker(config.quiet)
 
     def waiting(holder: str) -> None:
-        say(f"VAE {key}: waiting for {holder}, which makes it")
+        say(f"VAE {key}: waiting for {holder}, which is training it")
 
     finished = cluster.on_lead(lambda: all((directory / name).exists() for name in PARTS))
     with nullcontext() if finished else run_directory.claimed(directory, waiting=waiting):
@@ -198,7 +198,7 @@ def _latents(
         try:
             return np.load(path, allow_pickle=False)
         except Exception as error:  # numpy documents no set of errors for damaged files
-            raise ValueError(f"{path}: damaged; remove it, it is made again") from error
+            raise ValueError(f"{path}: damaged; remove it and it is recomputed") from error
     fn = partial(_means, vae.encode, vae.params)
     means = map_batches(fn, [images], batch_size=batch_size, put=put)
 
@@ -244,8 +244,8 @@ def _reconstructed(encode: Encode, decode: Decode, params: PyTree, image: Array)
 
 
 def _own_fields(vae: VaeConfig) -> dict[str, Any]:
-    """What of the section tells of this VAE alone (not where it lies, nor what is drawn beside it), as
-    JSON keeps it."""
+    """The section's fields that define this VAE alone (not where it is stored, nor the other VAEs),
+    as JSON values."""
     shared = ("store", "others", "drawn")
     own = {name: value for name, value in plain(vae).items() if name not in shared}
     return json.loads(json.dumps(own))

@@ -1,7 +1,7 @@
 """Checkpoints by Orbax: the last N, and the best on the validation split. The only user of Orbax.
 
-Of several processes the lead alone reads and writes: a replicated state is whole there. What it read
-goes to the others as bytes, so all have the same state of the same step, whatever their disks hold.
+With several processes only the leader reads and writes: it has the whole replicated state. It sends
+what it reads to the others as bytes, so all have the same state, whatever their disks hold.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ SCORE = "val_accuracy"
 class Checkpoints:
     """The checkpoints of one run, in one directory.
 
-    Saving is done by a thread and atomic: a checkpoint appears under its step number when all of it
-    is written, so a run killed at any moment leaves only whole ones behind. In each is the sha256 of
-    its arrays, so that changed bytes are found when it is read. What a save raises, the next call of
-    any method raises. All processes call every method but `close`, in the same order.
+    Saving runs in a thread and is atomic: a checkpoint appears under its step number once it is
+    fully written, so a run killed at any moment leaves only complete ones. Each holds the sha256 of
+    its arrays, so that changed bytes are found on reading. An error of a save is raised by the next
+    call of any method. All processes call every method except `close`, in the same order.
 
-    A checkpoint that is damaged is never deleted, and one that cannot be read just now (the disk or
-    the device fails) does not count as damaged, see `damage.read_whole`.
+    A damaged checkpoint is never deleted, and one that temporarily cannot be read (the disk or the
+    device fails) does not count as damaged, see `damage.read_whole`.
 
     Args:
-      directory: made if absent, by the lead.
+      directory: created by the leader if missing.
       keep: how many of the latest to keep, >= 1. With `best`, also the one with the highest
         `val_accuracy` of those saved so far.
       best: whether saves carry that score.
 
     Raises:
       OSError: the directory cannot be made or read.
-      ValueError: no checkpoint in it has a score that can be read.
+      ValueError: no checkpoint in it has a readable score.
     """
 
     def __init__(self, directory: str | Path, *, keep: int = 2, best: bool = True):
@@ -65,12 +65,12 @@ class Checkpoints:
     def save(self, step: int, state: PyTree, metrics: dict[str, float] | None = None) -> None:
         """Starts saving `state` (arrays on this process or its host) as `step`, unless it exists.
 
-        Returns when the save before is done and the state is copied.
+        Returns once the previous save is done and the state is copied.
         """
         if not cluster.is_lead() or step in self._idle().all_steps():
             return
-        # The next call donates the state's buffers, which a zero-copy write would still be reading.
-        # Orbax takes an array on the devices of one process for a mistake if there are others.
+        # The next step donates the state's buffers, which a zero-copy write would still be reading.
+        # With several processes Orbax refuses an array that is only on the devices of one of them.
         copy = jnp.copy if cluster.process_count() == 1 else np.array
         snapshot = jax.tree.map(copy, state)
         self._saving = self._thread.submit(self._write, step, snapshot, metrics)
@@ -78,7 +78,7 @@ class Checkpoints:
     def restore_latest(self, like: PyTree) -> PyTree | None:
         """The newest readable state, or None if there is none.
 
-        A damaged one is set aside as `<step>.damaged` where an older one can be read, with a warning
+        A damaged one is set aside as `<step>.damaged` if an older one can be read, with a warning
         that names both.
 
         Args:
@@ -86,7 +86,7 @@ class Checkpoints:
 
         Raises:
           ValueError: there are checkpoints, all of them damaged or of another structure.
-          OSError, MemoryError, JaxRuntimeError: one cannot be read just now; all stay as they are.
+          OSError, MemoryError, JaxRuntimeError: one temporarily cannot be read; none is changed.
         """
         read: list[PyTree] = []
         step = cluster.on_lead(lambda: self._read_latest(like, read))
@@ -99,11 +99,11 @@ class Checkpoints:
         return _shared(read, like)
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints there are, ascending."""
+        """Steps of the existing checkpoints, ascending."""
         return cluster.on_lead(lambda: sorted(self._idle().all_steps()))
 
     def best_step(self) -> int | None:
-        """The step with the highest validation accuracy, or None without any."""
+        """The step with the highest validation accuracy, or None."""
         return cluster.on_lead(lambda: self._idle().best_step())
 
     def metrics(self, step: int) -> dict[str, Any]:
@@ -130,11 +130,11 @@ class Checkpoints:
         self.close()
 
     def _idle(self) -> ocp.CheckpointManager:
-        """The manager, which one thread at a time may use, after the save that is under way."""
+        """The manager, once the current save is done: only one thread at a time may use it."""
         saving, self._saving = self._saving, None
         if saving is not None:
             saving.result()
-        assert self._manager is not None  # the lead has opened it, and only the lead asks
+        assert self._manager is not None  # opened by the leader, the only one to call this
         return self._manager
 
     def _write(self, step: int, snapshot: PyTree, metrics: dict[str, float] | None) -> None:
@@ -167,7 +167,7 @@ class Checkpoints:
         )
 
     def _check_scores(self) -> None:
-        """Sets aside what has no score: Orbax reads all scores at once, and would refuse them all."""
+        """Sets aside those with a damaged score: Orbax reads all at once, and would refuse them all."""
         steps = [int(path.name) for path in self.directory.iterdir() if path.name.isdecimal()]
         whole, broken = [], []
         for step in sorted(steps, reverse=True):
@@ -194,7 +194,7 @@ class Checkpoints:
         return found
 
     def _set_aside(self, broken: list[tuple[int, Damaged]], used: int | None) -> None:
-        """Renames damaged checkpoints, if there is another to use, so that Orbax passes them over."""
+        """Renames damaged checkpoints, if there is another to use, so that Orbax ignores them."""
         if broken and used is None:
             step, error = broken[0]
             raise ValueError(f"no readable checkpoint in {self.directory}: step {step}: {error}")
@@ -225,7 +225,7 @@ class Checkpoints:
 
 
 def digest(tree: PyTree) -> str:
-    """sha256 over the names, dtypes, shapes and bytes of a tree's leaves: equal bits, equal digest."""
+    """sha256 over the names, dtypes, shapes and bytes of a tree's leaves."""
     total = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
@@ -251,11 +251,11 @@ def _on_host(leaf: jax.Array) -> np.ndarray:
 
 
 def _shared(read: list[PyTree], like: PyTree) -> PyTree:
-    """What the lead has read (the others' list is empty), on every process, laid out as `like`."""
+    """What the leader has read (other lists are empty), on every process, laid out as `like`."""
     if cluster.process_count() == 1:
         return read[0]
     leaves, structure = jax.tree.flatten(like)
-    # Orbax may give back a scalar of numpy's own: `asarray` has the shape and dtype in either case.
+    # Orbax may return a NumPy scalar: `asarray` gives shape and dtype in either case.
     parts = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(read[0])] if read else []
     whole, begin, out = cluster.from_lead(b"".join(parts)), 0, []
     for leaf in leaves:

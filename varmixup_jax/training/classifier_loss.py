@@ -1,4 +1,4 @@
-"""Training a classifier: a risk over batches of a data set on the device, as a `Loss`."""
+"""The loss of a classifier: a risk over batches of a data set on the device."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def classifier_loss(
       num_classes: K.
       augment: `(key, image) -> image`, the recipe's crop and flip.
       vae: `models.forward.VAE` for methods that need one, else None.
-      others, drawn: further VAEs, of which each "batch" or "example" draws one.
+      others, drawn: further VAEs; each "batch" or "example" draws one of all.
 
     Returns:
-      A `Loss` over `fixed`: `images` uint8 `[N, H, W, C]`, `labels` int32 `[N]`, and with a VAE
+      A `Loss` over `fixed`: `images` uint8 `[N, H, W, C]`, `labels` int32 `[N]`; with a VAE also
       `vae` (its frozen parameters) and `latents` (`[N, ...]`, the encoder's means of `images`); with
-      others, `others`, one such pair for each.
+      further VAEs also `others`, one such pair for each.
       Metrics: `accuracy`, the soft-label accuracy of the first term.
     """
 

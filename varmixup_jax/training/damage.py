@@ -1,4 +1,4 @@
-"""Whether an unreadable checkpoint is damaged, or the read failed for a passing reason."""
+"""Decides whether an unreadable checkpoint is damaged, or the read failed temporarily."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jax.errors import JaxRuntimeError
 from varmixup_jax.checks import reason
 
 T = TypeVar("T")
-PAUSES = (0.1, 0.5, 2.0)  # seconds before another try
-# A path that leads nowhere is an OSError too, and a matter of what is there, not of the disk.
+PAUSES = (0.1, 0.5, 2.0)  # seconds before each retry
+# OSErrors too, but due to what is stored there, not to a failing disk.
 PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -24,18 +24,18 @@ class Damaged(ValueError):
 
 
 def read_whole(read: Callable[[], T], place: Path) -> T:
-    """`read()`, tried again where the disk, the memory or the device fails.
+    """`read()`, retried if the disk, the memory or the device fails.
 
-    Such an error says nothing about the bytes. Any other is a suspicion only: the library that
-    parses them may have met the same failure and worded it otherwise. It is damage where a second
-    try fails over the same bytes, read past that library.
+    Such an error says nothing about the bytes. Any other error is only a suspicion: the parsing
+    library may have hit such a failure and raised another error. It counts as damage if a second
+    try fails on the same bytes, compared without that library.
 
     Args:
-      read: raises where it does not understand what it reads.
+      read: raises if it cannot parse what it reads.
       place: the file or directory that it reads.
 
     Raises:
-      Damaged: names the place, and what `read` found wrong.
+      Damaged: names the path, and what `read` found wrong.
       OSError, MemoryError, JaxRuntimeError: of the last try, as it was raised.
     """
     suspected = set()
@@ -43,7 +43,7 @@ def read_whole(read: Callable[[], T], place: Path) -> T:
     while True:
         try:
             return read()
-        except Exception as error:  # Orbax raises many kinds for a damaged file
+        except Exception as error:  # Orbax raises many types of errors for damaged files
             failure = error
         if not passing(failure):
             try:
@@ -61,14 +61,14 @@ def read_whole(read: Callable[[], T], place: Path) -> T:
 
 
 def passing(error: BaseException) -> bool:
-    """Whether an error, or what caused it, is one that may not come again.
+    """Whether an error, or what caused it, may be temporary.
 
     >>> passing(OSError(5, "Input/output error")), passing(ValueError("no JSON"))
     (True, False)
     """
     return any(
         (isinstance(one, (OSError, MemoryError, JaxRuntimeError)) and not isinstance(one, PLACES))
-        or "RESOURCE_EXHAUSTED" in str(one)  # some calls raise a ValueError with the status
+        or "RESOURCE_EXHAUSTED" in str(one)  # some calls raise a ValueError with this status
         for one in _causes(error)
     )
 
@@ -85,7 +85,7 @@ def fingerprint(place: Path) -> str:
 
 def _files(place: Path) -> list[Path]:
     def fail(error: OSError) -> None:
-        raise error  # `Path.rglob` would leave out a directory that cannot be listed
+        raise error  # `Path.rglob` would skip a directory that cannot be listed
 
     if not place.is_dir():
         return [place]
@@ -100,6 +100,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _why(error: BaseException) -> str:
-    while error.__cause__ is not None:  # the library that failed says more than what called it
+    while error.__cause__ is not None:  # the original error says more than its wrappers
         error = error.__cause__
     return reason(error)

@@ -1,7 +1,7 @@
-"""How far two images are apart in the hidden layers of a frozen classifier.
+"""The distance of two images in the hidden layers of a frozen classifier.
 
-A VAE that is trained on pixels alone spends its latent on what a classifier does not look at; a
-distance between features asks for what it does (Johnson et al. 2016).
+A VAE that is trained on pixels alone spends its latent on details a classifier ignores; a distance
+between features preserves what the classifier uses (Johnson et al. 2016).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jax import lax
 
 from varmixup_jax.types import Array, PyTree
 
-EPSILON = 1e-6  # of a square: keeps the gradient of a place without any activation finite
+EPSILON = 1e-6  # on squares: keeps the gradient finite at a position without any activation
 
 
 def stage_outputs(
@@ -46,14 +46,14 @@ def feature_distance(
         \left\lVert \hat\phi_l(x) - \hat\phi_l(x') \right\rVert^2, \quad
         \hat\phi = \phi / \sqrt{\lVert \phi \rVert^2 + 10^{-6}}
 
-    with phi_l(x) the output of residual stage l, and norms over the channels of one place: in [0, 4],
-    and the same whatever the scale of a stage. It is LPIPS without its learned weights.
+    with phi_l(x) the output of residual stage l, and norms over the channels at each position: in
+    [0, 4], and independent of the scale of a stage. It is LPIPS without its learned weights.
 
     Args:
       apply: the classifier, see `models.forward.as_apply`; it runs in evaluation mode.
       params, stats: of the classifier.
       image: x, float `[B, H, W, C]` in [0, 1].
-      target: x', alike.
+      target: x', likewise.
 
     Returns:
       A float32 scalar.

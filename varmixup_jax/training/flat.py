@@ -1,8 +1,8 @@
-"""Many training steps over parameters that lie in one vector: fewer kernels on an accelerator.
+"""Training steps over parameters stored in one vector: fewer kernels on an accelerator.
 
-A network has dozens of small parameters, and an update, an average and a norm of each is a kernel
-whose launch takes longer than its work. Only the program sees the vector: states go in and come out
-as trees, so checkpoints and sharding stay as they are.
+A network has dozens of small parameters, and updating, averaging and taking the norm of each launches
+kernels that take longer to launch than to run. Only the program sees the vector: states go in and
+come out as trees, so checkpoints and sharding are unchanged.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from varmixup_jax.types import Array, Key, PyTree, TrainState
 class Layout:
     """The order of a tree's leaves in a vector, and within each leaf.
 
-    Kernels of convolutions lie output channel first, as GPUs read them: taking one out of the vector
-    then copies nothing.
+    Convolution kernels are stored output channel first, as GPUs read them: taking one out of the
+    vector then copies nothing.
 
     Args:
       params: float32 leaves, or their shapes; more than one leaf.
@@ -86,8 +86,8 @@ def make_flat_run(
 ) -> Run:
     """`make_run(make_step(loss, tx, ...))` with parameters, optimiser and average in vectors.
 
-    The same numbers but for rounding, if the optimiser treats all parameters alike, element by
-    element and by their global norm: those of `training.optim` do.
+    The same numbers except for rounding, if the optimiser treats all parameters alike, elementwise
+    and by their global norm, as those of `training.optim` do.
 
     Args:
       loss, tx, ema_decay, axis_name: of `make_step`.

@@ -1,4 +1,4 @@
-"""A status line from a background thread, when nothing else has been printed for a while."""
+"""Status lines from a background thread while something takes long."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
-SAY_SECONDS = 10.0  # nothing is silent for longer
+SAY_SECONDS = 10.0  # the longest time without output
 TICK_SECONDS = 1.0
 
 
 @contextmanager
 def ticking(tick: Callable[[], None]) -> Iterator[None]:
-    """While inside, `tick` is called every second, from another thread."""
+    """Inside the block, `tick` is called every second from another thread."""
     over = threading.Event()
 
     def loop() -> None:
@@ -31,9 +31,9 @@ def ticking(tick: Callable[[], None]) -> Iterator[None]:
 
 
 class Heartbeat(ExitStack):
-    """Says what is being done every ten seconds, as a context manager; nothing of what is quick.
+    """A context manager that prints what is being done every ten seconds; nothing if it is quick.
 
-    Called with a text it notes that this is what is being done from now on.
+    Call it with a text to set the current part of the work.
 
     Args:
       say: prints a line.

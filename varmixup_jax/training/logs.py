@@ -1,7 +1,7 @@
-"""What a run tells while it trains: `metrics.jsonl`, a live line on the terminal, TensorBoard.
+"""What a run logs while it trains: `metrics.jsonl`, a live line on the terminal, TensorBoard.
 
 The file is the record; terminal and TensorBoard only mirror it. Nothing here imports JAX, so values
-must be host numbers by the time they arrive: the training loop decides when to wait for the device.
+must be host numbers when they arrive: the training loop decides when to wait for the device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from varmixup_jax.checks import one_line
 from varmixup_jax.training.heartbeat import SAY_SECONDS, ticking
 
 METRICS_FILE = "metrics.jsonl"
-# What the terminal shows of a line, in this order: key of the metrics, its label, its format.
+# What the terminal shows of a line, in this order: key of the metric, its label, its format.
 SHOWN = (
     ("loss", "loss", "{:.4f}"),
     ("accuracy", "soft acc", "{:.1%}"),
@@ -35,18 +35,18 @@ SHOWN = (
     ("val_nll", "val nll", "{:.4f}"),
 )
 
-# On a narrow terminal bar and time left stay.
+# On a narrow terminal only the bar and the time left stay.
 CUT = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-VALIDATED = frozenset({"clean_accuracy", "val_accuracy"})  # what a line of a validation has
+VALIDATED = frozenset({"clean_accuracy", "val_accuracy"})  # keys of a line after a validation
 
 
 class RunLog(ExitStack):
     """The log of one run, as a context manager over its directory.
 
     On a terminal one live line shows method, epoch, step, loss, accuracies, speed and time left;
-    elsewhere (a CI log, a file) a plain line is printed every `every_seconds`, whether anything is
-    new or not, and for each validation. Until the first metrics arrive it says "compiling". Time
-    left is (total - step) · elapsed / steps, both since then.
+    elsewhere (a CI log, a file) a plain line is printed every `every_seconds`, even if nothing is
+    new, and for each validation. Until the first metrics arrive it says "compiling". Time left is
+    (total - step) · elapsed / steps, with elapsed time and steps counted from then.
 
     Args:
       directory: the run's directory; None writes no file (the processes other than the first).
@@ -103,7 +103,7 @@ class RunLog(ExitStack):
         self._lock = threading.RLock()  # the heartbeat shows lines too
 
     def __enter__(self) -> Self:
-        with ExitStack() as opened:  # closed again where a part of it fails
+        with ExitStack() as opened:  # closed again if a part fails
             if self._directory is not None:
                 self._directory.mkdir(parents=True, exist_ok=True)
                 path = self._directory / METRICS_FILE
@@ -172,7 +172,7 @@ class RunLog(ExitStack):
             self._refresh()
 
     def _refresh(self, now: bool = False) -> None:
-        """Renews the live line, or prints one where it is time."""
+        """Updates the live line, or prints one if it is time."""
         if self._progress is not None:
             left, text = self._left(), self._line()
             self._progress.update(self._task, completed=self._step, description=text, left=left)
@@ -215,7 +215,7 @@ def _keep_until(path: Path, step: int | None) -> None:
     kept = []
     for number, line in enumerate(lines, start=1):
         if number == len(lines) and not line.endswith("\n"):
-            break  # the process died while it wrote this one
+            break  # the process died while writing this line
         try:
             if loads(line)["step"] <= step:
                 kept.append(line)
@@ -231,8 +231,8 @@ def _clock_text(seconds: float) -> str:
 
 
 def _tensorboard(directory: Path, resume_step: int | None) -> Any:
-    """A writer of events; None where the extra `varmixup_jax[tensorboard]` is not installed."""
-    # tensorboardX imports PyTorch where there is one, for seconds, and curves do not need it.
+    """An event writer; None if the extra `varmixup_jax[tensorboard]` is not installed."""
+    # tensorboardX imports PyTorch if it is installed, which takes seconds; curves do not need it.
     hidden = "torch" not in sys.modules
     if hidden:
         sys.modules["torch"] = None  # type: ignore[assignment]
@@ -240,7 +240,7 @@ def _tensorboard(directory: Path, resume_step: int | None) -> Any:
         from tensorboardX import SummaryWriter
     except ImportError:
         return None
-    except Exception as error:  # of what it needs itself, in a version that does not fit
+    except Exception as error:  # e.g. of a dependency in an incompatible version
         warnings.warn(f"no TensorBoard curves: {one_line(error)}", stacklevel=3)
         return None
     finally:

@@ -1,4 +1,4 @@
-"""The training loop: chunks of steps, a watch for non-finite losses, and callbacks. No files here."""
+"""The training loop: chunks of steps, a check for non-finite losses, and callbacks. No files here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NonFiniteError(RuntimeError):
 
     Attributes:
       step: the first step (counted from 1) whose loss or gradient norm is NaN or infinite.
-      leaf: the first parameter whose gradient is not finite there, "" for none.
+      leaf: the first parameter whose gradient is not finite at that step, "" for none.
     """
 
     def __init__(self, step: int, what: str, value: float, leaf: str = ""):
@@ -35,12 +35,12 @@ class NonFiniteError(RuntimeError):
 
 
 class Preempted(BaseException):
-    """The run was asked to stop, and did after it saved its state.
+    """The run was asked to stop, and did so after saving its state.
 
-    As a `KeyboardInterrupt`, it may come at any line: no `except Exception` on the way swallows it.
+    Like `KeyboardInterrupt`, it may be raised at any line, and no `except Exception` swallows it.
 
     Attributes:
-      step: how many steps were taken; 0 where the run was not training.
+      step: how many steps were taken; 0 if the run was not training.
       signal: its number, SIGTERM or SIGINT.
     """
 
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
       examples: size of the training split.
       batch_size: examples a step, over all devices.
       total_steps: length of the run.
-      steps_per_call: at most so many steps in one program.
+      steps_per_call: the maximum number of steps in one program.
       eval_every: steps between evaluations (and checkpoints); the last step always has one.
     """
 
@@ -69,7 +69,7 @@ class Plan(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in the training split; what is left over differs from epoch to epoch."""
+        """Whole batches in the training split; the examples left over differ from epoch to epoch."""
         return self.examples // self.batch_size
 
     def chunk_end(self, step: int) -> int:
@@ -103,7 +103,7 @@ def make_plan(
 
 @lru_cache(maxsize=4)
 def _permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
-    # The raw stream is the same in every version of NumPy, and no device waits for it.
+    # The raw stream is the same in every version of NumPy, and the device does not wait for it.
     generator = np.random.Philox(key=np.array([seed % 2**64, epoch], np.uint64))
     return np.argsort(generator.random_raw(examples), kind="stable").astype(np.int32)
 
@@ -126,11 +126,11 @@ class Hooks(NamedTuple):
 
     Attributes:
       metrics: `(step, means, images_per_second)` after each chunk: means of the chunk's metrics, and
-        the speed since the results before it arrived, or since earlier ones where those came less
-        than a second ago. The first chunk's holds the time to compile, none that of an evaluation.
-      evaluate: `(step, state)` every `eval_every` steps and at the end, after the chunk was found
-        finite: validate, save, whatever must see the state.
-      stop: asked after each chunk; where it says True the state is saved and the run ends.
+        the speed since the previous results arrived, or since earlier ones if that was less than a
+        second ago. The first chunk includes the time to compile; none includes evaluations.
+      evaluate: `(step, state)` every `eval_every` steps and at the end, once the chunk was found
+        finite: validates, saves and does whatever else needs the state.
+      stop: called after each chunk; if it returns True, the state is saved and the run ends.
       save: `(step, state)` for that case.
     """
 
@@ -155,9 +155,9 @@ def fit(
 ) -> TrainState:
     """Trains from step `start` to the end of the plan.
 
-    While one chunk computes, the metrics of the one before are read, so the device does not wait
-    for the host. A thread notes when results arrive: by the time the loop reads them the next chunk
-    may have ended too, for the call that starts a chunk returns late on some devices.
+    While one chunk computes, the metrics of the previous one are read, so the device does not wait
+    for the host. A thread records when results arrive: by the time the loop reads them the next
+    chunk may have ended too, as the call that starts a chunk returns late on some devices.
 
     Args:
       run: a mapped `make_run` program.
@@ -165,7 +165,7 @@ def fit(
       fixed: placed likewise.
       plan: number of steps, steps per call and validation interval.
       start: steps already taken (`state.step`).
-      key: of the run; each step folds its number in.
+      key: of the run; each step folds in its number.
       data_seed: of the order of the data.
       mapping: places each chunk's order.
       hooks: see `Hooks`.
@@ -175,8 +175,8 @@ def fit(
       The state after `plan.total_steps`.
 
     Raises:
-      NonFiniteError: a loss or gradient norm is not finite; no later checkpoint was asked for.
-      Preempted: `hooks.stop` said so; the state was passed to `hooks.save`.
+      NonFiniteError: a loss or gradient norm is not finite; no later state was saved.
+      Preempted: `hooks.stop` returned True; the state was passed to `hooks.save`.
     """
     names = [jax.tree_util.keystr(p) for p, _ in jax.tree.leaves_with_path(state.params)]
     pending = None
@@ -213,7 +213,7 @@ def fit(
 
 
 def check_finite(step: int, state: TrainState) -> None:
-    """Refuses a state that is to be evaluated or saved: an update can spoil it after a finite loss.
+    """Checks a state before it is evaluated or saved: an update can spoil it after a finite loss.
 
     Raises:
       NonFiniteError: a parameter, a running statistic or an average is not finite.
@@ -227,16 +227,16 @@ def check_finite(step: int, state: TrainState) -> None:
 
 
 class _Speed:
-    """Images per second by the times at which results arrive, from the start of an interval on.
+    """Images per second, from the times at which results arrive.
 
-    Over a second at least: results that are noticed late come together with the next ones.
+    Averaged over at least a second: results that are noticed late come together with the next ones.
     """
 
     def __init__(self, now: float):
         self._seen = [(now, 0)]  # times, and images by then
 
     def at(self, now: float, images: int) -> float:
-        """The speed when the results of so many more images arrive."""
+        """The speed when the results of `images` more images arrive."""
         total = self._seen[-1][1] + images
         while len(self._seen) > 1 and now - self._seen[1][0] >= WINDOW_SECONDS:
             del self._seen[0]

@@ -79,9 +79,9 @@ def make_optimizer(
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
 ) -> optax.GradientTransformation:
-    """An optimiser with the semantics the field's PyTorch recipes have.
+    """An optimiser with the semantics of the PyTorch recipes common in the field.
 
-    Weight decay of `sgd` and `adam` is coupled (added to the gradient) and, as in PyTorch, falls on
+    Weight decay of `sgd` and `adam` is coupled (added to the gradient) and, as in PyTorch, applies to
     every parameter, BatchNorm's and biases included; that of `adamw` is decoupled.
 
     Args:

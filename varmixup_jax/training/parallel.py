@@ -1,15 +1,15 @@
-"""How a program is spread over devices: the only code that knows.
+"""How a program is spread over devices; no other code knows.
 
 `jit` (default): global arrays over a one-dimensional mesh, the batch sharded, all else replicated.
 The program is the one a single device would run, so BatchNorm statistics and mixing partners are
 global and 1 and 8 devices give the same numbers.
 
-`pmap`: every device runs the program on its shard under a named axis, with BatchNorm statistics,
-partners and randomness of its own; gradients are averaged. The classical multi-accelerator semantics.
+`pmap`: every device runs the program on its shard under a named axis, with its own BatchNorm
+statistics, partners and randomness; gradients are averaged. The classical data-parallel semantics.
 
-With several processes the mapping is over the devices of all of them. Each process places its part of
-what every process has on its host, so nothing but gradients travels; what comes back (`collect`,
-metrics) is whole on every process, on its own devices.
+With several processes the mapping is over the devices of all of them. The data are on the host of
+every process, which places its own part, so only gradients are communicated; results (`collect`,
+metrics) are complete on every process, on its own devices.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Mapping(NamedTuple):
         device.
       collect: a replicated tree -> plain arrays of this process (the inverse of `replicate`).
       shard_batch: a host batch `[B, ...]` for evaluation -> spread over the devices of this process,
-        filled up with copies of its last row where B is not divisible by their number.
+        padded with copies of its last row if B is not divisible by their number.
       shard_order: host int32 `[S, B]`, the same on every process -> placed so that each device holds
         its columns.
-      compile: a `Run` -> the mapped program, its state donated; its metrics can be read by every
-        process.
+      compile: a `Run` -> the mapped program, with its state donated; every process can read its
+        metrics.
     """
 
     via: str
@@ -64,7 +64,7 @@ def distribute(via: str = "jit", devices: Sequence[jax.Device] | None = None) ->
     """A `Mapping` over the given devices (by default all, of all processes).
 
     Raises:
-      ValueError: `via` is neither "jit" nor "pmap", or the processes do not have equally many of the
+      ValueError: `via` is neither "jit" nor "pmap", or the processes have unequal numbers of the
         devices.
     """
     checks.one_of(VIAS, via=via)
@@ -90,7 +90,7 @@ def _by_jit(mesh: Mesh) -> Mapping:
     def replicate(tree: PyTree) -> PyTree:
         def one(leaf: Array) -> Array:
             copies = placed(leaf, everywhere)
-            # A state is donated, and must not take the caller's buffer with it.
+            # The state is donated, which must not invalidate the caller's buffer.
             return jnp.copy(copies) if isinstance(leaf, jax.Array) else copies
 
         return jax.tree.map(one, tree)
@@ -126,7 +126,7 @@ def _by_pmap(devices: Sequence[jax.Device]) -> Mapping:
     mine = [i for i, one in enumerate(devices) if one.process_index == jax.process_index()]
     mesh = Mesh(np.array([devices[i] for i in mine]), (AXIS,))
     stacked = NamedSharding(mesh, PartitionSpec(AXIS))
-    # `leaf[0]` would be an all-reduce; every device has its own copy of what is asked for.
+    # `leaf[0]` would be an all-reduce, though every device has its own copy.
     first = jax.jit(
         jax.shard_map(
             lambda tree: jax.tree.map(lambda leaf: leaf[0], tree),
@@ -185,7 +185,7 @@ def _spread(mesh: Mesh, batch: np.ndarray) -> Array:
 
 
 def placed(value: Array | np.ndarray, sharding: NamedSharding) -> Array:
-    """A host or local array that all processes have, laid out over all; no data is exchanged."""
+    """A host or local array that all processes have, laid out over all devices without transfer."""
     if sharding.is_fully_addressable:
         return jax.device_put(value, sharding)
     host = np.asarray(value)

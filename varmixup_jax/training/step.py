@@ -1,4 +1,4 @@
-"""One training step, and many of them in one program. Neither knows how it is mapped."""
+"""One training step, and many of them in one program, independent of how they are mapped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def init_state(
     """The state before the first step. With `ema_decay > 0` the average starts at the parameters."""
     checks.in_range(0.0, 1.0, ema_decay=ema_decay)
 
-    @jax.jit  # one program, where each leaf would be one to compile
+    @jax.jit  # one program instead of one per leaf
     def fresh(params: PyTree, stats: PyTree) -> tuple[PyTree, PyTree]:
         ema = jax.tree.map(jnp.copy, (params, stats)) if ema_decay > 0 else ()
         return tx.init(params), ema
@@ -36,7 +36,7 @@ def init_state(
 
 
 def evaluated(state: TrainState) -> tuple[PyTree, PyTree]:
-    """The `(params, stats)` to evaluate: the averaged ones where an average is kept."""
+    """The `(params, stats)` to evaluate: the averaged ones if an average is kept."""
     return tuple(state.ema) if state.ema else (state.params, state.stats)
 
 
@@ -51,18 +51,18 @@ def make_step(
     """`step(state, fixed, index, key) -> (state, metrics)`, pure.
 
     The key of a step is `fold_in(key, state.step)` (and the device's index under a named axis): the
-    step number is the position in the randomness, so a resumed run repeats the straight one.
+    step number fixes the randomness, so a resumed run repeats the uninterrupted one.
 
     The loss is averaged over the axis *inside* the differentiated function and the gradients
     outside, which is right under jit, pmap and shard_map alike.
 
     Args:
-      loss: see `Loss`. `fixed` is what is not trained (data set, frozen models), `index` int32
-        `[B]` the examples of this batch.
+      loss: see `Loss`. `fixed` is what is not trained (data set, frozen models), `index`, int32
+        `[B]`, the examples of this batch.
       tx: the optimiser.
       ema_decay: decay of the average of parameters and statistics, 0 keeps none.
       axis_name: of the mapped axis, None when the mapping is the compiler's (jit) or absent.
-      first_bad: gradients -> `bad_leaf`, where the leaves are not the parameters'.
+      first_bad: gradients -> `bad_leaf`, if the leaves are not those of the parameters.
 
     Returns:
       The step. Its metrics are float32 scalars: `loss`, `grad_norm`, `bad_leaf` (the number of the
@@ -112,7 +112,7 @@ def make_run(step: Step) -> Run:
     compilation serves full chunks and the shorter ones before an evaluation. Metrics come back as
     float32 `[S]`; rows from `count` on are 0.
     """
-    traced_once = jax.jit(step, inline=True)  # for its metrics' shapes, and again in the loop
+    traced_once = jax.jit(step, inline=True)  # used for the metrics' shapes and in the loop
 
     def run(
         state: TrainState, fixed: PyTree, order: Array, count: Array | np.int32, key: Key

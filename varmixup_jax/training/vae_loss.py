@@ -1,4 +1,4 @@
-"""Training the MMD-VAE, standard or against attacks on its encoder, as a `Loss` for `make_step`."""
+"""The loss of the MMD-VAE for `make_step`, standard or against attacks on its encoder."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def vae_loss(
       augment: `(key, image) -> image`.
       adversary: what to train against, or None.
       perceptual: weight of the distance between features, >= 0; see `feature_loss`.
-      classifier: whose features they are, as `as_apply` gives it.
+      classifier: the one whose features are compared, as returned by `as_apply`.
 
     Returns:
       A `Loss` over `fixed["images"]` (uint8 `[N, H, W, C]`) and, with `perceptual`,

@@ -1,9 +1,9 @@
-"""AugMix: a vicinity of images that are mixed with chains of simple operations on themselves.
+"""AugMix: a vicinity of images mixed with results of chains of simple operations on them.
 
     x' = (1 - m) x + m sum_k w_k chain_k(x),   w ~ Dirichlet(alpha),  m ~ Beta(alpha, alpha),
 
-each chain one to three operations of `OPERATIONS`, drawn per example (Hendrycks et al. 2020,
-algorithm 1). None of them is among the test corruptions. The label stays.
+each chain being one to three operations of `OPERATIONS`, drawn per example (Hendrycks et al. 2020,
+algorithm 1). None of them is among the test corruptions. The label is kept.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from varmixup_jax.vicinal.mixing import dirac, interpolate
 
 TONE = BRANCHES[1:-1]
 OPERATIONS = (*TONE, "rotate", "shear_x", "shear_y", "translate_x", "translate_y")
-"""What chains are made of, each with probability 1/9."""
+"""The operations of chains, each with probability 1/9."""
 
 WEAKEST, STRONGEST = 0.1, 10.0
-"""Range of a severity."""
+"""Range of the severity."""
 
 
 class Plan(NamedTuple):
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     Attributes:
       branch: int32 `[...]`, an index of `operations.BRANCHES`.
       level: int32 `[...]`, of posterize and solarize.
-      matrix: float32 `[..., 6]`, of the operations of geometry.
+      matrix: float32 `[..., 6]`, of the geometric operations.
     """
 
     branch: Array
@@ -91,7 +91,7 @@ def draw_plan(
 ) -> Plan:
     """Draws the operations of chains.
 
-    Operations are uniform over `OPERATIONS`, strengths uniform in [0.1, severity] with a fair sign,
+    Operations are uniform over `OPERATIONS`, strengths uniform in [0.1, severity] with a random sign,
     a chain's length uniform in 1, ..., depth; past its length a chain does nothing.
 
     Args:
@@ -130,8 +130,8 @@ def draw_amounts(key: Key, batch: int, chains: int, alpha: float) -> tuple[Array
 def run_chains(image: Array, plan: Plan) -> Array:
     """Every chain of every image: `[B, H, W, C]` and a plan `[B, chains, depth]`.
 
-    On a CPU one image after the other, so that of all operations only the drawn one is computed; on
-    an accelerator all images at once, where computing all six and keeping one is the cheaper way.
+    On a CPU one image at a time, so that only the drawn operation is computed; on an accelerator all
+    images at once, where computing all six and keeping one is cheaper.
 
     Returns:
       float32 `[B, chains, H, W, C]`.
@@ -189,18 +189,18 @@ def augmix(
     with chains of one to `depth` operations, drawn per example: autocontrast, equalize, posterize,
     solarize, rotate, shear and translate. None of them is among the test corruptions.
 
-    The defaults are the paper's for CIFAR. What differs from the authors' code: between operations
-    images are rounded to grey levels only before the four of tone, not after those of geometry; and
-    the largest translation is a third of the side at hand, theirs of 32 pixels.
+    The defaults are the paper's for CIFAR. What differs from the authors' code: images are rounded to
+    grey levels only before the four tonal operations, not after geometric ones; and the largest
+    translation is a third of the image's own side, where theirs is a third of 32 pixels.
 
     Args:
       severity: strengths are uniform in [0.1, severity], 10 the strongest; 0 changes nothing.
       alpha: of Dirichlet(alpha) and Beta(alpha, alpha), >= 0; 0 changes nothing.
-      chains: how many are mixed, >= 1.
+      chains: number of chains that are mixed, >= 1.
       depth: the longest chain, in operations, >= 1.
 
     Returns:
-      A vicinity that changes `image` alone (`dirac` itself where nothing is changed).
+      A vicinity that changes only `image` (`dirac` itself if nothing is changed).
 
     Raises:
       ValueError: a value out of range.

@@ -1,8 +1,8 @@
-"""Image operations that are none of the test corruptions: four of tone, five of geometry.
+"""Image operations that are not among the test corruptions: four tonal and five geometric ones.
 
-Each takes one image, float32 `[H, W, C]` in [0, 1], and gives one back. Those of tone work on grey
-levels, as Pillow does: the image is first rounded to multiples of 1/255, and so is the result. The
-five of geometry (rotate, shear_x, shear_y, translate_x, translate_y) are one, `warp`, with a matrix.
+Each maps one image, float32 `[H, W, C]` in [0, 1], to another. Tonal operations work on grey levels,
+as Pillow does: the image is first rounded to multiples of 1/255, and so is the result. The five
+geometric ones (rotate, shear_x, shear_y, translate_x, translate_y) are one, `warp`, with a matrix.
 
 `apply` runs one of them by number. Under `lax.map` only that one is computed; under `vmap` all are,
 and one is kept.
@@ -17,14 +17,14 @@ from varmixup_jax.corruptions.grid import LEVELS, integers
 from varmixup_jax.types import Array
 
 BRANCHES = ("identity", "autocontrast", "equalize", "posterize", "solarize", "warp")
-"""What the numbers that `apply` takes stand for."""
+"""The operations in the order of the numbers that `apply` takes."""
 
 
 def autocontrast(image: Array) -> Array:
     """Stretches each channel so that its darkest level becomes 0 and its brightest 1.
 
     v -> floor(255 (v - lo) / (hi - lo)) on grey levels; a channel of one level is kept. Pillow
-    computes this in floating point, and where the fraction is whole now and then ends one below it.
+    computes this in floating point, and is occasionally one lower if the quotient is whole.
 
     >>> autocontrast(jnp.array([51.0, 102.0, 153.0]).reshape(1, 3, 1) / 255).ravel().tolist()
     [0.0, 0.49..., 1.0]
@@ -37,7 +37,7 @@ def autocontrast(image: Array) -> Array:
 
 
 def equalize(image: Array) -> Array:
-    """Makes each channel's histogram as flat as a map of grey levels can.
+    """Equalizes each channel's histogram as far as a map of grey levels can.
 
     v -> floor((s // 2 + n(< v)) / s) with n(< v) the number of darker pixels and s = floor of (all
     pixels but the brightest level's) / 255; with s = 0, as in small images, the channel is kept.
@@ -78,9 +78,9 @@ def solarize(image: Array, threshold: Array) -> Array:
 
 
 def warp(image: Array, matrix: Array) -> Array:
-    """Reads each pixel at an affine function of its place, bilinearly; black outside the image.
+    """Reads each pixel at an affine function of its position, bilinearly; black outside the image.
 
-    With centres of pixels at halves, (x, y) -> (a x + b y + c, d x + e y + f). Between the outermost
+    With pixel centres at halves, (x, y) -> (a x + b y + c, d x + e y + f). Between the outermost
     centres and the border, the outermost pixel is repeated. This is Pillow's `Image.transform` with
     AFFINE and BILINEAR, without its truncation to grey levels.
 
@@ -121,8 +121,8 @@ def apply(image: Array, branch: Array, level: Array, matrix: Array) -> Array:
     Args:
       image: float32 `[H, W, C]` in [0, 1].
       branch: int32 `[]`, an index of `BRANCHES`.
-      level: int32 `[]`, bits of `posterize` or threshold of `solarize`; else it plays no part.
-      matrix: float32 `[6]`, of `warp`; else it plays no part.
+      level: int32 `[]`, bits of `posterize` or threshold of `solarize`; unused by the others.
+      matrix: float32 `[6]`, of `warp`; unused by the others.
 
     Returns:
       float32 `[H, W, C]` in [0, 1].
@@ -148,10 +148,10 @@ def _grey_levels(image: Array) -> Array:
 
 
 def _quotient(numerator: Array, divisor: Array) -> Array:
-    """floor(a / b) of whole a >= 0, b >= 0, below 2^23, with b = 0 as 1.
+    """floor(a / b) of integers a >= 0, b >= 0, below 2^23, with b = 0 taken as 1.
 
-    The half keeps the quotient clear of whole numbers, so that no rounding of the division (ten
-    times faster than that of integers) reaches one.
+    Adding a half keeps the quotient away from integers, so that rounding in the float division (ten
+    times faster than integer division) never crosses one.
     """
     above = numerator.astype(jnp.float32) + 0.5
     return (above / jnp.maximum(divisor, 1).astype(jnp.float32)).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""Gamma variables, from which Beta and Dirichlet ones are made."""
+"""Gamma variables, from which Beta and Dirichlet variables are made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def log_gamma(key: Key, alpha: float, shape: tuple[int, ...]) -> Array:
     and `softmax` of these logarithms.
 
     For a whole alpha up to 16, g is the sum of alpha exponential variables. JAX draws the others by
-    rejection, a loop of unknown length, which an accelerator does not fuse with what surrounds it.
+    rejection, a loop of unknown length, which an accelerator does not fuse with surrounding code.
 
     Args:
       key: the randomness.

@@ -1,7 +1,7 @@
-"""Vicinities in hidden layers: they leave the image as it is and change what the model's tap sees.
+"""Vicinities in hidden layers: they leave the image as it is and act through the model's tap.
 
 A draw acts at one stage. `chain(mix_hidden(...), noisy_hidden(...))` mixes and adds noise at the same
-one: the first draws it and leaves it in `Draw.stage`.
+stage: the first draws it and records it in `Draw.stage`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _mix_hidden(
     return draw._replace(label=label, tap=tap, stage=chosen)
 
 
-@cache  # one function of equal stages, for `jit` compares them
+@cache  # the same function for equal stages, as `jit` compares by identity
 def _mixing(stages: tuple[int, ...]) -> Callable[..., Array]:
     def tap(
         earlier: Tap, chosen: Array, partners: Array, weights: Array, stage: int, hidden: Array
@@ -41,7 +41,7 @@ def _mixing(stages: tuple[int, ...]) -> Callable[..., Array]:
         hidden = earlier(stage, hidden)
         if stage not in stages:
             return hidden
-        # Every candidate stage is traced once; the weight 1 leaves all but the drawn one unchanged.
+        # Every candidate stage is traced once; weight 1 leaves all but the drawn one unchanged.
         here = jnp.where(chosen == stage, weights, jnp.ones_like(weights))
         return interpolate(hidden, hidden[partners], here)
 
@@ -125,7 +125,7 @@ def _noising(
         hidden = earlier(stage, hidden)
         if stage not in stages:
             return hidden
-        # A branch, not a choice between two results: noise for every stage would cost three times.
+        # A branch, not a select: drawing noise for every stage would cost three times as much.
         here = jax.random.fold_in(noise_key, stage)
         return lax.cond(chosen == stage, noise, lambda key, hidden: hidden, here, hidden)
 
@@ -140,7 +140,7 @@ def noisy_hidden(
     .. math::
         h_k \leftarrow (1 + \sigma_m \xi) h_k + \sigma_a \zeta, \quad \xi, \zeta \sim N(0, I)
 
-    with k the stage that an earlier vicinity of the chain drew (no noise, then, where k is not one of
+    with k the stage that an earlier vicinity of the chain drew (without noise if k is not one of
     `stages`), else uniform over `stages`, once per batch.
     Stage 0 is the input in pixels, before the model normalises it, where additive noise is itself one
     of the test corruptions; the sum is not clipped. The authors' code draws the noise's size, Beta(2,
@@ -152,7 +152,7 @@ def noisy_hidden(
       multiplicative: sigma_m, >= 0.
 
     Returns:
-      A vicinity that sets `tap` (`dirac` itself where both are 0).
+      A vicinity that sets `tap` (`dirac` itself if both are 0).
 
     Raises:
       ValueError: empty, repeated or negative stages; a negative sigma.

@@ -65,8 +65,8 @@ def draw_lam(key: Key, batch: int, alpha: float, lam: str = "batch", held: int =
       key: the randomness.
       batch: B.
       alpha: concentration, >= 0.
-      lam: "batch" draws one weight for the whole batch (as the original codes do), "example" one
-        for each example.
+      lam: "batch" draws one weight for the whole batch (as the original implementations do),
+        "example" one for each example.
       held: how many examples the side weighted by lambda already combines.
 
     Raises:
@@ -120,8 +120,8 @@ def _latents_into(key: Key, env: Env, draw: Draw) -> Array:
 def _latents_out(key: Key, env: Env, draw: Draw, points: Array) -> Array:
     _, decode = _vae(env, "the latent space")
     image = decode(points)
-    # A cached latent belongs to the un-augmented example, so its decoding is augmented here; the
-    # code of `draw.image` itself already is of the augmented view.
+    # A cached latent is that of the un-augmented example, so the decoded image is augmented here;
+    # one encoded from `draw.image` is already that of the augmented view.
     return image if draw.latent is None else env.augment(key, image)
 
 
@@ -166,13 +166,12 @@ def noisy_latents(latent_noise: float, space: Space = latents) -> Space:
         x' = D(z + s\, \sigma \odot \varepsilon), \quad \varepsilon \sim N(0, I), \quad
         \sigma_d^2 = E_x \operatorname{Var} q(z_d | x)
 
-    where z may be a mixture, with a noise that does not depend on its weights. The unit is one number
-    for each coordinate and not for each example, so that points between examples have it too. With
-    s = 1 the noise is, on average, what the decoder was trained with (Zhao et al. 2017: z = mu + sigma
-    eps).
+    where z may be a mixture; the noise does not depend on its weights. Sigma is one number for each
+    coordinate, not for each example, so that it is defined between examples too. With s = 1 the noise
+    is, on average, what the decoder was trained with (Zhao et al. 2017: z = mu + sigma eps).
 
     Args:
-      latent_noise: s >= 0; 0 gives `space` itself.
+      latent_noise: s >= 0; 0 returns `space` itself.
       space: `latents`, or another whose points are latents.
 
     Returns:
@@ -213,8 +212,8 @@ def _mix(
     points = space.into(into_key, env, draw)
     mixed, label = points, draw.label
     for held in range(1, partners + 1):
-        # Beta(held alpha, alpha) for the whole so far, one partner more: Dirichlet(alpha) in all.
-        # `held` is 2 or more where it is folded in: clear of the keys that `draw_pairing` splits off.
+        # Beta(held alpha, alpha) between the mixture so far and one more partner: Dirichlet(alpha).
+        # `held` is folded in only from 2 on, which avoids the keys that `draw_pairing` splits off.
         held_key = pair_key if held == 1 else jax.random.fold_in(pair_key, held)
         chosen, weights = draw_pairing(held_key, label.shape[0], alpha, lam, held)
         mixed = interpolate(mixed, points[chosen], weights)
@@ -239,10 +238,10 @@ def mix(
       alpha: lambda ~ Beta(alpha, alpha); >= 0, 0 does not mix.
       lam: one lambda per "batch" or per "example".
       partners: how many, 1 to 100; the partners + 1 weights are Dirichlet(alpha, ..., alpha), which for
-        one partner is the Beta above. Every partner has a permutation of its own.
+        one partner is the Beta above. Every partner has its own permutation.
 
     Returns:
-      A vicinity. The permutation of partners and lambda depend on the key alone, not on the space,
+      A vicinity. The permutation of partners and lambda depend only on the key, not on the space,
       so that methods can be compared on the same draws.
 
     Raises:
@@ -275,7 +274,7 @@ def _chain(key: Key, env: Env, draw: Draw, *, vicinities: tuple[Vicinity, ...]) 
 
 
 def chain(*vicinities: Vicinity) -> Vicinity:
-    """One vicinity after the other: `chain(a, b)` samples b around a sample of a.
+    """One vicinity after another: `chain(a, b)` samples b around a sample of a.
 
     Raises:
       ValueError: no vicinity is given, or an argument is not callable.

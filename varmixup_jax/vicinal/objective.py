@@ -5,7 +5,7 @@ A training objective is a tuple of `Term`s, and its risk over a batch is
     sum_t  weight_t * mean_i distance_t( f(x'_i), y'_i ),     (x', y') ~ vicinity_t around the batch
 
 the vicinal risk of Chapelle, Weston, Bottou and Vapnik (*Vicinal Risk Minimization*, NIPS 2000, eq. 4)
-with one sample a step.
+with one sample per step.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Frozen(NamedTuple):
       decode: `latent -> image`, or None.
       augment: `(key, image) -> image`, the recipe's random crop and flip.
       others: further VAEs; every step draws one of all, for all terms.
-      drawn: whether the "batch" draws it or each "example".
+      drawn: whether each "batch" or each "example" draws one.
       latent_std: of the first VAE, see `Env`.
     """
 
@@ -67,7 +67,7 @@ class Frozen(NamedTuple):
 
 
 class RiskOutput(NamedTuple):
-    """The value of a risk: its loss (float32 scalar), new BatchNorm statistics, and measures.
+    """The value of a risk: its loss (float32 scalar), new BatchNorm statistics, and metrics.
 
     `accuracy` is the soft-label accuracy of the first term: the mean of y'[argmax f(x')].
     """
@@ -88,13 +88,13 @@ def empirical_risk(terms: tuple[Term, ...], apply: Apply, *, attack_bn: str = "r
         (x_i', y_i') \sim \mathrm{vicinity}_t(x_i, y_i)
 
     The batch is augmented once; every term samples its vicinity around the same augmented view, with
-    a key of its own (`fold_in(key, index)`, so that the first term of every method draws the same
-    partners and weights). Gradients flow through the model, never through a sample. Each training
-    pass, of a term or of several joint ones, updates the running statistics in turn, and the
-    vicinities of the next see them.
+    its own key (`fold_in(key, index)`, so that the first term of every method draws the same partners
+    and weights). Gradients flow through the model, never through a sample. Each training pass, of a
+    term or of several joint ones, updates the running statistics in turn, and the vicinities of the
+    next pass see them.
 
     The first term whose sample is the view itself (`dirac`, `chain(dirac)`, a vicinity that changes
-    labels alone) provides its logits as `clean_logits` to its own distance and to those of later terms.
+    only labels) provides its logits as `clean_logits` to its own distance and those of later terms.
 
     Args:
       terms: at least one.
@@ -170,7 +170,7 @@ def _passes(terms: tuple[Term, ...]) -> list[list[int]]:
 
 
 def _together(samples: list[Draw]) -> Draw:
-    """Several samples as one of their images, example by example: a device's stay on it."""
+    """Several samples as one, interleaved example by example so that each stays on its device."""
     if len(samples) == 1:
         return samples[0]
 
@@ -187,7 +187,7 @@ def _together(samples: list[Draw]) -> Draw:
 
 
 def _apart(joint: Array, count: int) -> list[Array]:
-    """The inverse of `_together`, of an array."""
+    """The inverse of `_together`, for an array."""
     parts = joint.reshape(-1, count, *joint.shape[1:])
     return [parts[:, i] for i in range(count)]
 
@@ -195,6 +195,6 @@ def _apart(joint: Array, count: int) -> list[Array]:
 def _shows(sample: Draw, view: Draw) -> bool:
     """Whether a sample shows the model the view itself: the same arrays, not just equal ones.
 
-    Asked of what a vicinity returned, so that it does not matter how the vicinity is written.
+    It checks what a vicinity returned, so that it does not matter how the vicinity is written.
     """
     return sample.image is view.image and sample.tap is view.tap

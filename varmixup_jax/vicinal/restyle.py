@@ -5,8 +5,8 @@ random partner,
 
     z' = (1 - a) z + a ((z - m) / s * s_j + m_j),   x' = D(z'),   y' = y
 
-which is AdaIN (Huang and Belongie 2017, eq. 8) in the latent space of the VAE that VarMixup decodes
-from, where style transfer has a pretrained network and a set of style images.
+which is AdaIN (Huang and Belongie 2017, eq. 8) in the latent space of VarMixup's VAE, where style
+transfer uses a pretrained network and a set of style images.
 """
 
 from __future__ import annotations
@@ -40,11 +40,10 @@ def style(latent: Array) -> tuple[Array, Array]:
       latent: floating `[B, h, w, c]`.
 
     Returns:
-      Two arrays `[B, 1, 1, c]`; the second is sqrt(variance + 1e-5), the variance that of a
-      population.
+      Two arrays `[B, 1, 1, c]`; the second is sqrt(variance + 1e-5), with the population variance.
 
     Raises:
-      ValueError: the latent is no grid.
+      ValueError: the latent is not a grid.
     """
     if latent.ndim != 4:
         shape = list(latent.shape)
@@ -76,7 +75,7 @@ def restyle_latents(latent: Array, mean: Array, std: Array, amount: Array) -> Ar
 
 
 def _drawn_style(key: Key, latent: Array, groups: int, styles: int) -> tuple[Array, Array]:
-    """Statistics mixed from `styles` partners, other partners for each group of channels."""
+    """Statistics mixed from `styles` partners, with different partners for each channel group."""
     batch, channels = latent.shape[0], latent.shape[-1]
     partner_key, weight_key = jax.random.split(key)
     keys = jax.random.split(partner_key, (groups, styles))
@@ -113,7 +112,7 @@ def _restyled(
 def restyled(
     *, strength: float = 1.0, amount: str = "uniform", groups: int = 1, styles: int = 1
 ) -> Space:
-    """The space of latent means that took on the style of others, for `mix`; see `restyle`.
+    """The space of latent means in the style of others, for `mix`; see `restyle`.
 
     Raises:
       ValueError: a setting out of range.
@@ -148,18 +147,18 @@ def restyle(
       strength: the largest a, in [0, 1]; 0 gives reconstructions.
       amount: how a is drawn: "uniform" on [0, strength], "arcsine" (strength * Beta(1/2, 1/2): little
         or nearly all of it, seldom half), "constant".
-      groups: of channels, each with partners and an a of its own; divides the latent's channels.
+      groups: of channels, each with its own partners and a; divides the latent's channels.
       styles: partners whose statistics are averaged, with Dirichlet(1, ..., 1) weights; 1 to 100.
       alpha, lam: above 0, restyled latents are mixed as `mix` mixes latents, labels with them.
-      latent_noise: on what is decoded, in standard deviations of the posterior; see
+      latent_noise: noise before decoding, in standard deviations of the posterior; see
         `mixing.noisy_latents`.
 
     Returns:
-      A vicinity over a VAE with a grid latent, cached or encoded on the spot.
+      A vicinity over a VAE with a grid latent, cached or encoded when called.
 
     Raises:
-      ValueError: a setting out of range; when called, without a VAE, with a latent that is no grid,
-        or with channels that `groups` does not divide.
+      ValueError: a setting out of range; when called, no VAE, a latent that is not a grid, or a
+        number of channels that `groups` does not divide.
 
     References:
       Huang and Belongie, *Arbitrary Style Transfer in Real-time with Adaptive Instance

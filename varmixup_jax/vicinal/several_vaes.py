@@ -1,6 +1,6 @@
 """Vicinities over several frozen VAEs, of which each batch or each example draws one.
 
-A sharp VAE and a blurred one protect against different corruptions; drawn in turn, against both.
+A sharp VAE and a blurry one protect against different corruptions; drawn at random, against both.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ DRAWN = ("batch", "example")
 
 
 class OtherVAE(NamedTuple):
-    """A further frozen VAE, as `Env` has the first: pure closures, and what is cached of a batch.
+    """A further frozen VAE, like the first in `Env`: pure closures, and what is cached of a batch.
 
     Attributes:
-      encode: `image [B, H, W, C] -> latent [B, ...]`, of a shape of its own.
+      encode: `image [B, H, W, C] -> latent [B, ...]`, of its own shape.
       decode: `latent -> image`.
       latent: the means of the batch's un-augmented examples, or None.
-      latent_std: as `Env` has it.
+      latent_std: as in `Env`.
     """
 
     encode: Callable[[Array], Array]
@@ -43,12 +43,12 @@ def sample_over(
 ) -> Draw:
     """One sample of a vicinity, over the VAE that was drawn.
 
-    A vicinity that decodes nothing is sampled as it is. The others are sampled with the same key
-    over each VAE, so that partners and weights do not depend on which it is.
+    A vicinity that decodes nothing is sampled as it is. Others are sampled with the same key over
+    each VAE, so that partners and weights do not depend on which VAE it is.
 
     Args:
       key: of the sample.
-      vicinity: to sample.
+      vicinity: the vicinity to sample.
       env: with VAE 0.
       draw: the batch, with what VAE 0 has cached of it.
       others: VAEs 1, 2, ...
