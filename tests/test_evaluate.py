@@ -250,7 +250,7 @@ def test_the_command_line_reads_fields_of_their_types():
 )
 def test_the_command_refuses_in_one_line(words, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evaluate, "enable", lambda: None)
+    monkeypatch.setattr(evaluate.compilation, "configure", lambda **_: None)
     monkeypatch.setattr(evaluate.PREEMPTION, "install", lambda: None)
     assert evaluate.main(words) == 2
     error = capsys.readouterr().err

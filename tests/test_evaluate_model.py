@@ -29,7 +29,7 @@ def of_planes(batch):
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(evaluate_model, "enable", lambda: None)
+    monkeypatch.setattr(evaluate_model.compilation, "configure", lambda: None)
     (tmp_path / "my_models.py").write_text(MODEL)
     np.save(tmp_path / "large.npy", np.zeros((3, 9, 9), np.uint8))
     (tmp_path / "cats" / "cat").mkdir(parents=True)

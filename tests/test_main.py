@@ -82,7 +82,7 @@ def test_sigterm_saves_within_ten_seconds_and_the_run_resumes(cache, straight, p
 def quiet_main(monkeypatch):
     """`main` without what it sets for the whole process."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(main, "enable", lambda: None)
+    monkeypatch.setattr(main.compilation, "configure", lambda **_: None)
     monkeypatch.setattr(main.PREEMPTION, "install", lambda: None)
 
 

@@ -35,7 +35,7 @@ def module(tmp_path, monkeypatch):
 
 def test_train(monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr(main, "enable", lambda: None)
+    monkeypatch.setattr(main.compilation, "configure", lambda **_: None)
     monkeypatch.setattr(main.PREEMPTION, "install", lambda: None)
     monkeypatch.setattr(main.runs, "run", lambda *arguments: seen.append(arguments))
     words = ["--config=digits:of_my_own", "--config.methods.of_my_own.weight=2"]
@@ -50,7 +50,7 @@ def test_train(monkeypatch, capsys):
 
 def test_evaluate(monkeypatch):
     known = []
-    monkeypatch.setattr(evaluate, "enable", lambda: None)
+    monkeypatch.setattr(evaluate.compilation, "configure", lambda **_: None)
     monkeypatch.setattr(evaluate.PREEMPTION, "install", lambda: None)
     monkeypatch.setattr(evaluate, "evaluate_again", lambda *_, **__: known.append(set(METHODS)))
     assert evaluate.main(["runs/a", "--out=b", "--import=my_methods"]) == 0

@@ -59,7 +59,7 @@ def run(tmp_path, monkeypatch):
     """Runs `python -m varmixup_jax.main` with a work directory of its own: the exit code."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr(command, "enable", lambda: None)
+    monkeypatch.setattr(command.compilation, "configure", lambda **_: None)
     monkeypatch.setattr(command.PREEMPTION, "install", lambda: None)
 
     def call(words):

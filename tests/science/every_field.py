@@ -277,7 +277,7 @@ def commanded(config):
         mock.patch.object(runs, "run", run),
         mock.patch.object(main.cluster, "initialize"),
         mock.patch.object(PREEMPTION, "install"),
-        mock.patch.object(main, "enable"),
+        mock.patch.object(main.compilation, "keep_programs"),
     ):
         main._run(SimpleNamespace(**flags), config)
     return seen
