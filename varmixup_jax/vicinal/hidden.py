@@ -1,7 +1,7 @@
 """Vicinities in hidden layers: they leave the image as it is and act through the model's tap.
 
-A draw acts at one stage. `chain(mix_hidden(...), noisy_hidden(...))` mixes and adds noise at the same
-stage: the first draws it and records it in `Draw.stage`.
+`chain(mix_hidden(...), noisy_hidden(...))` mixes and adds noise at one stage: the first draws it and
+records it in `Draw.stage`. `mix_hidden` always draws a stage of its own.
 """
 
 from __future__ import annotations
