@@ -43,6 +43,7 @@ def test_the_defaults_are_those_of_the_registry():
         ("views", 3, "3 views"),
         ("lam", "example", "λ per example"),
         ("input_noise", False, "no input noise"),
+        ("decoded_views", True, "decoded views"),
         ("eps", 4 / 255, "ε 4/255"),
         ("step_size", 0.007, "step size 0.007"),
         ("stages", [0, 2], "stages 0, 2"),
