@@ -12,6 +12,7 @@ BLOCKS = [
     ("README.md", "results", "cifar10-h200", "short", None),
     ("docs/experiments.md", "cifar10-h200", "cifar10-h200", "kinds", None),
     ("docs/experiments.md", "cifar10-cpu", "cifar10-cpu", "full", "cifar10-erm-s0"),
+    ("docs/experiments.md", "cifar10-cpu-latent", "cifar10-cpu-latent", "kinds", None),
 ]
 
 
