@@ -72,7 +72,7 @@ LOSSY = {
     "transparent": (encoded(np.concatenate([RGB, ALPHA - 1], -1)), 3, "transparent pixels"),
     "palette_transparent": (palette(transparency=1)[0], 3, "transparent pixels"),
     "colour_transparent": (encoded(RGB, transparency=tuple(map(int, RGB[0, 0]))), 3, "transparent"),
-    "colours_as_grey": (encoded(RGB), 1, "colours, must be grey"),
+    "colours_as_grey": (encoded(RGB), 1, "a colour image, must be grey"),
     "frames_png": (encoded(RGB, **FRAMES), 3, "several frames"),
     "frames_webp": (encoded(RGB, kind="WEBP", **FRAMES), 3, "several frames"),
     "float": (encoded(Image.fromarray(GREY / np.float32(255)), kind="TIFF"), 1, "not a whole"),
