@@ -17,7 +17,8 @@ from varmixup_jax.fields import ALL, Config
 from varmixup_jax.methods import METHODS, paper_methods
 from varmixup_jax.sections import VaeConfig
 
-SHARED_BY_VAES = ("store", "others", "drawn", "adversary")
+NOT_OF_ONE_VAE = ("store", "others", "drawn")  # where VAEs are kept, and how they are combined
+SHARED_BY_VAES = (*NOT_OF_ONE_VAE, "adversary")
 
 
 def base_config() -> ConfigDict:

@@ -54,7 +54,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             f"{file}: {reason(error)}, must be JSON as `corruptions make` writes"
         ) from None
     if not sound:
-        raise ValueError(f"{file}: names or classes is not a list of text")
+        raise ValueError(f"{file}: names or classes is not a list of text, must be one")
     return facts
 
 

@@ -143,6 +143,7 @@ def _vaes(run: Run) -> list[Run]:
         words = (word.partition("=") for word in str(changes).split())
         own = {f"vae.{name}": _value(word) for name, _, word in words}
         noted = told[place] if isinstance(told, list) and place < len(told) else None
+        # Never empty: an empty one would count as a run without a VAE.
         vae = {"psnr": None, **(noted if isinstance(noted, Mapping) else {})}
         summary = {**run.summary, "vae": vae}
         found.append(replace(run, config={**run.config, **own}, summary=summary))

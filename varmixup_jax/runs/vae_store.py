@@ -23,7 +23,7 @@ import numpy as np
 from varmixup_jax import cluster, models
 from varmixup_jax.atomic_files import loads, obstacle, replacing
 from varmixup_jax.compilation import user_cache
-from varmixup_jax.config import selected_methods, vaes
+from varmixup_jax.config import NOT_OF_ONE_VAE, selected_methods, vaes
 from varmixup_jax.declare import plain
 from varmixup_jax.evaluation.tally import Put, map_batches, to_pixels
 from varmixup_jax.models.forward import VAE, Decode, Encode, as_vae
@@ -246,8 +246,7 @@ def _reconstructed(encode: Encode, decode: Decode, params: PyTree, image: Array)
 def _own_fields(vae: VaeConfig) -> dict[str, Any]:
     """The section's fields that define this VAE alone (not where it is stored, nor the other VAEs),
     as JSON values."""
-    shared = ("store", "others", "drawn")
-    own = {name: value for name, value in plain(vae).items() if name not in shared}
+    own = {name: value for name, value in plain(vae).items() if name not in NOT_OF_ONE_VAE}
     return json.loads(json.dumps(own))
 
 
